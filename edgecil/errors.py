@@ -1,17 +1,17 @@
 """The workstation's errors; the root and the device's are in `edgecil_devices.errors`.
 
-    EdgecilError                  exit code 1
-      + UsageError                exit code 2: an argument or option that cannot be
-        + MissingExtraError       a part of edgecil that is not installed
-      + ImageError, BundleError   as on the device
-      + DataError                 pictures, classes or tasks that cannot be learned from
-      + BudgetError               what must be kept does not fit the byte budget
-      + StateError                a run's state cannot be used
-        + StateCorruptError       truncated or altered
-        + StateVersionError       written by a newer edgecil
-      + RunError                  a run folder is in the way, or its settings changed
-      + TrainingError             training cannot go on (the loss is not a number, memory is full)
-      + ExportError               the exported graphs do not say what the network says
+EdgecilError                  exit code 1
+  + UsageError                exit code 2: an argument or option that cannot be
+    + MissingExtraError       a part of edgecil that is not installed
+  + ImageError, BundleError   as on the device
+  + DataError                 pictures, classes or tasks that cannot be learned from
+  + BudgetError               what must be kept does not fit the byte budget
+  + StateError                a run's state cannot be used
+    + StateCorruptError       truncated or altered
+    + StateVersionError       written by a newer edgecil
+  + RunError                  a run folder is in the way, or its settings changed
+  + TrainingError             training cannot go on (the loss is not a number, memory is full)
+  + ExportError               the exported graphs do not say what the network says
 """
 
 from edgecil_devices.errors import (

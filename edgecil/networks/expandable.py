@@ -1,0 +1,111 @@
+"""The expandable network: one trunk, K blocks, concatenated features, one head that grows.
+
+Shapes: N images, S image size, K blocks, D features a block, C classes.
+"""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from edgecil.networks.backbones import Parts
+
+
+def new_linear(features: int, outputs: int) -> nn.Linear:
+    """A linear layer with the field's usual start: Kaiming-uniform weights and zero bias."""
+    # An empty head has nothing to start, and torch warns if asked to.
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, features, outputs)
+    if layer.weight.numel():
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ExpandableNetwork(nn.Module):
+    """A trunk phi_g, blocks phi_s and a head W: logits = W [phi_s1(phi_g(x)), ..., phi_sK(...)].
+
+    Source: MEMO (Zhou et al., ICLR 2023), equation 5. A network starts without blocks and classes.
+
+    Args:
+        parts: the backbone, cut into trunk and block.
+        mean: channel means of pixels scaled to [0, 1], for normalisation.
+        std: channel standard deviations, likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, parts: Parts, mean: Iterable[float], std: Iterable[float]) -> None:
+        super().__init__()
+        self._parts = parts
+        self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
+        self.register_buffer("std", torch.tensor(list(std)), persistent=False)
+        self.trunk = parts.trunk()
+        self.blocks = nn.ModuleList()
+        self.head = new_linear(0, 0)
+        self._frozen: list[nn.Module] = []
+
+    @property
+    def feature_size(self) -> int:
+        """D, the features of one block."""
+        return self._parts.feature_size
+
+    @property
+    def class_count(self) -> int:
+        """C, the classes the head tells apart."""
+        return self.head.out_features
+
+    def add_block(self, *, warm_start: bool) -> None:
+        """Append a block; `warm_start` copies the previous block's weights into it."""
+        if warm_start and self.blocks:
+            block = copy.deepcopy(self.blocks[-1])
+        else:
+            block = self._parts.block()
+        self.blocks.append(block.to(self.mean.device))
+
+    def grow_head(self, class_count: int) -> None:
+        """Give the head `class_count` rows and a column for every feature of every block.
+
+        Old rows keep their old columns and biases. New rows, and the new columns of old rows, start
+        at random, as the published code has it (PyCIL, `utils/inc_net.py`).
+        """
+        old = self.head
+        head = new_linear(len(self.blocks) * self.feature_size, class_count).to(self.mean.device)
+        with torch.no_grad():
+            head.weight[: old.out_features, : old.in_features] = old.weight
+            head.bias[: old.out_features] = old.bias
+        self.head = head
+
+    def freeze(self, *modules: nn.Module) -> None:
+        """Stop training `modules`: no gradients, and BatchNorm keeps its statistics."""
+        for module in modules:
+            module.requires_grad_(False)
+            self._frozen.append(module)
+
+    def train(self, mode: bool = True) -> "ExpandableNetwork":
+        """Switch to training mode, all but the frozen modules."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels in 0..255, uint8 or float, (N, 3, S, S) -> normalised float, same shape."""
+        scale = 1 / (255 * self.std)
+        shift = -self.mean / self.std
+        return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
+
+    def block_features(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first."""
+        feature_map = self.trunk(self.normalise(pixels))
+        return [block(feature_map) for block in self.blocks]
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, 3, S, S) in 0..255 -> concatenated features (N, K*D)."""
+        return torch.cat(self.block_features(pixels), dim=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, 3, S, S) in 0..255 -> logits (N, C)."""
+        logits: Tensor = self.head(self.features(pixels))
+        return logits
