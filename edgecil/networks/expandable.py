@@ -14,10 +14,8 @@ from edgecil.networks.backbones import Parts
 
 def new_linear(features: int, outputs: int) -> nn.Linear:
     """A linear layer with the field's usual start: Kaiming-uniform weights and zero bias."""
-    # An empty head has nothing to start, and torch warns if asked to.
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, features, outputs)
-    if layer.weight.numel():
-        nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+    layer = nn.Linear(features, outputs)
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -25,10 +23,12 @@ def new_linear(features: int, outputs: int) -> nn.Linear:
 class ExpandableNetwork(nn.Module):
     """A trunk phi_g, blocks phi_s and a head W: logits = W [phi_s1(phi_g(x)), ..., phi_sK(...)].
 
-    Source: MEMO (Zhou et al., ICLR 2023), equation 5. A network starts without blocks and classes.
+    Source: MEMO (Zhou et al., ICLR 2023), equation 5.
 
     Args:
         parts: the backbone, cut into trunk and block.
+        class_count: C, at least 1.
+        block_count: K, at least 1.
         mean: channel means of pixels scaled to [0, 1], for normalisation.
         std: channel standard deviations, likewise.
     """
@@ -36,33 +36,32 @@ class ExpandableNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, parts: Parts, mean: Iterable[float], std: Iterable[float]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        class_count: int,
+        block_count: int = 1,
+        *,
+        mean: Iterable[float],
+        std: Iterable[float],
+    ) -> None:
         super().__init__()
-        self._parts = parts
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)
+        self.feature_size = parts.feature_size
         self.trunk = parts.trunk()
-        self.blocks = nn.ModuleList()
-        self.head = new_linear(0, 0)
+        self.blocks = nn.ModuleList(parts.block() for _ in range(block_count))
+        self.head = new_linear(block_count * parts.feature_size, class_count)
         self._frozen: list[nn.Module] = []
-
-    @property
-    def feature_size(self) -> int:
-        """D, the features of one block."""
-        return self._parts.feature_size
 
     @property
     def class_count(self) -> int:
         """C, the classes the head tells apart."""
         return self.head.out_features
 
-    def add_block(self, *, warm_start: bool) -> None:
-        """Append a block; `warm_start` copies the previous block's weights into it."""
-        if warm_start and self.blocks:
-            block = copy.deepcopy(self.blocks[-1])
-        else:
-            block = self._parts.block()
-        self.blocks.append(block.to(self.mean.device))
+    def add_block(self) -> None:
+        """Append a block that starts from the weights of the one before it."""
+        self.blocks.append(copy.deepcopy(self.blocks[-1]))
 
     def grow_head(self, class_count: int) -> None:
         """Give the head `class_count` rows and a column for every feature of every block.
