@@ -61,7 +61,7 @@ class ExpandableNetwork(nn.Module):
 
     def add_block(self) -> None:
         """Append a block that starts from the weights of the one before it."""
-        self.blocks.append(copy.deepcopy(self.blocks[-1]))
+        self.blocks.append(copy.deepcopy(self.blocks[-1]).requires_grad_(True))
 
     def grow_head(self, class_count: int) -> None:
         """Give the head `class_count` rows and a column for every feature of every block.

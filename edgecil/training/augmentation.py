@@ -1,0 +1,82 @@
+"""Random crop, flip and brightness as batched operations on the training device.
+
+Shapes: N images of the data set, B images of a batch, S image size, P padding.
+All randomness comes from a generator on the CPU, so that a run is the same on every device.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LARGEST_PADDED_CROP_PX = 64
+"""Up to this size images are padded by an eighth and cropped; larger ones are resized-cropped."""
+
+BRIGHTNESS = 63 / 255
+"""Relative change of brightness, as published for CIFAR-100."""
+
+
+def padding_px(image_size_px: int) -> int:
+    """Black pixels on each side before cropping: 4 for 32-pixel images, as published."""
+    return image_size_px // 8
+
+
+def cropped_and_flipped(padded: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crops, half of them mirrored, of the images at `indices`.
+
+    One gather does both, straight from the data set: no copy of the batch is made in between.
+
+    Args:
+        padded: (N, S+2P, S+2P, 3) uint8, on any device.
+        indices: (B,) int64, on the CPU.
+        generator: on the CPU.
+
+    Returns:
+        (B, 3, S, S) uint8 on the device of `padded`, channels last in memory.
+    """
+    full, batch = padded.shape[1], len(indices)
+    size = full * 4 // 5  # S + 2 (S // 8), undone below for sizes that 8 does not divide
+    while size + 2 * padding_px(size) < full:
+        size += 1
+    slack = full - size
+    top, left = torch.randint(0, slack + 1, (2, batch, 1), generator=generator)
+    mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+    offsets = torch.arange(size)
+    rows = top + offsets  # (B, S)
+    columns = left + torch.where(mirrored, offsets.flip(0), offsets)  # (B, S)
+    where = [index.to(padded.device, non_blocking=True) for index in (indices, rows, columns)]
+    pixels = padded[where[0][:, None, None], where[1][:, :, None], where[2][:, None, :]]
+    return pixels.permute(0, 3, 1, 2)
+
+
+def resized_crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Random resized crops, half of them mirrored: scale 0.08 to 1, aspect 3/4 to 4/3.
+
+    The batched twin of torchvision's RandomResizedCrop, for larger images that lie on the device.
+
+    Args:
+        pixels: (B, 3, S, S) uint8.
+        generator: on the CPU.
+
+    Returns:
+        (B, 3, S, S) float32 in 0..255.
+    """
+    batch = len(pixels)
+    area, aspect, flip, x, y = torch.rand(5, batch, generator=generator)
+    scale = (0.08 + 0.92 * area).sqrt()
+    stretch = torch.exp((aspect * 2 - 1) * math.log(4 / 3) / 2)
+    width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
+    theta = torch.zeros(batch, 2, 3)
+    theta[:, 0, 0] = torch.where(flip < 0.5, width, -width)
+    theta[:, 1, 1] = height
+    theta[:, 0, 2] = (x * 2 - 1) * (1 - width)
+    theta[:, 1, 2] = (y * 2 - 1) * (1 - height)
+    grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+
+
+def brightened(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Pixels (B, 3, S, S) in 0..255 times a factor a picture, clipped; float32."""
+    factors = 1 + BRIGHTNESS * (2 * torch.rand(len(pixels), 1, 1, 1, generator=generator) - 1)
+    return (pixels * factors.to(pixels.device, non_blocking=True)).clamp(max=255)
