@@ -22,27 +22,26 @@ def padding_px(image_size_px: int) -> int:
     return image_size_px // 8
 
 
-def cropped_and_flipped(padded: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+def cropped_and_flipped(
+    padded: Tensor, image_size_px: int, indices: Tensor, generator: torch.Generator
+) -> Tensor:
     """Random crops, half of them mirrored, of the images at `indices`.
 
     One gather does both, straight from the data set: no copy of the batch is made in between.
 
     Args:
         padded: (N, S+2P, S+2P, 3) uint8, on any device.
+        image_size_px: S.
         indices: (B,) int64, on the CPU.
         generator: on the CPU.
 
     Returns:
         (B, 3, S, S) uint8 on the device of `padded`, channels last in memory.
     """
-    full, batch = padded.shape[1], len(indices)
-    size = full * 4 // 5  # S + 2 (S // 8), undone below for sizes that 8 does not divide
-    while size + 2 * padding_px(size) < full:
-        size += 1
-    slack = full - size
+    batch, slack = len(indices), padded.shape[1] - image_size_px
     top, left = torch.randint(0, slack + 1, (2, batch, 1), generator=generator)
     mirrored = torch.rand(batch, 1, generator=generator) < 0.5
-    offsets = torch.arange(size)
+    offsets = torch.arange(image_size_px)
     rows = top + offsets  # (B, S)
     columns = left + torch.where(mirrored, offsets.flip(0), offsets)  # (B, S)
     where = [index.to(padded.device, non_blocking=True) for index in (indices, rows, columns)]

@@ -5,7 +5,6 @@
 processor without a graphics card.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 from edgecil.errors import UsageError
@@ -88,8 +87,3 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(f"unknown recipe {name!r}; choose one of: {', '.join(RECIPES)}")
     return RECIPES[name]
-
-
-def steps_per_epoch(image_count: int, batch_size: int) -> int:
-    """Optimiser steps in one pass; the last batch may be smaller."""
-    return max(1, math.ceil(image_count / batch_size))

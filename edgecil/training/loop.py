@@ -1,0 +1,168 @@
+"""The training loop: the only one. A method says what a phase trains and with which loss.
+
+Nothing in an epoch waits for the device: losses add up there and are read once, at the end.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgecil.errors import TrainingError, UsageError
+from edgecil.networks import ExpandableNetwork
+from edgecil.training.batches import Images
+from edgecil.training.recipes import PhaseRecipe
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What `--device` takes."""
+
+
+@dataclass
+class Phase:
+    """One stretch of training: what is learned, and how."""
+
+    name: str
+    """Shown in the progress lines."""
+    recipe: PhaseRecipe
+    """Epochs and optimiser."""
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
+    extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    """Trained beside the network and thrown away after the phase."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch came to."""
+
+    epoch: int
+    """Epochs finished, from 1."""
+    loss: float
+    """Mean training loss."""
+    images_per_second: float
+    """Training images a second."""
+    optimiser: dict[str, Any]
+    """The optimiser's state dict."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device that `--device name` means; `auto` takes the fastest there is.
+
+    Raises:
+        UsageError: no such name, or this machine has none.
+    """
+    found = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(device for device, there in found.items() if there))
+    if name not in DEVICES:
+        raise UsageError(f"unknown device {name!r}; choose one of: {', '.join(DEVICES)}")
+    if not found[name]:
+        raise UsageError(f"this machine has no {name} device; use --device auto")
+    return torch.device(name)
+
+
+def half_precision_pays(device: torch.device) -> bool:
+    """Whether the processor itself computes in bfloat16, so that autocast is faster."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # torch has no public question for this yet; an absent answer means no.
+        answer = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(answer and answer())
+    return False
+
+
+def epoch_seed(seed: int, stage: int, phase: int, epoch: int) -> int:
+    """The seed of one epoch: a resumed run draws what the uninterrupted one would have drawn."""
+    mixed = seed
+    for number in (stage, phase, epoch):
+        mixed = (mixed * 1_000_003 + number + 1) % (2**63 - 1)
+    return mixed
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "the training device ran out of memory; give a smaller --batch-size or --device cpu, "
+            "and go on with --resume"
+        ) from error
+
+
+def train_phase(
+    network: ExpandableNetwork,
+    phase: Phase,
+    images: Images,
+    *,
+    seeds: Callable[[int], int],
+    after_epoch: Callable[[EpochReport], None],
+    finished_epochs: int = 0,
+    optimiser_state: dict[str, Any] | None = None,
+) -> None:
+    """Train `network` through `phase`, from epoch `finished_epochs` on.
+
+    Args:
+        network: on the training device; frozen modules stay as they are.
+        phase: what to train.
+        images: the task's images.
+        seeds: the seed of an epoch, counted from 0.
+        after_epoch: called at the end of every epoch; may raise to stop the training.
+        finished_epochs: epochs to skip, when a run is resumed.
+        optimiser_state: the optimiser's state after those epochs.
+
+    Raises:
+        TrainingError: the loss is not a number, or the device's memory is full.
+    """
+    device = network.mean.device
+    recipe = phase.recipe
+    network.to(memory_format=torch.channels_last)
+    network.train()
+    phase.extras.to(device).train()
+    trained = [p for m in (network, phase.extras) for p in m.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(
+        trained,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    if optimiser_state is not None:
+        optimiser.load_state_dict(optimiser_state)
+    halved = half_precision_pays(device)
+
+    for epoch in range(finished_epochs, recipe.epochs):
+        generator = torch.Generator().manual_seed(seeds(epoch))
+        batches = images.training_batches(recipe.batch_size, generator)
+        loss_sum = torch.zeros((), device=device)
+        started, done = time.perf_counter(), 0
+        with _advice():
+            for pixels, labels in batches:
+                rate = recipe.rate_at((epoch + done / len(images)) / recipe.epochs)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                with torch.autocast(device.type, torch.bfloat16, enabled=halved):
+                    loss = phase.loss(pixels, labels)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                loss_sum += loss.detach() * len(labels)
+                done += len(labels)
+            mean_loss = loss_sum.item() / done
+        if not math.isfinite(mean_loss):
+            raise TrainingError(
+                f"the loss became {mean_loss} in epoch {epoch + 1} of {phase.name}; "
+                "give a lower --learning-rate and start again"
+            )
+        speed = done / (time.perf_counter() - started)
+        after_epoch(EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict()))
