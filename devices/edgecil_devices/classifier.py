@@ -1,0 +1,161 @@
+"""Pictures in, labels out: the part of edgecil that a program on the device uses."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecil_devices.bundle import read_bundle
+from edgecil_devices.errors import UsageError
+from edgecil_devices.images import ImageSource, read_pixels
+from edgecil_devices.manifest import Manifest
+from edgecil_devices.runtime import Inference, Runtime
+
+
+class Candidate(NamedTuple):
+    """One class a picture may belong to."""
+
+    label: str
+    score: float
+    """Softmax probability, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time for one picture went, in milliseconds."""
+
+    preprocess: float
+    """Reading, decoding and resizing."""
+    trunk: float
+    blocks: float
+    head: float
+
+    @property
+    def total(self) -> float:
+        """From the picture to its label."""
+        return self.preprocess + self.trunk + self.blocks + self.head
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about one picture."""
+
+    label: str
+    """The most probable class."""
+    score: float
+    """Its softmax probability, 0 to 1."""
+    top: tuple[Candidate, ...]
+    """The most probable classes, best first; the first is `label`."""
+    timing_ms: Timing
+    """Where the time went."""
+
+
+class Classifier:
+    """Classifies pictures with a bundle.
+
+    Example:
+        >>> classifier = Classifier.load("cats.edgecil")
+        >>> classifier.predict("cat.jpg").label
+        'tabby'
+    """
+
+    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
+        self.manifest = manifest
+        self._runtime = runtime
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int | None = None) -> "Classifier":
+        """Read a bundle, check every byte of it and make it ready to run.
+
+        Args:
+            path: a bundle file.
+            threads: how many threads may compute at once; None: one a core, four at most.
+
+        Raises:
+            BundleError: the file is missing, damaged, of a newer format, or cannot be run.
+            UsageError: `threads` is below one.
+        """
+        bundle = read_bundle(path)
+        return cls(bundle.manifest, Runtime(bundle, threads))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all classes, in the order in which they were learned."""
+        return self.manifest.classes
+
+    @property
+    def tasks(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the classes of each task."""
+        return tuple(self.classes[task.start : task.stop] for task in self.manifest.tasks)
+
+    @overload
+    def predict(self, source: ImageSource, *, top: int = 5) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, source: list[Any] | tuple[Any, ...] | Iterator[Any], *, top: int = 5
+    ) -> Iterator[Prediction]: ...
+
+    def predict(
+        self,
+        source: ImageSource | list[Any] | tuple[Any, ...] | Iterator[Any],
+        *,
+        top: int = 5,
+    ) -> Prediction | Iterator[Prediction]:
+        """Classify one picture, or a list of them one after the other.
+
+        Args:
+            source: a path, the bytes of a picture file, a Pillow image or an RGB array of uint8
+                (H, W, 3); or a list, tuple or iterator of these.
+            top: how many of the most probable classes to return.
+
+        Returns:
+            A prediction; for several pictures an iterator that reads and classifies each when it is
+            asked for, and keeps none.
+
+        Raises:
+            ImageError: a picture cannot be read. An iterator ends there, so to go on after a bad
+                picture call `predict` for each.
+            UsageError: `top` is below one.
+        """
+        if top < 1:
+            raise UsageError(f"top must be at least 1, not {top}")
+        if isinstance(source, list | tuple | Iterator):
+            return (self._predict(one, top) for one in source)
+        return self._predict(source, top)
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (N, C) of N images that are pixels already, (N, S, S, 3) uint8 RGB.
+
+        All N are in memory at once, so keep N moderate.
+
+        Raises:
+            UsageError: the pixels have another shape or type.
+            BundleError: the weights give values that are not finite.
+        """
+        return self._runtime.run(pixels).logits
+
+    def _predict(self, source: ImageSource, top: int) -> Prediction:
+        start = time.perf_counter()
+        pixels = read_pixels(source, self.manifest.preprocessing)
+        preprocess_ms = (time.perf_counter() - start) * 1e3
+        inference = self._runtime.run(pixels[np.newaxis])
+        candidates = self._best(inference, top)
+        timing = Timing(preprocess_ms, inference.trunk_ms, inference.blocks_ms, inference.head_ms)
+        return Prediction(*candidates[0], candidates, timing)
+
+    def _best(self, inference: Inference, top: int) -> tuple[Candidate, ...]:
+        scores = softmax(inference.logits[0])
+        best_first = np.argsort(-scores, kind="stable")[:top]
+        return tuple(Candidate(self.classes[c], float(scores[c])) for c in best_first)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (..., C) from logits (..., C)."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -1,0 +1,187 @@
+"""The file format, held to literal bytes, and every way in which a file can be damaged."""
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from edgecil_devices.bundle import pack, read_bundle
+from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
+from edgecil_devices.images import Preprocessing
+from edgecil_devices.manifest import Accuracy, Blob, Manifest
+
+# Taken with `printf 'trunk!' | sha256sum`, and so on.
+TRUNK_SHA256 = "f62aa6ab38b33c5de71c69ba6936b2953784a36c0c1c11cccf7eacf04ef5f0c3"
+BLOCK_SHA256 = "496aca80e4d8f29fb8e8cd816c3afb48d3f103970b3a2ee1600c08ca67326dee"
+HEAD_SHA256 = "9f2e6d33a3717ee826353a404ba4618d1aeeb6879ad7936bce8ed5f46814924d"
+
+
+def golden_parts() -> tuple[Manifest, dict[str, bytes]]:
+    blobs = {"trunk.onnx": b"trunk!", "block-00.onnx": b"block", "head.npy": b"head"}
+    trunk = Blob.of("trunk.onnx", "trunk", b"trunk!")
+    manifest = Manifest(
+        classes=("Äpfel", "bee"),
+        tasks=(range(2),),
+        preprocessing=Preprocessing(32),
+        mean=(0.5, 0.25, 0.125),
+        std=(1.0, 2.0, 4.0),
+        weights="int8",
+        opset=18,
+        ir_version=8,
+        min_onnxruntime="1.24.4",
+        blobs=(
+            trunk,
+            Blob.of("block-00.onnx", "block", b"block", task=0, features=3, trunk=trunk.sha256),
+            Blob.of("head.npy", "head", b"head"),
+        ),
+        network={"method": "memo"},
+        versions={"edgecil": "0.1.0"},
+        accuracy=Accuracy(71.5, (71.5,)),
+    )
+    return manifest, blobs
+
+
+GOLDEN_MANIFEST = (
+    '{"format":1,"classes":["Äpfel","bee"],"tasks":[[0,2]],'
+    '"preprocessing":{"image_size_px":32,"orientation":"exif","channels":"RGB",'
+    '"background":[255,255,255],"crop":"centre-square","resample":"bilinear-antialiased"},'
+    '"normalisation":{"folded_into":"trunk","mean":[0.5,0.25,0.125],"std":[1.0,2.0,4.0]},'
+    '"weights":"int8","opset":18,"ir_version":8,"min_onnxruntime":"1.24.4",'
+    '"network":{"method":"memo"},"versions":{"edgecil":"0.1.0"},'
+    '"accuracy":{"overall":71.5,"by_task":[71.5]},"blobs":['
+    f'{{"name":"trunk.onnx","role":"trunk","size":6,"sha256":"{TRUNK_SHA256}"}},'
+    f'{{"name":"block-00.onnx","role":"block","size":5,"sha256":"{BLOCK_SHA256}",'
+    f'"task":0,"features":3,"trunk":"{TRUNK_SHA256}"}},'
+    f'{{"name":"head.npy","role":"head","size":4,"sha256":"{HEAD_SHA256}"}}]}}'
+)
+GOLDEN_HEADER = b"\x89edgecil\x01\x00\x00\x00\xb1\x03\x00\x00" + bytes.fromhex(
+    "8b3f5c914752ce1fc5ecdf9d26b80b9216f360c6c0eddebb135aef08a485d240"
+)
+
+
+@pytest.fixture(scope="module")
+def golden() -> bytes:
+    return pack(*golden_parts())
+
+
+def write(folder: Path, data: bytes) -> Path:
+    path = folder / "x.edgecil"
+    path.write_bytes(data)
+    return path
+
+
+def with_manifest(manifest_json: bytes, format_: int = 1) -> bytes:
+    digest = hashlib.sha256(manifest_json).digest()
+    header = struct.pack("<8sII32s", b"\x89edgecil", format_, len(manifest_json), digest)
+    return header + manifest_json + b"trunk!blockhead"
+
+
+def test_a_bundle_is_exactly_these_bytes(golden: bytes) -> None:
+    assert golden == GOLDEN_HEADER + GOLDEN_MANIFEST.encode() + b"trunk!blockhead"
+
+
+def test_what_is_packed_is_read_back(golden: bytes, tmp_path: Path) -> None:
+    manifest, blobs = golden_parts()
+    bundle = read_bundle(write(tmp_path, golden))
+    assert bundle.manifest == manifest
+    assert bundle.blobs == blobs
+    assert bundle.manifest_json.decode() == GOLDEN_MANIFEST
+    assert bundle.size_bytes == len(golden)
+
+
+def test_every_flipped_bit_is_refused(golden: bytes, tmp_path: Path) -> None:
+    for position in range(len(golden) * 8):
+        damaged = bytearray(golden)
+        damaged[position // 8] ^= 1 << position % 8
+        with pytest.raises(BundleError):
+            read_bundle(write(tmp_path, bytes(damaged)))
+
+
+def test_every_truncation_is_refused(golden: bytes, tmp_path: Path) -> None:
+    for length in range(1, len(golden)):
+        with pytest.raises(BundleCorruptError, match="truncated: it has"):
+            read_bundle(write(tmp_path, golden[:length]))
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleCorruptError, match="truncated: it has 0 bytes"):
+        read_bundle(write(tmp_path, b""))
+
+
+def test_trailing_bytes_are_refused(golden: bytes, tmp_path: Path) -> None:
+    with pytest.raises(BundleCorruptError, match="2 bytes too many after the last blob"):
+        read_bundle(write(tmp_path, golden + b"\0\0"))
+
+
+def test_a_damaged_blob_is_named_with_both_hashes(golden: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path, golden.replace(b"block", b"clock"))
+    found = hashlib.sha256(b"clock").hexdigest()
+    with pytest.raises(BundleCorruptError) as caught:
+        read_bundle(path)  # the name in the manifest was changed too, so that is what is noticed
+    assert str(caught.value).startswith(f"{path}: manifest is damaged")
+
+    path = write(tmp_path, golden.replace(b"trunk!block", b"trunk!clock"))
+    with pytest.raises(BundleCorruptError) as caught:
+        read_bundle(path)
+    assert str(caught.value) == (
+        f"{path}: block-00.onnx is damaged: its sha256 is {found}, not {BLOCK_SHA256}; "
+        "copy or export the bundle again"
+    )
+
+
+def test_a_newer_format_says_how_to_upgrade(tmp_path: Path) -> None:
+    path = write(tmp_path, with_manifest(GOLDEN_MANIFEST.encode(), format_=2))
+    with pytest.raises(BundleVersionError, match=r"format 2 is newer.*pip install -U edgecil"):
+        read_bundle(path)
+
+
+def test_a_manifest_that_contradicts_the_header_is_refused(tmp_path: Path) -> None:
+    manifest = GOLDEN_MANIFEST.replace('"format":1', '"format":2').encode()
+    with pytest.raises(BundleVersionError, match="of format 2, not 1"):
+        read_bundle(write(tmp_path, with_manifest(manifest)))
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04 a zip file", b"\x89PNG\r\n\x1a\n", b"{}"])
+def test_other_files_are_not_bundles(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(BundleCorruptError, match="not an edgecil bundle"):
+        read_bundle(write(tmp_path, data))
+
+
+def test_a_manifest_may_not_be_endless(tmp_path: Path) -> None:
+    header = struct.pack("<8sII32s", b"\x89edgecil", 1, 1_000_001, bytes(32))
+    with pytest.raises(BundleCorruptError, match="header is damaged"):
+        read_bundle(write(tmp_path, header + b" " * 1_000_001))
+
+
+def test_a_blob_claimed_larger_than_the_file_is_never_allocated(tmp_path: Path) -> None:
+    manifest = GOLDEN_MANIFEST.replace('"size":5', '"size":2147483647').encode()
+    with pytest.raises(BundleCorruptError, match="truncated"):
+        read_bundle(write(tmp_path, with_manifest(manifest)))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"none\.edgecil: No such file"):
+        read_bundle(tmp_path / "none.edgecil")
+
+
+def test_a_run_given_as_a_bundle_is_told_to_export(tmp_path: Path) -> None:
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    with pytest.raises(BundleError, match="a run, not a bundle; run: edgecil export"):
+        read_bundle(tmp_path / "run")
+
+
+def test_folders_and_pipes_are_not_bundles(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(BundleError, match="not a bundle, which is a single file"):
+            read_bundle(path)
+
+
+def test_packing_refuses_blobs_the_manifest_does_not_describe() -> None:
+    manifest, blobs = golden_parts()
+    with pytest.raises(BundleCorruptError, match=r"head\.npy is damaged"):
+        pack(manifest, blobs | {"head.npy": b"heat"})
+    with pytest.raises(BundleCorruptError, match="lists other blobs"):
+        pack(manifest, blobs | {"extra": b""})

@@ -1,0 +1,177 @@
+"""What a manifest may say. Each case changes one thing in a manifest that is right."""
+
+import json
+from typing import Any
+
+import pytest
+
+from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
+from edgecil_devices.manifest import Manifest
+
+TRUNK_SHA256, OTHER_SHA256 = "ab" * 32, "cd" * 32
+
+
+def record() -> dict[str, Any]:
+    blobs: list[dict[str, Any]] = [
+        {"name": "trunk.onnx", "role": "trunk", "size": 9, "sha256": TRUNK_SHA256},
+        {"name": "block-00.onnx", "role": "block", "size": 9, "sha256": OTHER_SHA256},
+        {"name": "block-01.onnx", "role": "block", "size": 9, "sha256": OTHER_SHA256},
+        {"name": "head.npy", "role": "head", "size": 9, "sha256": OTHER_SHA256},
+    ]
+    for task, block in enumerate(blobs[1:3]):
+        block |= {"task": task, "features": 64, "trunk": TRUNK_SHA256}
+    return {
+        "format": 1,
+        "classes": ["ape", "bee", "cat"],
+        "tasks": [[0, 2], [2, 3]],
+        "preprocessing": {
+            "image_size_px": 32,
+            "orientation": "exif",
+            "channels": "RGB",
+            "background": [255, 255, 255],
+            "crop": "centre-square",
+            "resample": "bilinear-antialiased",
+        },
+        "normalisation": {"folded_into": "trunk", "mean": [0, 0.5, 1], "std": [1, 1, 1]},
+        "weights": "fp32",
+        "opset": 18,
+        "ir_version": 8,
+        "min_onnxruntime": "1.24.4",
+        "blobs": blobs,
+    }
+
+
+def changed(path: str, value: Any) -> bytes:
+    """The manifest with `value` at a path such as "blobs.1.size"."""
+    manifest = record()
+    target: Any = manifest
+    *parents, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in parents:
+        target = target[step]
+    target[last] = value
+    return json.dumps(manifest).encode()
+
+
+def test_the_manifest_that_the_cases_change_is_right() -> None:
+    manifest = Manifest.from_json(changed("format", 1))
+    assert manifest.classes == ("ape", "bee", "cat")
+    assert manifest.tasks == (range(2), range(2, 3))
+    assert manifest.mean == (0.0, 0.5, 1.0)
+    assert [block.task for block in manifest.blocks] == [0, 1]
+    assert (manifest.trunk.name, manifest.head.name) == ("trunk.onnx", "head.npy")
+    assert manifest.accuracy is None
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_keys_of_later_versions_are_left_aside() -> None:
+    assert Manifest.from_json(changed("release", 7)) == Manifest.from_json(changed("format", 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("format", "1"),
+        ("format", True),
+        ("classes", []),
+        ("classes", "abc"),
+        ("classes.1", "ape"),
+        ("classes.1", ""),
+        ("classes.1", "bee\n"),
+        ("classes.1", "\x1b[31m"),
+        ("classes.1", "\udcff"),
+        ("classes.1", "x" * 256),
+        ("classes.1", 1),
+        ("tasks", []),
+        ("tasks.1", [2, 2]),
+        ("tasks.1", [2, 4]),
+        ("tasks.1", [1, 3]),
+        ("tasks.1", [2, 3, 1]),
+        ("tasks.1", [2, 3.0]),
+        ("tasks.0", [-1, 2]),
+        ("preprocessing", None),
+        ("preprocessing.image_size_px", 0),
+        ("normalisation.mean", [0, 0]),
+        ("normalisation.mean.0", float("nan")),
+        ("normalisation.mean.0", 10**400),
+        ("min_onnxruntime", "latest"),
+        ("accuracy", {"overall": 50, "by_task": [1, 2, 3]}),
+        ("accuracy", {}),
+        ("versions", {"edgecil": 1}),
+        ("blobs", []),
+        ("blobs.0.role", "head"),
+        ("blobs.0.size", 0),
+        ("blobs.0.size", -1),
+        ("blobs.0.size", 2**31),
+        ("blobs.0.size", 9.0),
+        ("blobs.0.sha256", "AB" * 32),
+        ("blobs.0.name", "block-00.onnx"),
+        ("blobs.0.task", 0),
+        ("blobs.1.task", None),
+        ("blobs.1.task", 1),
+        ("blobs.1.task", -1),
+        ("blobs.2.task", 2),
+        ("blobs.1.features", 0),
+        ("blobs.1.features", 2**20),
+    ],
+)
+def test_a_manifest_that_cannot_be_right_is_refused(path: str, value: Any) -> None:
+    with pytest.raises(BundleCorruptError, match=r"^the .*manifest|^the preprocessing"):
+        Manifest.from_json(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../trunk.onnx",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:x",
+        ".hidden",
+        "A.onnx",
+        "a\0",
+        "x" * 65,
+        "",
+    ],
+)
+def test_names_that_would_be_paths_are_refused(name: str) -> None:
+    with pytest.raises(BundleCorruptError, match="is not allowed"):
+        Manifest.from_json(changed("blobs.0.name", name))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("format", 2),
+        ("weights", "int4"),
+        ("blobs.0.role", "signature"),
+        ("preprocessing.channels", "BGR"),
+        ("preprocessing.new_rule", True),
+    ],
+)
+def test_what_a_newer_edgecil_may_mean_is_a_question_of_version(path: str, value: Any) -> None:
+    with pytest.raises(BundleVersionError, match=r"install"):
+        Manifest.from_json(changed(path, value))
+
+
+def test_a_block_of_another_trunk_is_refused() -> None:
+    with pytest.raises(BundleCorruptError, match=r"block-01\.onnx was made for another trunk"):
+        Manifest.from_json(changed("blobs.2.trunk", OTHER_SHA256))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff{}",
+        b'{"format":1,"format":1}',
+        b'{"format":NaN}',
+        b'{"format":' + b"9" * 5000 + b"}",
+        b'{"format":' + b"[" * 100_000,
+    ],
+)
+def test_strange_json_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleError, match=r"^the manifest"):
+        Manifest.from_json(data)
