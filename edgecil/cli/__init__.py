@@ -1,1 +1,72 @@
-"""."""
+"""The command line: `edgecil VERB`. One module a verb, each importing what it needs when it runs."""
+
+import errno
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from edgecil.cli import demo, evaluate, export, info, learn, plan, predict, train
+from edgecil.errors import EdgecilError, MissingExtraError
+
+app = typer.Typer(
+    help="Class-incremental image classifiers for small computers, under a strict byte budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("plan")(plan.plan)
+app.command("train")(train.train)
+app.command("learn")(learn.learn)
+app.command("export")(export.export)
+app.command("predict")(predict.predict)
+app.command("eval")(evaluate.evaluate)
+app.command("info")(info.info)
+
+TRAINING_PACKAGES = {"torch", "torchvision", "onnx", "onnxscript", "safetensors"}
+"""Packages of the extra `train`; a base installation runs bundles without them."""
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgecil {version('edgecil')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show where in the code an error arose.")] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Class-incremental image classifiers for small computers, under a strict byte budget."""
+
+
+def main() -> None:
+    """Run the command line; an error ends it with one line and an exit code of 1 or 2."""
+    try:
+        app()
+    except (EdgecilError, ModuleNotFoundError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        told = _told(error)
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(told.exit_code)
+
+
+def _told(error: Exception) -> EdgecilError:
+    """The error as the person is told of it; what nobody can put right is raised again."""
+    if isinstance(error, EdgecilError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_PACKAGES:
+        return MissingExtraError(f"this command needs {error.name}, which", "train")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return EdgecilError("the disk is full; make room, and go on with --resume")
+    if isinstance(error, OSError):
+        return EdgecilError(f"{error.filename or 'a file'}: {error.strerror or error}")
+    raise error

@@ -5,7 +5,7 @@ Nothing in an epoch waits for the device: losses add up there and are read once,
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,21 +105,22 @@ def train_phase(
     phase: Phase,
     images: Images,
     *,
-    seeds: Callable[[int], int],
-    after_epoch: Callable[[EpochReport], None],
+    seeds: Sequence[int],
     finished_epochs: int = 0,
     optimiser_state: dict[str, Any] | None = None,
-) -> None:
-    """Train `network` through `phase`, from epoch `finished_epochs` on.
+) -> Iterator[EpochReport]:
+    """Train `network` through `phase`, from epoch `finished_epochs` on, one epoch a report.
 
     Args:
         network: on the training device; frozen modules stay as they are.
         phase: what to train.
         images: the task's images.
-        seeds: the seed of an epoch, counted from 0.
-        after_epoch: called at the end of every epoch; may raise to stop the training.
+        seeds: one seed an epoch.
         finished_epochs: epochs to skip, when a run is resumed.
         optimiser_state: the optimiser's state after those epochs.
+
+    Yields:
+        What each epoch came to, when it is over.
 
     Raises:
         TrainingError: the loss is not a number, or the device's memory is full.
@@ -142,7 +143,7 @@ def train_phase(
     halved = half_precision_pays(device)
 
     for epoch in range(finished_epochs, recipe.epochs):
-        generator = torch.Generator().manual_seed(seeds(epoch))
+        generator = torch.Generator().manual_seed(seeds[epoch])
         batches = images.training_batches(recipe.batch_size, generator)
         loss_sum = torch.zeros((), device=device)
         started, done = time.perf_counter(), 0
@@ -165,4 +166,4 @@ def train_phase(
                 "give a lower --learning-rate and start again"
             )
         speed = done / (time.perf_counter() - started)
-        after_epoch(EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict()))
+        yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())

@@ -55,14 +55,30 @@ class Recipe:
     incremental: PhaseRecipe
     """Every later task."""
 
-    def with_epochs(self, epochs: int | None, first_epochs: int | None) -> "Recipe":
-        """The same recipe over `epochs` a task, and `first_epochs` in the first one.
+    def adapted(
+        self,
+        *,
+        epochs: int | None = None,
+        first_epochs: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+    ) -> "Recipe":
+        """The same recipe with other numbers; None keeps the recipe's own.
 
-        Milestones stay at the same fractions. None keeps the recipe's own number.
+        Milestones stay at the same fractions of the epochs. `first_epochs` overrides `epochs` in
+        the first task.
         """
-        first = first_epochs or epochs or self.first.epochs
-        later = epochs or self.incremental.epochs
-        return Recipe(replace(self.first, epochs=first), replace(self.incremental, epochs=later))
+
+        def changed(phase: PhaseRecipe, phase_epochs: int | None) -> PhaseRecipe:
+            return replace(
+                phase,
+                epochs=phase.epochs if phase_epochs is None else phase_epochs,
+                learning_rate=phase.learning_rate if learning_rate is None else learning_rate,
+                batch_size=phase.batch_size if batch_size is None else batch_size,
+            )
+
+        first = epochs if first_epochs is None else first_epochs
+        return Recipe(changed(self.first, first), changed(self.incremental, epochs))
 
 
 RECIPES = {

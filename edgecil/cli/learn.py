@@ -1,0 +1,77 @@
+"""`edgecil learn`: the classes of a folder become the next task of a run."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecil.cli import options
+from edgecil.cli.train import learn_tasks, say_plan, say_results
+from edgecil.errors import EdgecilError, RunError
+
+if TYPE_CHECKING:
+    from edgecil.data import ImageDataset
+    from edgecil.training.settings import RunSettings, Source
+
+
+def learn(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
+    data: options.Data,
+    data_dir: options.DataDir = None,
+    holdout: options.Holdout = 0.2,
+    budget: Annotated[
+        str | None, typer.Option(help="A new budget.", show_default="the run's")
+    ] = None,
+    device: options.Device = "auto",
+    stop_after: options.StopAfter = None,
+) -> None:
+    """Teach a run new classes: those of a folder become its next task, under its budget.
+
+    The same command again goes on where one was interrupted.
+    """
+    from edgecil.budget import parse_bytes
+    from edgecil.data import load_dataset
+    from edgecil.memory.state import State, recover
+    from edgecil.training.request import with_new_task
+    from edgecil.training.run import Run
+
+    going_on = Run(run)
+    settings = going_on.settings()
+    recover(going_on.state_folder)
+    learned = State.read(going_on.state_folder).settings.stage
+    new = load_dataset(
+        data,
+        data_dir=data_dir,
+        image_size_px=settings.image_size_px,
+        holdout=holdout,
+        seed=settings.seed,
+    )
+    if learned == settings.stage_count:
+        budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
+        settings, planned = with_new_task(settings, data, holdout, new, budget_bytes)
+        settings.save(going_on.config_file)
+        say_plan(run, settings, planned, "")
+    elif settings.tasks[-1].classes != new.classes:
+        raise RunError(f"{run} has an unfinished task; finish it first with edgecil train --resume")
+    old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
+    say_results(run, learn_tasks(going_on, settings, [*old, new], device, stop_after))
+
+
+def _old_source(
+    settings: "RunSettings", source: "Source", data_dir: Path | None
+) -> "ImageDataset | None":
+    """The data of earlier tasks, wanted only to measure them; None if they are gone."""
+    from edgecil.data import load_dataset
+
+    try:
+        return load_dataset(
+            source.data,
+            data_dir=data_dir,
+            image_size_px=settings.image_size_px,
+            holdout=source.holdout,
+            seed=settings.seed,
+        )
+    except EdgecilError as error:
+        print(f"older classes are not measured: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,92 @@
+"""Options that several verbs share, each described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Option(help="cifar100, glyphs, or a folder of class folders (photos/<class>/*.jpg)."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where built-in data sets are, or are downloaded to.", envvar="EDGECIL_DATA"),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Height and width in pixels that pictures are brought to.", show_default="by the data"
+    ),
+]
+Holdout = Annotated[
+    float,
+    typer.Option(help="Part of a folder's pictures kept for testing where it has no test split."),
+]
+Budget = Annotated[
+    str, typer.Option(help="Bound on all that is kept between tasks: 7.6MB, 500kB, 8MiB, 7600000.")
+]
+Base = Annotated[
+    int | None, typer.Option(help="Classes of the first task.", show_default="as --increment")
+]
+Increment = Annotated[
+    int | None, typer.Option(help="Classes of every later task.", show_default="a tenth of all")
+]
+Tasks = Annotated[
+    Path | None, typer.Option(help="A TOML file that names the classes of every task.")
+]
+TasksAhead = Annotated[
+    int, typer.Option(help="Tasks that the budget must still hold after the last one.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of class order, weights, batches, augmentation.")]
+MethodName = Annotated[str, typer.Option("--method", help="Method: memo.")]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="convnet2, resnet14, -20, -26, -32 (CIFAR); resnet18, -34, -50 (larger images).",
+        show_default="the planner's choice",
+    ),
+]
+Cut = Annotated[
+    str, typer.Option(help="Groups of the backbone that become the block: last, last-two.")
+]
+Trunk = Annotated[
+    str,
+    typer.Option(
+        help="After the first task: train, freeze, or auto (train if it had under 20 classes)."
+    ),
+]
+Accounting = Annotated[
+    str, typer.Option(help="strict: the files of the state. published: the papers' rule.")
+]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        help="Exemplars as raw, webp-lossless, webp:QUALITY or jpeg:QUALITY.",
+        show_default="webp-lossless",
+    ),
+]
+StatePrecision = Annotated[
+    str | None,
+    typer.Option(help="Weights in the state as fp32, fp16 or int8.", show_default="fp16"),
+]
+Recipe = Annotated[str, typer.Option(help="fast (few epochs, one-cycle) or published.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="Epochs of every task.", show_default="the recipe's")
+]
+FirstEpochs = Annotated[
+    int | None, typer.Option(help="Epochs of the first task.", show_default="as --epochs")
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Highest learning rate.", show_default="the recipe's")
+]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images a step.", show_default="the recipe's")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(help="Stop with a checkpoint after 90s, 9m or 1.5h; the exit code is then 75."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -1,0 +1,55 @@
+"""What a person sees while a run trains: one line a task, and one an epoch that overwrites itself.
+
+Where standard error is no terminal, every epoch has a line of its own and no control characters.
+"""
+
+import sys
+
+from edgecil.budget import Ledger, format_bytes
+from edgecil.methods import TaskView
+from edgecil.training.loop import EpochReport, Phase
+from edgecil.training.run import StageResult
+
+
+class TerminalReporter:
+    """Tells standard error how far training is.
+
+    Args:
+        budget_bytes: the run's budget, shown beside what is used of it.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._rewrites = sys.stderr.isatty()
+
+    def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
+        """A task starts, with `image_count` images to train on, exemplars included."""
+        _say(
+            f"task {task.stage}/{stage_count}: {task.new_classes} new classes, "
+            f"{image_count} images to train on"
+        )
+
+    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+        """An epoch is over and kept."""
+        line = (
+            f"  {phase.name} {report.epoch}/{phase.recipe.epochs}  loss {report.loss:.3f}  "
+            f"{report.images_per_second:.0f} images/s"
+        )
+        if self._rewrites:
+            last = report.epoch == phase.recipe.epochs
+            print(f"\r{line}\x1b[K", file=sys.stderr, end="\n" if last else "", flush=True)
+        else:
+            _say(line)
+
+    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
+        """A task is learned, kept and measured."""
+        owners = ", ".join(f"{owner} {n}" for owner, n in ledger.by_owner().items() if n)
+        _say(
+            f"  accuracy {result.accuracy:.2f} % over {result.classes} classes; "
+            f"{result.exemplars} exemplars; state {format_bytes(result.state_bytes)} "
+            f"of {format_bytes(self._budget_bytes)} ({owners})"
+        )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""Session accuracy, accuracy by task, and their averages.
+
+Shapes: N test images, C classes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from edgecil.networks import ExpandableNetwork
+from edgecil.training.batches import Images
+
+
+def predicted_labels(network: ExpandableNetwork, images: Images, batch_size: int = 256) -> np.ndarray:
+    """The label of the highest logit for every image, (N,) int64; full precision, no crops."""
+    network.eval()
+    with torch.inference_mode():
+        found = [network(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(batch_size)]
+    labels: np.ndarray = torch.cat(found).numpy()
+    return labels
+
+
+def percent_correct(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Top-1 accuracy in percent; nan without images."""
+    return float(100 * np.mean(labels == predicted)) if len(labels) else float("nan")
+
+
+def accuracy_by_task(
+    labels: np.ndarray, predicted: np.ndarray, task_sizes: Sequence[int]
+) -> list[float]:
+    """Top-1 accuracy in percent over all classes seen, for the images of each task.
+
+    Labels count through the tasks: the first `task_sizes[0]` belong to the first task.
+    """
+    ends = np.cumsum(task_sizes)
+    task_of = np.searchsorted(ends, labels, side="right")
+    return [
+        percent_correct(labels[task_of == t], predicted[task_of == t]) for t in range(len(ends))
+    ]

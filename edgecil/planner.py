@@ -1,0 +1,261 @@
+"""The planner: what fits a byte budget, stage by stage, before anything is trained."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgecil.budget import format_bytes
+from edgecil.errors import BudgetError
+from edgecil.memory import weights
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplars import ExemplarSet, serialised_size
+from edgecil.memory.state import State, StateSettings
+from edgecil.methods import Method
+from edgecil.networks import BACKBONES, cut_backbone
+from edgecil.networks.backbones import CUTS
+from edgecil_devices.images import Preprocessing
+
+EXEMPLARS_PER_CLASS = 20
+"""What the planner leaves room for at the horizon: the field's usual 2,000 for 100 classes."""
+
+PUBLISHED_BYTES_PER_PARAMETER = 4
+"""The published rule counts fp32 parameters, without heads and BatchNorm statistics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a budget has to hold."""
+
+    method: Method
+    """How the network grows."""
+    task_sizes: tuple[int, ...]
+    """Classes of every task up to the horizon."""
+    image_size_px: int
+    """S, height and width of a picture."""
+    images_per_class: int
+    """Training pictures of a class: more exemplars there cannot be."""
+    precision: str
+    """How weights are encoded."""
+    codec: str
+    """How exemplars are encoded."""
+    exemplar_bytes: float
+    """Mean bytes of an encoded exemplar."""
+    accounting: str = "strict"
+    """`strict` counts files, `published` parameters and raw pixels."""
+    class_names: tuple[str, ...] = ()
+    """Names in learning order, which are kept too; unnamed classes count ten letters each."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What is kept after one task."""
+
+    stage: int
+    """Counted from 1."""
+    classes: int
+    """Classes learned by then."""
+    model_bytes: int
+    """All that is not exemplars: weights, and under strict accounting names and headers."""
+    exemplars: int
+    """Pictures that fit beside it."""
+    total_bytes: int
+    """Both together, at most the budget."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backbone comes to under a budget."""
+
+    backbone: str
+    """Name of the backbone."""
+    cut: str
+    """Where it is cut into trunk and block."""
+    budget_bytes: int
+    """The budget."""
+    stages: tuple[StagePlan, ...]
+    """One a task."""
+    smallest_budget_bytes: int
+    """The least budget that holds every stage with one exemplar a class."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every stage fits with at least one exemplar a class."""
+        return self.budget_bytes >= self.smallest_budget_bytes
+
+    @property
+    def exemplars_per_class(self) -> float:
+        """At the last stage, where they are fewest."""
+        return self.stages[-1].exemplars / self.stages[-1].classes
+
+
+@lru_cache
+def parameter_counts(backbone: str, cut: str) -> tuple[int, int]:
+    """Parameters of trunk and block, heads and BatchNorm statistics left out."""
+    parts = cut_backbone(backbone, cut)
+    trunk, block = (
+        sum(parameter.numel() for parameter in module.parameters())
+        for module in (parts.trunk(), parts.block())
+    )
+    return trunk, block
+
+
+@lru_cache
+def _encoded_sizes(backbone: str, cut: str, precision: str) -> tuple[int, int]:
+    parts = cut_backbone(backbone, cut)
+    trunk, block = parts.trunk(), parts.block()
+    return weights.encoded_size(trunk, precision), weights.encoded_size(block, precision)
+
+
+def _strict_model_bytes(demand: Demand, backbone: str, cut: str, stage: int) -> int:
+    """Bytes of every file but the exemplars', after task `stage`."""
+    classes, blocks = sum(demand.task_sizes[:stage]), demand.method.blocks_after(stage)
+    with torch.device("meta"):
+        head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
+    trunk_bytes, block_bytes = _encoded_sizes(backbone, cut, demand.precision)
+    names = demand.class_names or tuple(f"class-{c:04d}" for c in range(classes))
+    settings = StateSettings(
+        method=demand.method.name,
+        backbone=backbone,
+        cut=cut,
+        precision=demand.precision,
+        codec=demand.codec,
+        preprocessing=Preprocessing(demand.image_size_px),
+        mean=(0.1234, 0.1234, 0.1234),
+        std=(0.1234, 0.1234, 0.1234),
+        block_count=blocks,
+        classes=names[:classes],
+        task_sizes=demand.task_sizes[:stage],
+    )
+    parts = ["trunk.safetensors", *(f"block-{k:02d}.safetensors" for k in range(blocks))]
+    exemplars = ExemplarSet.empty(codec_named(demand.codec), demand.image_size_px)
+    index = State(settings, dict.fromkeys([*parts, "head.safetensors"], b""), exemplars)
+    head_bytes = weights.encoded_size(head, demand.precision)
+    return trunk_bytes + blocks * block_bytes + head_bytes + index.size_without_exemplars_bytes
+
+
+def _exemplars_file_bytes(demand: Demand, classes: int, count: int) -> int:
+    """Size of a file of `count` exemplars of mean size, shared equally by the classes."""
+    length = math.ceil(demand.exemplar_bytes)
+    shares = [len(share) for share in np.array_split(np.arange(count), classes)]
+    lengths = [np.full(share, length, np.int64) for share in shares]
+    return serialised_size(lengths, codec_named(demand.codec), demand.image_size_px)
+
+
+def _fitting_exemplars(demand: Demand, classes: int, capacity_bytes: int) -> int:
+    """How many exemplars fit a file of `capacity_bytes`, by bisection."""
+    low, high = 0, classes * demand.images_per_class
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _exemplars_file_bytes(demand, classes, middle) <= capacity_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def plan_strict(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
+    """Every file of the state, after every task, with the budget filled at each."""
+    stages, smallest = [], 0
+    for stage in range(1, len(demand.task_sizes) + 1):
+        classes = sum(demand.task_sizes[:stage])
+        model_bytes = _strict_model_bytes(demand, backbone, cut, stage)
+        exemplars = _fitting_exemplars(demand, classes, budget_bytes - model_bytes)
+        total_bytes = model_bytes + _exemplars_file_bytes(demand, classes, exemplars)
+        stages.append(StagePlan(stage, classes, model_bytes, exemplars, total_bytes))
+        smallest = max(smallest, model_bytes + _exemplars_file_bytes(demand, classes, classes))
+    return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)
+
+
+def plan_published(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
+    """The papers' rule: the memory is what the last task leaves, and the same at every task."""
+    trunk, block = parameter_counts(backbone, cut)
+    image_bytes = demand.image_size_px**2 * 3
+    last = len(demand.task_sizes)
+
+    def model_bytes(stage: int) -> int:
+        blocks = demand.method.blocks_after(stage)
+        return PUBLISHED_BYTES_PER_PARAMETER * (trunk + blocks * block)
+
+    memory = max(0, (budget_bytes - model_bytes(last)) // image_bytes)
+    stages = tuple(
+        StagePlan(
+            stage,
+            sum(demand.task_sizes[:stage]),
+            model_bytes(stage),
+            memory,
+            model_bytes(stage) + memory * image_bytes,
+        )
+        for stage in range(1, last + 1)
+    )
+    smallest = model_bytes(last) + sum(demand.task_sizes) * image_bytes
+    return Plan(backbone, cut, budget_bytes, stages, smallest)
+
+
+def plan(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
+    """What `backbone` comes to under the demand's accounting."""
+    planned = {"strict": plan_strict, "published": plan_published}[demand.accounting]
+    return planned(demand, backbone, cut, budget_bytes)
+
+
+def fitting(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
+    """The plan of a backbone that was asked for.
+
+    Raises:
+        BudgetError: it does not fit; the message names the smallest budget that does.
+    """
+    planned = plan(demand, backbone, cut, budget_bytes)
+    if not planned.fits:
+        raise _too_small(planned)
+    return planned
+
+
+def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
+    """A plan for every backbone that suits the images and can be cut there, small to large."""
+    suited = [
+        backbone.name
+        for backbone in BACKBONES.values()
+        if backbone.smallest_image_px <= demand.image_size_px <= backbone.largest_image_px
+        and len(backbone.groups()) > CUTS[cut]
+    ]
+    return [plan(demand, name, cut, budget_bytes) for name in suited]
+
+
+def choose(demand: Demand, cut: str, budget_bytes: int) -> tuple[Plan, str]:
+    """The largest backbone that leaves `EXEMPLARS_PER_CLASS`, and why, in a sentence.
+
+    Where none leaves so many, it is the one that leaves the most.
+
+    Raises:
+        BudgetError: none fits; the message names the smallest budget that holds one.
+    """
+    plans = alternatives(demand, cut, budget_bytes)
+    held = [candidate for candidate in plans if candidate.fits]
+    if not held:
+        raise _too_small(min(plans, key=lambda candidate: candidate.smallest_budget_bytes))
+    roomy = [c for c in held if c.exemplars_per_class >= wanted_per_class(demand)]
+    if roomy:
+        chosen = roomy[-1]
+        reason = f"the largest backbone that leaves {wanted_per_class(demand)} exemplars a class"
+    else:
+        chosen = max(held, key=lambda candidate: candidate.exemplars_per_class)
+        reason = "the backbone that leaves the most exemplars a class"
+    left = f"{chosen.exemplars_per_class:.1f} a class after {len(chosen.stages)} tasks"
+    return chosen, f"{chosen.backbone} is {reason}: {left}"
+
+
+def wanted_per_class(demand: Demand) -> int:
+    """`EXEMPLARS_PER_CLASS`, or all pictures of a class where there are fewer."""
+    return min(EXEMPLARS_PER_CLASS, demand.images_per_class)
+
+
+def _too_small(smallest: Plan) -> BudgetError:
+    """The error for a budget that holds nothing; `smallest` is the plan that needs the least."""
+    return BudgetError(
+        f"{format_bytes(smallest.budget_bytes)} cannot hold {len(smallest.stages)} tasks; "
+        f"the smallest budget that fits is {format_bytes(smallest.smallest_budget_bytes)}, "
+        f"with {smallest.backbone} and one exemplar a class"
+    )

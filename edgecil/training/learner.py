@@ -1,0 +1,194 @@
+"""The learner: from task to task, with nothing but the state in between."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from edgecil.budget import Ledger
+from edgecil.data import ImageDataset
+from edgecil.evaluation.accuracy import accuracy_by_task, percent_correct, predicted_labels
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
+from edgecil.memory.state import State, StateSettings, recover
+from edgecil.methods import TaskView, method_named
+from edgecil.networks import ExpandableNetwork
+from edgecil.planner import published_memory
+from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
+from edgecil.training.library import Labelled, Library
+from edgecil.training.loop import epoch_seed
+from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
+from edgecil.training.run import Run, StageResult
+from edgecil.training.settings import RunSettings
+from edgecil.training.stopping import Deadline
+from edgecil.training.task import EpochKeeper, Reporter, train_task
+from edgecil_devices.images import Preprocessing
+
+
+class Learner:
+    """Learns the tasks of a run that are not learned yet.
+
+    Args:
+        run: the run folder, started with these settings.
+        settings: the run's settings.
+        datasets: one per source of the settings; None for one that cannot be had any more.
+        device: where to train.
+        reporter: who is told.
+        deadline: when to stop.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        settings: RunSettings,
+        datasets: Sequence[ImageDataset | None],
+        device: torch.device,
+        reporter: Reporter,
+        deadline: Deadline,
+    ) -> None:
+        self._run, self._settings, self._device = run, settings, device
+        self._reporter, self._deadline = reporter, deadline
+        self._library = Library(datasets, settings.tasks)
+        self._method = method_named(settings.method, trunk=settings.trunk)
+        self._codec = codec_named(settings.codec)
+        known = next(dataset for dataset in datasets if dataset is not None)
+        self._mean, self._std = known.mean, known.std
+
+    def learn(self) -> list[StageResult]:
+        """Learn every remaining task and measure what lacks a measurement.
+
+        Returns:
+            One result a task.
+
+        Raises:
+            Stopped: as it was asked to, with a checkpoint.
+            BudgetError, TrainingError, DataError, StateError: training cannot go on.
+        """
+        recover(self._run.state_folder)
+        state = State.read(self._run.state_folder) if self._run.state_folder.exists() else None
+        learned = state.settings.stage if state else 0
+        results = self._run.stage_results()[:learned]
+        if len(results) < learned:
+            # A crash came between the state and its measurement.
+            results.append(self._measured(learned, 0.0))
+        for stage in range(learned + 1, self._settings.stage_count + 1):
+            self._deadline.check()
+            seconds = self._learn_task(stage, state)
+            results.append(self._measured(stage, seconds))
+            self._run.record(self._settings, results, self._device)
+            self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
+            state = State.read(self._run.state_folder)
+        self._run.record(self._settings, results, self._device)
+        return results
+
+    def _learn_task(self, stage: int, state: State | None) -> float:
+        """Train task `stage` from `state` and write the new state; returns the seconds it took."""
+        task = self._task_view(stage)
+        torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
+        network = state.network() if state else self._state_settings(task, 1).empty_network()
+        kept = state.exemplars if state else self._no_exemplars()
+        network.to(self._device)
+        phases = self._method.prepare(network, task, self._settings.training_recipe())
+
+        new = [self._as_rehearsed(split) for split in self._library.training(stage)]
+        pictures = JoinedPictures(kept, *new)
+        labels = [np.full(len(p), task.known_classes + c, np.int64) for c, p in enumerate(new)]
+        images = self._images(Labelled(pictures, np.concatenate([kept.labels(), *labels])))
+        self._reporter.task_started(task, self._settings.stage_count, len(images))
+        keeper = EpochKeeper(self._run, self._reporter, self._deadline)
+        seconds = train_task(network, phases, images, task, self._settings.seed, keeper)
+
+        started = time.perf_counter()
+        self._method.finish(network, task)
+        after = self._state_after(task, network, kept, new)
+        after.write(self._run.state_folder, self._bound_bytes)
+        self._run.checkpoints.delete()
+        return seconds + time.perf_counter() - started
+
+    def _state_after(
+        self,
+        task: TaskView,
+        network: ExpandableNetwork,
+        kept: ExemplarSet,
+        new: Sequence[Pictures],
+    ) -> State:
+        """The state to keep: the network, and as many exemplars as the accounting allows."""
+        candidates = []
+        for pictures in new:
+            images = self._images(Labelled(pictures, np.zeros(len(pictures), np.int64)))
+            candidates.append(Candidates(pictures, class_features(network, images), self._codec))
+        settings = self._state_settings(task, len(network.blocks))
+        bare = State.of(settings, network.cpu(), self._no_exemplars())
+        if self._bound_bytes is None:
+            return replace(bare, exemplars=by_quota(kept, candidates, self._published_memory()))
+        capacity_bytes = self._bound_bytes - bare.size_without_exemplars_bytes
+        return replace(bare, exemplars=filled(kept, candidates, capacity_bytes))
+
+    def _measured(self, stage: int, seconds: float) -> StageResult:
+        """Measure the state as it lies on disk: what was really kept, decoded."""
+        started = time.perf_counter()
+        state = State.read(self._run.state_folder)
+        network = state.network().to(self._device)
+        test = self._library.test(stage)
+        predicted = predicted_labels(network, self._images(test))
+        ledger = Ledger.of_folder(self._run.state_folder)
+        return StageResult(
+            stage=stage,
+            classes=len(state.settings.classes),
+            accuracy=percent_correct(test.labels, predicted),
+            accuracy_by_task=accuracy_by_task(test.labels, predicted, state.settings.task_sizes),
+            state_bytes=ledger.total_bytes,
+            bytes_by_owner=ledger.by_owner(),
+            exemplars=len(state.exemplars),
+            seconds=seconds + time.perf_counter() - started,
+        )
+
+    @property
+    def _bound_bytes(self) -> int | None:
+        """The bound on the state's files; the published accounting does not look at files."""
+        strict = self._settings.accounting == "strict"
+        return self._settings.budget_bytes if strict else None
+
+    def _published_memory(self) -> int:
+        return published_memory(self._settings)
+
+    def _images(self, labelled: Labelled) -> Images:
+        size = self._settings.image_size_px
+        return images_on(self._device, labelled.pictures, labelled.labels, size)
+
+    def _no_exemplars(self) -> ExemplarSet:
+        return ExemplarSet.empty(self._codec, self._settings.image_size_px)
+
+    def _state_settings(self, task: TaskView, block_count: int) -> StateSettings:
+        learned = self._settings.tasks[: task.stage]
+        return StateSettings(
+            method=self._settings.method,
+            backbone=self._settings.backbone,
+            cut=self._settings.cut,
+            precision=self._settings.precision,
+            codec=self._settings.codec,
+            preprocessing=Preprocessing(self._settings.image_size_px),
+            mean=self._mean,
+            std=self._std,
+            block_count=block_count,
+            classes=tuple(name for planned in learned for name in planned.classes),
+            task_sizes=tuple(len(planned.classes) for planned in learned),
+        )
+
+    def _task_view(self, stage: int) -> TaskView:
+        sizes = self._settings.horizon_sizes
+        return TaskView(stage, sum(sizes[: stage - 1]), sizes[stage - 1], sizes[0])
+
+    def _as_rehearsed(self, pictures: Pictures) -> Pictures:
+        """New pictures as the network will see them again once they are exemplars.
+
+        With a lossy codec a network would otherwise learn to tell new classes, seen clean, from old
+        ones, seen compressed.
+        """
+        if self._codec.lossless:
+            return pictures
+        payloads = self._codec.encode_many(pictures.pixels())
+        return EncodedPictures(payloads, self._codec, self._settings.image_size_px)
+

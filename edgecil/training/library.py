@@ -1,0 +1,74 @@
+"""Where a run's pictures come from: one data set or, after `edgecil learn`, several.
+
+Labels in a run count classes in the order in which they were learned, whatever their data set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecil.data import ImageDataset, Split
+from edgecil.errors import DataError
+from edgecil.training.batches import JoinedPictures
+from edgecil.training.settings import PlannedTask
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures and the run's labels of them."""
+
+    pictures: JoinedPictures
+    """N pictures."""
+    labels: np.ndarray
+    """(N,) int64."""
+
+
+class Library:
+    """The pictures of a run's tasks.
+
+    Args:
+        datasets: one per source of the run; None for one that cannot be had any more.
+        tasks: the run's tasks.
+
+    Raises:
+        DataError: a task names a class that its data set does not have.
+    """
+
+    def __init__(
+        self, datasets: Sequence[ImageDataset | None], tasks: Sequence[PlannedTask]
+    ) -> None:
+        self._datasets, self._tasks = datasets, tasks
+        for task in tasks:
+            dataset = datasets[task.source]
+            missing = set(task.classes) - set(dataset.classes if dataset else task.classes)
+            if missing:
+                raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
+
+    def training(self, stage: int) -> list[Split]:
+        """The training pictures of task `stage`, one split a class, in the order of its classes.
+
+        Raises:
+            DataError: the data set cannot be had.
+        """
+        task = self._tasks[stage - 1]
+        dataset = self._datasets[task.source]
+        if dataset is None:
+            raise DataError(f"the pictures of task {stage} cannot be found; put them back")
+        return [_of_class(dataset, dataset.train, name) for name in task.classes]
+
+    def test(self, stage: int) -> Labelled:
+        """The test pictures of all classes up to task `stage`, as far as they can be had."""
+        splits, labels, label = [], [], 0
+        for task in self._tasks[:stage]:
+            dataset = self._datasets[task.source]
+            for name in task.classes:
+                if dataset is not None:
+                    splits.append(_of_class(dataset, dataset.test, name))
+                    labels.append(np.full(len(splits[-1]), label, np.int64))
+                label += 1
+        return Labelled(JoinedPictures(*splits), np.concatenate(labels))
+
+
+def _of_class(dataset: ImageDataset, split: Split, name: str) -> Split:
+    return split.subset(np.flatnonzero(split.labels == dataset.classes.index(name)))

@@ -1,0 +1,91 @@
+"""Choosing what is rehearsed: herding, encoding, and filling the budget.
+
+Shapes: N pictures, F features.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edgecil.memory.codecs import ImageCodec
+from edgecil.memory.exemplars import ExemplarSet, published_quota
+from edgecil.memory.herding import herd
+from edgecil.networks import ExpandableNetwork
+from edgecil.training.batches import Images, Pictures
+
+
+def class_features(network: ExpandableNetwork, images: Images, batch_size: int = 256) -> Tensor:
+    """Concatenated features of plain images -> (N, F) float32 on the CPU."""
+    network.eval()
+    with torch.inference_mode():
+        batches = [network.features(pixels).cpu() for pixels, _ in images.plain_batches(batch_size)]
+    return torch.cat(batches)
+
+
+class Candidates:
+    """The pictures of one new class, best exemplar first, encoded no further than is needed.
+
+    Args:
+        pictures: the class's pictures.
+        features: (N, F), their features.
+        codec: how exemplars are encoded.
+    """
+
+    def __init__(self, pictures: Pictures, features: Tensor, codec: ImageCodec) -> None:
+        self._pictures, self._codec = pictures, codec
+        self._order = herd(features, len(pictures)).numpy()
+        self.payloads: list[bytes] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every picture is encoded."""
+        return len(self.payloads) == len(self._order)
+
+    def encode_to(self, count: int) -> None:
+        """Have the first `count` pictures, or all there are, encoded."""
+        wanted = self._order[len(self.payloads) : count]
+        if len(wanted):
+            self.payloads += self._codec.encode_many(self._pictures.pixels(wanted))
+
+
+def filled(kept: ExemplarSet, candidates: Sequence[Candidates], capacity_bytes: int) -> ExemplarSet:
+    """Old exemplars and new candidates, cut in herding order to fill `capacity_bytes`.
+
+    Args:
+        kept: the exemplars so far.
+        candidates: one per new class.
+        capacity_bytes: bound on the size of the exemplars' file.
+
+    Raises:
+        BudgetError: not even an empty set fits.
+    """
+    class_count = len(kept.payloads) + len(candidates)
+    first_look = 8
+    for candidate in candidates:
+        candidate.encode_to(first_look)
+    sizes = [len(payload) for candidate in candidates for payload in candidate.payloads]
+    mean_bytes = max(1, sum(sizes) / max(1, len(sizes)))
+    reach = first_look + math.ceil(1.25 * capacity_bytes / mean_bytes / class_count)
+    while True:
+        for candidate in candidates:
+            candidate.encode_to(reach)
+        everything = kept.with_new_classes([candidate.payloads for candidate in candidates])
+        exemplars = everything.filled(capacity_bytes)
+        new_counts = exemplars.counts[len(kept.payloads) :]
+        if all(
+            candidate.exhausted or count < len(candidate.payloads)
+            for candidate, count in zip(candidates, new_counts, strict=True)
+        ):
+            return exemplars
+        reach *= 2  # a class whose encoded pictures are all kept might give more
+
+
+def by_quota(kept: ExemplarSet, candidates: Sequence[Candidates], memory: int) -> ExemplarSet:
+    """The published rule: `memory` exemplars shared equally by all classes, rounded down."""
+    quota = published_quota(memory, len(kept.payloads) + len(candidates))
+    for candidate in candidates:
+        candidate.encode_to(quota)
+    everything = kept.with_new_classes([candidate.payloads for candidate in candidates])
+    return everything.truncate([min(quota, count) for count in everything.counts])

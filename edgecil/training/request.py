@@ -1,0 +1,224 @@
+"""From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgecil.budget import parse_bytes
+from edgecil.data import ImageDataset, load_dataset
+from edgecil.data.scenario import Scenario, class_increments, read_tasks
+from edgecil.errors import DataError, UsageError
+from edgecil.memory.codecs import codec_named
+from edgecil.methods import method_named
+from edgecil.planner import Demand, Plan, choose, fitting
+from edgecil.training.settings import ACCOUNTINGS, PlannedTask, RunSettings, Source
+
+SAMPLED_PICTURES = 128
+"""Pictures that are encoded to learn how many bytes an exemplar takes."""
+
+DEFAULT_TASK_COUNT = 10
+"""Tasks into which the classes are cut when nothing else is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What `edgecil train` was asked for; None leaves the choice to edgecil."""
+
+    data: str
+    """A built-in data set or a folder of class folders."""
+    budget: str
+    """Bound on the state, such as 7.6MB."""
+    data_dir: Path | None = None
+    """Where built-in data sets are."""
+    image_size_px: int | None = None
+    """Height and width of the pictures that the network sees."""
+    holdout: float = 0.2
+    """Fraction of a folder's pictures kept for testing where it has no test split."""
+    base: int | None = None
+    """Classes of the first task."""
+    increment: int | None = None
+    """Classes of every later task."""
+    tasks: Path | None = None
+    """A TOML file with the class names of every task."""
+    seed: int = 1993
+    """Seed of the class order, weights, batches and augmentation."""
+    method: str = "memo"
+    """Name of the method."""
+    backbone: str | None = None
+    """Name of the backbone."""
+    cut: str = "last"
+    """Where the backbone is cut."""
+    trunk: str = "auto"
+    """Whether the trunk goes on training."""
+    accounting: str = "strict"
+    """`strict` or `published`."""
+    tasks_ahead: int = 0
+    """Tasks that the budget must still hold after the last one."""
+    codec: str | None = None
+    """How exemplars are encoded."""
+    precision: str | None = None
+    """How weights are encoded."""
+    recipe: str = "fast"
+    """Name of the training recipe."""
+    epochs: int | None = None
+    """Epochs a task."""
+    first_epochs: int | None = None
+    """Epochs of the first task."""
+    learning_rate: float | None = None
+    """Highest learning rate."""
+    batch_size: int | None = None
+    """Images a step."""
+
+    def __post_init__(self) -> None:
+        if self.accounting not in ACCOUNTINGS:
+            raise UsageError(
+                f"unknown accounting {self.accounting!r}; choose one of: {', '.join(ACCOUNTINGS)}"
+            )
+        if self.tasks_ahead < 0:
+            raise UsageError(f"tasks ahead is {self.tasks_ahead}; give 0 or more")
+        if self.tasks and (self.base or self.increment):
+            raise UsageError("--tasks names every task; leave out --base and --increment")
+
+    @property
+    def budget_bytes(self) -> int:
+        """The budget in bytes.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        return parse_bytes(self.budget)
+
+    @property
+    def chosen_codec(self) -> str:
+        """The codec asked for, or the accounting's own."""
+        return self.codec or ("raw" if self.accounting == "published" else "webp-lossless")
+
+    @property
+    def chosen_precision(self) -> str:
+        """The precision asked for, or the accounting's own."""
+        return self.precision or ("fp32" if self.accounting == "published" else "fp16")
+
+
+def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
+    """The tasks that were asked for.
+
+    Raises:
+        DataError, UsageError: they do not fit the classes.
+    """
+    if request.tasks:
+        return read_tasks(request.tasks, classes)
+    increment = request.increment or max(1, -(-len(classes) // DEFAULT_TASK_COUNT))
+    return class_increments(len(classes), request.base, increment, request.seed)
+
+
+def exemplar_bytes(dataset: ImageDataset, codec_name: str) -> float:
+    """Mean bytes of an encoded picture, from a sample spread evenly over the training pictures."""
+    codec = codec_named(codec_name)
+    fixed = codec.payload_bytes(dataset.image_size_px)
+    if fixed is not None:
+        return fixed
+    count = min(SAMPLED_PICTURES, len(dataset.train))
+    sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
+    return float(np.mean([len(p) for p in codec.encode_many(dataset.train.pixels(sample))]))
+
+
+def demand_of(settings: RunSettings, dataset: ImageDataset) -> Demand:
+    """What the budget has to hold for a run whose next pictures come from `dataset`."""
+    return Demand(
+        method=method_named(settings.method, trunk=settings.trunk),
+        task_sizes=settings.horizon_sizes,
+        image_size_px=settings.image_size_px,
+        images_per_class=int(np.bincount(dataset.train.labels).max()),
+        precision=settings.precision,
+        codec=settings.codec,
+        exemplar_bytes=exemplar_bytes(dataset, settings.codec),
+        accounting=settings.accounting,
+        class_names=tuple(name for task in settings.tasks for name in task.classes),
+    )
+
+
+def settle(request: TrainRequest, dataset: ImageDataset) -> tuple[RunSettings, Plan, str]:
+    """Settle everything the request leaves open.
+
+    Returns:
+        The run's settings, what they come to stage by stage, and why the planner chose this
+        backbone; nothing where the request names it.
+
+    Raises:
+        BudgetError: the budget cannot hold the tasks.
+        DataError, UsageError: the request cannot be met.
+    """
+    scenario = scenario_of(request, dataset.classes)
+    draft = RunSettings(
+        sources=(Source(request.data, request.holdout, dataset.fingerprint),),
+        image_size_px=dataset.image_size_px,
+        tasks=tuple(
+            PlannedTask(tuple(dataset.classes[c] for c in task.classes), 0)
+            for task in scenario.tasks
+        ),
+        seed=request.seed,
+        method=request.method,
+        backbone=request.backbone or "",
+        cut=request.cut,
+        trunk=request.trunk,
+        budget_bytes=request.budget_bytes,
+        accounting=request.accounting,
+        tasks_ahead=request.tasks_ahead,
+        codec=request.chosen_codec,
+        precision=request.chosen_precision,
+        recipe=request.recipe,
+        epochs=request.epochs,
+        first_epochs=request.first_epochs,
+        learning_rate=request.learning_rate,
+        batch_size=request.batch_size,
+    )
+    demand = demand_of(draft, dataset)
+    if request.backbone:
+        planned, reason = fitting(demand, request.backbone, request.cut, draft.budget_bytes), ""
+    else:
+        planned, reason = choose(demand, request.cut, draft.budget_bytes)
+    return replace(draft, backbone=planned.backbone), planned, reason
+
+
+def load_requested(request: TrainRequest) -> ImageDataset:
+    """The data set of a request.
+
+    Raises:
+        DataError, UsageError: it cannot be read.
+    """
+    return load_dataset(
+        request.data,
+        data_dir=request.data_dir,
+        image_size_px=request.image_size_px,
+        holdout=request.holdout,
+        seed=request.seed,
+    )
+
+
+def with_new_task(
+    settings: RunSettings, data: str, holdout: float, dataset: ImageDataset, budget_bytes: int
+) -> tuple[RunSettings, Plan]:
+    """The settings of a run whose next task is all classes of `dataset`.
+
+    Raises:
+        DataError: a class is known already.
+        BudgetError: the budget cannot hold one more task.
+    """
+    known = {name for task in settings.tasks for name in task.classes}
+    again = sorted(known & set(dataset.classes))
+    if again:
+        raise DataError(
+            f"the run knows the class {again[0]!r} already; remove its folder from {data}, "
+            "or rename it if it is another class"
+        )
+    task = PlannedTask(dataset.classes, len(settings.sources))
+    grown = replace(
+        settings,
+        sources=(*settings.sources, Source(data, holdout, dataset.fingerprint)),
+        tasks=(*settings.tasks, task),
+        tasks_ahead=max(0, settings.tasks_ahead - 1),
+        budget_bytes=budget_bytes,
+    )
+    demand = demand_of(grown, dataset)
+    return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)

@@ -1,0 +1,70 @@
+"""Stopping in good order: by the clock, by Ctrl-C, or because the system asks."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from edgecil.errors import EdgecilError, UsageError
+
+EXIT_STOPPED = 75
+"""Exit code after `--stop-after`: the same command with --resume goes on (sysexits' EX_TEMPFAIL)."""
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the command like one
+    """Training stopped as it was asked to; --resume goes on from the last finished epoch."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(f"{reason}; the same command with --resume goes on")
+        self.exit_code = exit_code
+
+
+def parse_duration(text: str) -> float:
+    """Read "90s", "9m" or "1.5h" as seconds.
+
+    Raises:
+        UsageError: no number, no unit, or nothing at all.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"cannot read {text!r} as a duration; write 90s, 9m or 1.5h")
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+class Deadline:
+    """The time by which training has to stop.
+
+    Args:
+        seconds: from now; None for never.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def check(self, next_seconds: float = 0) -> None:
+        """Stop if work of `next_seconds` would end too late.
+
+        Raises:
+            Stopped: with exit code `EXIT_STOPPED`.
+        """
+        if self._end is not None and time.monotonic() + next_seconds > self._end:
+            raise Stopped("stopped by --stop-after", EXIT_STOPPED)
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `Stopped`, with the exit code a shell expects (128 + signal)."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(f"stopped by {signal.Signals(number).name}", 128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

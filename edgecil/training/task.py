@@ -1,0 +1,100 @@
+"""Training one task: its phases, epoch by epoch, each epoch kept before the next one starts."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgecil.budget import Ledger
+from edgecil.methods import TaskView
+from edgecil.networks import ExpandableNetwork
+from edgecil.training.batches import Images
+from edgecil.training.checkpoint import Checkpoint
+from edgecil.training.loop import EpochReport, Phase, epoch_seed, train_phase
+from edgecil.training.run import Run, StageResult
+from edgecil.training.stopping import Deadline
+
+
+class Reporter(Protocol):
+    """Who is told how far training is."""
+
+    def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
+        """A task starts, with `image_count` images to train on, exemplars included."""
+
+    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+        """An epoch is over and kept."""
+
+    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
+        """A task is learned, kept and measured."""
+
+
+@dataclass(frozen=True)
+class EpochKeeper:
+    """What happens around every epoch."""
+
+    run: Run
+    """Where checkpoints and metrics go."""
+    reporter: Reporter
+    """Who is told."""
+    deadline: Deadline
+    """When to stop."""
+
+
+def train_task(
+    network: ExpandableNetwork,
+    phases: list[Phase],
+    images: Images,
+    task: TaskView,
+    seed: int,
+    keeper: EpochKeeper,
+) -> float:
+    """Train what the checkpoint of the task, if there is one, has not done yet.
+
+    Args:
+        network: grown and frozen for the task, on the training device.
+        phases: what to train, in order.
+        images: the task's images.
+        task: the task.
+        seed: the run's seed.
+        keeper: where epochs are kept.
+
+    Returns:
+        Seconds spent on the task, those before a resume included.
+
+    Raises:
+        Stopped: the deadline has come; the last epoch is kept.
+        TrainingError: training cannot go on.
+    """
+    checkpoint = keeper.run.checkpoints.load(task.stage)
+    spent = checkpoint.seconds if checkpoint else 0.0
+    if checkpoint:
+        network.load_state_dict(checkpoint.network)
+    started = time.perf_counter()
+    for number, phase in enumerate(phases):
+        done, optimiser = 0, None
+        if checkpoint and number < checkpoint.phase:
+            continue
+        if checkpoint and number == checkpoint.phase:
+            done, optimiser = checkpoint.epoch, checkpoint.optimiser
+            phase.extras.load_state_dict(checkpoint.extras)
+        seeds = [epoch_seed(seed, task.stage, number, epoch) for epoch in range(phase.recipe.epochs)]
+        epoch_started = time.perf_counter()
+        for report in train_phase(
+            network, phase, images, seeds=seeds, finished_epochs=done, optimiser_state=optimiser
+        ):
+            now = time.perf_counter()
+            keeper.run.checkpoints.save(
+                Checkpoint(
+                    stage=task.stage,
+                    phase=number,
+                    epoch=report.epoch,
+                    seconds=spent + now - started,
+                    network=network.state_dict(),
+                    extras=phase.extras.state_dict(),
+                    optimiser=report.optimiser,
+                )
+            )
+            keeper.run.log_epoch(task.stage, phase.name, report)
+            keeper.reporter.epoch_finished(phase, report)
+            keeper.deadline.check(now - epoch_started)
+            epoch_started = now
+    return spent + time.perf_counter() - started

@@ -1,0 +1,59 @@
+"""Backbones have the published shapes; the counts are those of the MEMO paper's code."""
+
+import pytest
+import torch
+from torch import nn
+
+from edgecil.errors import UsageError
+from edgecil.networks import BACKBONES, cut_backbone
+
+# Trunk and block, cut before the last group, as counted from the official code.
+PUBLISHED_PARAMETERS = {
+    "convnet2": (1_920, 37_056),
+    "resnet14": (42_320, 129_536),
+    "resnet20": (65_552, 203_520),
+    "resnet26": (88_784, 277_504),
+    "resnet32": (112_016, 351_488),
+    "resnet18": (2_782_784, 8_393_728),
+    "resnet34": (8_170_304, 13_114_368),
+    "resnet50": (8_543_296, 14_964_736),
+}
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_every_backbone_has_a_published_count() -> None:
+    assert set(PUBLISHED_PARAMETERS) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
+def test_parameter_counts_equal_the_published_ones(name: str) -> None:
+    parts = cut_backbone(name)
+    assert (parameters(parts.trunk()), parameters(parts.block())) == PUBLISHED_PARAMETERS[name]
+
+
+def test_memo_2_moves_the_second_last_group_into_the_block() -> None:
+    parts = cut_backbone("resnet32", "last-two")
+    assert (parameters(parts.trunk()), parameters(parts.block())) == (23_824, 439_680)
+
+
+@pytest.mark.parametrize("name", ["convnet2", "resnet20", "resnet18"])
+def test_trunk_and_block_fit_together(name: str) -> None:
+    parts = cut_backbone(name)
+    with torch.inference_mode():
+        features = parts.block().eval()(parts.trunk().eval()(torch.zeros(2, 3, 32, 32)))
+    assert features.shape == (2, BACKBONES[name].feature_size)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="resnet33.*convnet2, resnet14"):
+        cut_backbone("resnet33")
+    with pytest.raises(UsageError, match="last, last-two"):
+        cut_backbone("resnet32", "middle")
+
+
+def test_a_cut_that_leaves_no_trunk_is_refused() -> None:
+    with pytest.raises(UsageError, match="no trunk"):
+        cut_backbone("convnet2", "last-two")

@@ -1,0 +1,61 @@
+"""Recipes have the published numbers, and schedules the published shape."""
+
+import pytest
+
+from edgecil.errors import UsageError
+from edgecil.training.recipes import PhaseRecipe, recipe_named
+
+
+def rate_in_epoch(phase: PhaseRecipe, epoch: int) -> float:
+    """In the middle of an epoch, counted from 0."""
+    return phase.rate_at((epoch + 0.5) / phase.epochs)
+
+
+@pytest.mark.parametrize(
+    ("phase", "epochs", "milestones", "weight_decay"),
+    [
+        (recipe_named("published").first, 200, (60, 120, 170), 5e-4),
+        (recipe_named("published").incremental, 170, (80, 120, 150), 2e-4),
+    ],
+)
+def test_the_published_recipe_falls_to_a_tenth_at_the_published_epochs(
+    phase: PhaseRecipe, epochs: int, milestones: tuple[int, ...], weight_decay: float
+) -> None:
+    assert (phase.epochs, phase.weight_decay) == (epochs, weight_decay)
+    assert (phase.batch_size, phase.momentum) == (128, 0.9)
+    for fallen, milestone in enumerate(milestones):
+        assert rate_in_epoch(phase, milestone - 1) == pytest.approx(0.1 * 0.1**fallen)
+        assert rate_in_epoch(phase, milestone) == pytest.approx(0.1 * 0.1 ** (fallen + 1))
+    assert rate_in_epoch(phase, epochs - 1) == pytest.approx(1e-4)
+
+
+def test_fewer_epochs_keep_the_milestones_at_their_fractions() -> None:
+    phase = recipe_named("published").adapted(epochs=10).first
+    falls = [e for e in range(1, 10) if rate_in_epoch(phase, e) < rate_in_epoch(phase, e - 1)]
+    assert falls == [3, 6, 8]
+
+
+def test_one_cycle_rises_to_the_highest_rate_and_falls_to_nothing() -> None:
+    phase = PhaseRecipe(epochs=8, learning_rate=0.2, weight_decay=0, warm_up=0.25)
+    assert phase.rate_at(0) == pytest.approx(0.02)
+    assert phase.rate_at(0.25) == pytest.approx(0.2)
+    assert phase.rate_at(0.625) == pytest.approx(0.1)
+    assert phase.rate_at(1) == 0
+
+
+def test_numbers_given_by_hand_override_the_recipe() -> None:
+    recipe = recipe_named("fast").adapted(
+        epochs=3, first_epochs=5, learning_rate=0.01, batch_size=32
+    )
+    assert (recipe.first.epochs, recipe.incremental.epochs) == (5, 3)
+    assert recipe.first.learning_rate == recipe.incremental.learning_rate == 0.01
+    assert recipe.first.batch_size == recipe.incremental.batch_size == 32
+
+
+def test_impossible_numbers_are_refused() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        recipe_named("fast").adapted(epochs=0)
+    with pytest.raises(UsageError, match="at least 2"):
+        recipe_named("fast").adapted(batch_size=1)
+    with pytest.raises(UsageError, match="published, fast"):
+        recipe_named("slow")
