@@ -17,8 +17,9 @@ import os
 import re
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,14 @@ from PIL import Image
 from edgecil.errors import EdgecilError, StateCorruptError, UsageError
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
 DEFAULT_CODEC = "webp-lossless"
 CODECS = ("raw", "webp-lossless", "webp:<quality 1..100>", "jpeg:<quality 1..100>")
 """Every codec, as `codec_named` takes it."""
 
-_THREADS = os.cpu_count() or 1
+_WORTH_THREADS = 8
+"""Fewer images than this are done before the threads for them are started."""
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -85,8 +88,7 @@ class ImageCodec(ABC):
 
     def encode_many(self, pixels: Pixels) -> list[bytes]:
         """Images (N, S, S, 3) -> N payloads, on all processors."""
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(self.encode, pixels))
+        return _on_all_processors(self.encode, pixels)
 
     def decode_many(
         self, payloads: Sequence[bytes], image_size_px: int, shared_header: bytes = b""
@@ -101,8 +103,7 @@ class ImageCodec(ABC):
         def decode_into(index: int) -> None:
             pixels[index] = self.decode(payloads[index], image_size_px, shared_header)
 
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(decode_into, range(len(payloads))))
+        _on_all_processors(decode_into, range(len(payloads)))
         return pixels
 
     def roundtrip(self, pixels: Pixels) -> Pixels:
@@ -282,6 +283,14 @@ def codec_named(name: str) -> ImageCodec:
     if match is None:
         raise UsageError(f"unknown image codec {name!r}; choose one of: {', '.join(CODECS)}")
     return (WebPCodec if match[1] == "webp" else JpegCodec)(int(match[2]))
+
+
+def _on_all_processors(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+    items = list(items)
+    if len(items) < _WORTH_THREADS:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
 
 
 def _saved(pixels: Pixels, image_format: str, **settings: int) -> bytes:
