@@ -11,7 +11,6 @@ The file holds flat tensors:
 Shapes: C classes, N exemplars, S image size.
 """
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -40,21 +39,6 @@ def published_quota(memory: int, class_count: int) -> int:
 def serialised_size(lengths: Sequence[Ints], codec: ImageCodec, image_size_px: int) -> int:
     """The size in bytes of the file of exemplars whose payloads have these lengths, by class."""
     return _Size.of(lengths, codec, image_size_px).total_bytes()
-
-
-def estimated_size(
-    codec: ImageCodec, image_size_px: int, class_count: int, image_count: int, mean_bytes: float
-) -> int:
-    """The size in bytes of a file of exemplars of which only the mean payload length is known.
-
-    Exact if the mean is, unless the mean is below 65,536 bytes and an image takes more than that.
-    """
-    return replace(
-        _Size.of([np.empty(0, np.int64)] * class_count, codec, image_size_px),
-        images=image_count,
-        payload_bytes=math.ceil(image_count * mean_bytes),
-        longest=math.ceil(mean_bytes),
-    ).total_bytes()
 
 
 def fill(
@@ -242,9 +226,10 @@ class ExemplarSet:
         if tensors.keys() != expected or any(t.dtype.kind != "u" for t in tensors.values()):
             raise _corrupt(codec)
         counts, payload = tensors["counts"].tolist(), tensors["payload"].tobytes()
-        lengths = (
-            tensors["lengths"].tolist() if fixed_bytes is None else [fixed_bytes] * sum(counts)
-        )
+        if fixed_bytes is None:
+            lengths = tensors["lengths"].tolist()
+        else:
+            lengths = [fixed_bytes] * (len(payload) // fixed_bytes)
         if sum(counts) != len(lengths) or sum(lengths) != len(payload):
             raise _corrupt(codec)
         images = [payload[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
