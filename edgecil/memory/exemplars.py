@@ -104,12 +104,6 @@ class EncodedPictures:
     shared_header: bytes
     """The header that decodes them, as it was when they were encoded."""
 
-    @classmethod
-    def of(cls, pixels: Pixels, codec: ImageCodec) -> "EncodedPictures":
-        """Encode images (N, S, S, 3)."""
-        size = pixels.shape[1]
-        return cls(codec.encode_many(pixels), codec, size, codec.shared_header(size))
-
     def __len__(self) -> int:
         """N, the number of images."""
         return len(self.payloads)

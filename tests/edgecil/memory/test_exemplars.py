@@ -136,7 +136,7 @@ def test_exemplars_come_back_as_the_network_will_see_them(name: str) -> None:
     np.testing.assert_array_equal(read.pixels(), codec.roundtrip(images))
     some = np.array([11, 0, 3])
     np.testing.assert_array_equal(read.pixels(some), codec.roundtrip(images)[some])
-    pictures = EncodedPictures.of(images, codec)
+    pictures = EncodedPictures(payloads, codec, 8, codec.shared_header(8))
     np.testing.assert_array_equal(pictures.pixels(some), read.pixels(some))
     assert len(pictures) == 12
 
