@@ -170,29 +170,34 @@ def plan_strict(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> P
     return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)
 
 
-def plan_published(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
-    """The papers' rule: the memory is what the last task leaves, and the same at every task."""
+def published_model_bytes(method: Method, backbone: str, cut: str, stage: int) -> int:
+    """The network after task `stage` as the papers count it."""
     trunk, block = parameter_counts(backbone, cut)
-    image_bytes = demand.image_size_px**2 * 3
-    last = len(demand.task_sizes)
+    return PUBLISHED_BYTES_PER_PARAMETER * (trunk + method.blocks_after(stage) * block)
 
-    def model_bytes(stage: int) -> int:
-        blocks = demand.method.blocks_after(stage)
-        return PUBLISHED_BYTES_PER_PARAMETER * (trunk + blocks * block)
 
-    memory = max(0, (budget_bytes - model_bytes(last)) // image_bytes)
-    stages = tuple(
-        StagePlan(
-            stage,
-            sum(demand.task_sizes[:stage]),
-            model_bytes(stage),
-            memory,
-            model_bytes(stage) + memory * image_bytes,
-        )
-        for stage in range(1, last + 1)
+def published_memory(
+    method: Method, backbone: str, cut: str, tasks: int, image_size_px: int, budget_bytes: int
+) -> int:
+    """Exemplars that the papers' rule grants at every task: what is left after the last one."""
+    spare_bytes = budget_bytes - published_model_bytes(method, backbone, cut, tasks)
+    return max(0, spare_bytes // (image_size_px**2 * 3))
+
+
+def plan_published(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
+    """The papers' rule: parameters and raw pixels, bound after the last task only."""
+    image_bytes, last = demand.image_size_px**2 * 3, len(demand.task_sizes)
+    memory = published_memory(
+        demand.method, backbone, cut, last, demand.image_size_px, budget_bytes
     )
-    smallest = model_bytes(last) + sum(demand.task_sizes) * image_bytes
-    return Plan(backbone, cut, budget_bytes, stages, smallest)
+    stages = []
+    for stage in range(1, last + 1):
+        classes = sum(demand.task_sizes[:stage])
+        model_bytes = published_model_bytes(demand.method, backbone, cut, stage)
+        total_bytes = model_bytes + memory * image_bytes
+        stages.append(StagePlan(stage, classes, model_bytes, memory, total_bytes))
+    smallest = stages[-1].model_bytes + stages[-1].classes * image_bytes
+    return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)
 
 
 def plan(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:

@@ -1,4 +1,4 @@
-"""The command line: `edgecil VERB`. One module a verb, each importing what it needs when it runs."""
+"""The command line: `edgecil VERB`. One module a verb; heavy parts are imported when it runs."""
 
 import errno
 import sys

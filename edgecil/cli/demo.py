@@ -23,22 +23,21 @@ def demo(
     budget: Annotated[str, typer.Option(help="Bound on all that is kept.")] = "600kB",
 ) -> None:
     """Learn glyphs task by task under a budget, export them, and classify with the runtime."""
-    from edgecil.cli.train import learn_tasks, say_plan, say_results
-    from edgecil.training.request import TrainRequest, load_requested, settle
-    from edgecil.training.run import Run
+    from edgecil.cli.progress import TerminalReporter
+    from edgecil.cli.train import say_results
+    from edgecil.training.api import train
+    from edgecil.training.request import TrainRequest, load_requested
 
     started = time.perf_counter()
     folder = out or Path(tempfile.mkdtemp(prefix="edgecil-demo-"))
+    run = folder / "run"
     try:
-        request = TrainRequest(data="glyphs", budget=budget, increment=10, epochs=6, first_epochs=10)
+        request = TrainRequest(
+            data="glyphs", budget=budget, epochs=6, first_epochs=10
+        )
         dataset = load_requested(request)
-        settings, planned, reason = settle(request, dataset)
-        run = Run(folder / "run")
-        run.start(settings, resume=False)
-        say_plan(run.folder, settings, planned, reason)
-        results = learn_tasks(run, settings, [dataset], "auto", None)
-        say_results(run.folder, results)
-        bundle = _exported(run.folder, folder / "glyphs.edgecil")
+        say_results(run, train(request, run, reporter=TerminalReporter(), dataset=dataset))
+        bundle = _exported(run, folder / "glyphs.edgecil")
         _classify(bundle, _saved_pictures(dataset, folder / "pictures"))
     finally:
         if out is None:

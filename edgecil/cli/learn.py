@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
-from edgecil.cli.train import learn_tasks, say_plan, say_results
+from edgecil.cli.train import say_results
 from edgecil.errors import EdgecilError, RunError
 
 if TYPE_CHECKING:
@@ -31,10 +31,17 @@ def learn(
     The same command again goes on where one was interrupted.
     """
     from edgecil.budget import parse_bytes
+    from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
     from edgecil.memory.state import State, recover
+    from edgecil.training.learner import Learner
+    from edgecil.training.loop import choose_device
     from edgecil.training.request import with_new_task
     from edgecil.training.run import Run
+    from edgecil.training.stopping import Deadline, parse_duration, stopping_on_signals
+
+    deadline = Deadline(parse_duration(stop_after) if stop_after else None)
+    reporter = TerminalReporter()
 
     going_on = Run(run)
     settings = going_on.settings()
@@ -51,11 +58,14 @@ def learn(
         budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
         settings, planned = with_new_task(settings, data, holdout, new, budget_bytes)
         settings.save(going_on.config_file)
-        say_plan(run, settings, planned, "")
+        reporter.run_started(going_on, settings, planned, "")
     elif settings.tasks[-1].classes != new.classes:
         raise RunError(f"{run} has an unfinished task; finish it first with edgecil train --resume")
     old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
-    say_results(run, learn_tasks(going_on, settings, [*old, new], device, stop_after))
+    sources = [*old, new]
+    learner = Learner(going_on, settings, sources, choose_device(device), reporter, deadline)
+    with stopping_on_signals():
+        say_results(run, learner.learn())
 
 
 def _old_source(

@@ -81,9 +81,7 @@ FirstEpochs = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option(help="Highest learning rate.", show_default="the recipe's")
 ]
-BatchSize = Annotated[
-    int | None, typer.Option(help="Images a step.", show_default="the recipe's")
-]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StopAfter = Annotated[
     str | None,

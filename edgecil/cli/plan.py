@@ -64,9 +64,8 @@ def plan(
             "codec": settings.codec,
             "state_precision": settings.precision,
         }
-        chosen = {key: value for key, value in asdict(planned).items()}
         fitting = [other.backbone for other in others if other.fits]
-        print(json.dumps(about | chosen | {"reason": reason, "alternatives": fitting}))
+        print(json.dumps(about | asdict(planned) | {"reason": reason, "alternatives": fitting}))
         return
     _print_table(planned, reason, others)
     print(f"next: edgecil train --data {data} --budget {budget} --backbone {planned.backbone}")

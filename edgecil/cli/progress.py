@@ -7,20 +7,31 @@ import sys
 
 from edgecil.budget import Ledger, format_bytes
 from edgecil.methods import TaskView
+from edgecil.planner import Plan
 from edgecil.training.loop import EpochReport, Phase
-from edgecil.training.run import StageResult
+from edgecil.training.run import Run, StageResult
+from edgecil.training.settings import RunSettings
 
 
 class TerminalReporter:
-    """Tells standard error how far training is.
+    """Tells standard error how far training is."""
 
-    Args:
-        budget_bytes: the run's budget, shown beside what is used of it.
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
+    def __init__(self) -> None:
         self._rewrites = sys.stderr.isatty()
+
+    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
+        """A run starts or goes on; `reason` says why the planner chose this backbone, if it did."""
+        last = planned.stages[-1]
+        if reason:
+            _say(reason)
+        _say(
+            f"run {run.folder}: {settings.method}, {settings.backbone} in {settings.precision}, "
+            f"exemplars in {settings.codec}"
+        )
+        _say(
+            f"budget {format_bytes(settings.budget_bytes)} = after task {last.stage} about "
+            f"{last.model_bytes} of model + {last.exemplars} exemplars"
+        )
 
     def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
         """A task starts, with `image_count` images to train on, exemplars included."""
@@ -47,7 +58,7 @@ class TerminalReporter:
         _say(
             f"  accuracy {result.accuracy:.2f} % over {result.classes} classes; "
             f"{result.exemplars} exemplars; state {format_bytes(result.state_bytes)} "
-            f"of {format_bytes(self._budget_bytes)} ({owners})"
+            f"({owners})"
         )
 
 

@@ -1,19 +1,14 @@
 """`edgecil train`: learn a data set task after task under a byte budget."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.budget import format_bytes
 from edgecil.cli import options
 
 if TYPE_CHECKING:
-    from edgecil.data import ImageDataset
-    from edgecil.planner import Plan
-    from edgecil.training.run import Run, StageResult
-    from edgecil.training.settings import RunSettings
+    from edgecil.training.run import StageResult
 
 RUNS = Path("runs")
 """Where runs go that are given no folder."""
@@ -53,8 +48,11 @@ def train(
     stop_after: options.StopAfter = None,
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
-    from edgecil.training.request import TrainRequest, load_requested, settle
-    from edgecil.training.run import Run, latest_run_folder, next_run_folder
+    from edgecil.cli.progress import TerminalReporter
+    from edgecil.training.api import train as learn
+    from edgecil.training.request import TrainRequest
+    from edgecil.training.run import latest_run_folder, next_run_folder
+    from edgecil.training.stopping import parse_duration, stopping_on_signals
 
     request = TrainRequest(
         data=data,
@@ -81,47 +79,16 @@ def train(
         batch_size=batch_size,
     )
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
-    dataset = load_requested(request)
-    settings, planned, reason = settle(request, dataset)
-    started = Run(folder)
-    started.start(settings, resume=resume)
-    say_plan(folder, settings, planned, reason)
-    results = learn_tasks(started, settings, [dataset], device, stop_after)
-    say_results(folder, results)
-
-
-def learn_tasks(
-    run: "Run",
-    settings: "RunSettings",
-    datasets: "list[ImageDataset | None]",
-    device: str,
-    stop_after: str | None,
-) -> "list[StageResult]":
-    """Learn the remaining tasks of a run, telling standard error how far it is."""
-    from edgecil.cli.progress import TerminalReporter
-    from edgecil.training.learner import Learner
-    from edgecil.training.loop import choose_device
-    from edgecil.training.stopping import Deadline, parse_duration, stopping_on_signals
-
-    deadline = Deadline(parse_duration(stop_after) if stop_after else None)
-    reporter = TerminalReporter(settings.budget_bytes)
-    learner = Learner(run, settings, datasets, choose_device(device), reporter, deadline)
     with stopping_on_signals():
-        return learner.learn()
-
-
-def say_plan(folder: Path, settings: "RunSettings", planned: "Plan", reason: str) -> None:
-    """Tell standard error where the run is and how its budget will be spent."""
-    last = planned.stages[-1]
-    if reason:
-        print(reason, file=sys.stderr)
-    print(
-        f"run {folder}: {settings.method}, {settings.backbone} in {settings.precision}, "
-        f"{settings.codec}\n"
-        f"budget {format_bytes(settings.budget_bytes)} = after task {last.stage} about "
-        f"{last.model_bytes} of model + {last.exemplars} exemplars",
-        file=sys.stderr,
-    )
+        results = learn(
+            request,
+            folder,
+            device=device,
+            resume=resume,
+            stop_after_seconds=parse_duration(stop_after) if stop_after else None,
+            reporter=TerminalReporter(),
+        )
+    say_results(folder, results)
 
 
 def say_results(folder: Path, results: "list[StageResult]") -> None:

@@ -12,7 +12,9 @@ from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images
 
 
-def predicted_labels(network: ExpandableNetwork, images: Images, batch_size: int = 256) -> np.ndarray:
+def predicted_labels(
+    network: ExpandableNetwork, images: Images, batch_size: int = 256
+) -> np.ndarray:
     """The label of the highest logit for every image, (N,) int64; full precision, no crops."""
     network.eval()
     with torch.inference_mode():

@@ -152,7 +152,15 @@ class Learner:
         return self._settings.budget_bytes if strict else None
 
     def _published_memory(self) -> int:
-        return published_memory(self._settings)
+        asked = self._settings
+        return published_memory(
+            self._method,
+            asked.backbone,
+            asked.cut,
+            len(asked.horizon_sizes),
+            asked.image_size_px,
+            asked.budget_bytes,
+        )
 
     def _images(self, labelled: Labelled) -> Images:
         size = self._settings.image_size_px
@@ -189,6 +197,6 @@ class Learner:
         """
         if self._codec.lossless:
             return pictures
+        size = self._settings.image_size_px
         payloads = self._codec.encode_many(pictures.pixels())
-        return EncodedPictures(payloads, self._codec, self._settings.image_size_px)
-
+        return EncodedPictures(payloads, self._codec, size, self._codec.shared_header(size))

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgecil.data import ImageDataset, Split
 from edgecil.errors import DataError
-from edgecil.training.batches import JoinedPictures
+from edgecil.training.batches import JoinedPictures, Pictures
 from edgecil.training.settings import PlannedTask
 
 
@@ -18,7 +18,7 @@ from edgecil.training.settings import PlannedTask
 class Labelled:
     """Pictures and the run's labels of them."""
 
-    pictures: JoinedPictures
+    pictures: Pictures
     """N pictures."""
     labels: np.ndarray
     """(N,) int64."""

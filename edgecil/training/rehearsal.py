@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgecil.memory.codecs import ImageCodec
-from edgecil.memory.exemplars import ExemplarSet, published_quota
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet, published_quota
 from edgecil.memory.herding import herd
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images, Pictures
@@ -46,7 +46,10 @@ class Candidates:
     def encode_to(self, count: int) -> None:
         """Have the first `count` pictures, or all there are, encoded."""
         wanted = self._order[len(self.payloads) : count]
-        if len(wanted):
+        if isinstance(self._pictures, EncodedPictures):
+            # Encoding again what a lossy codec decoded would lose more than was trained on.
+            self.payloads += [self._pictures.payloads[index] for index in wanted]
+        elif len(wanted):
             self.payloads += self._codec.encode_many(self._pictures.pixels(wanted))
 
 
@@ -74,10 +77,8 @@ def filled(kept: ExemplarSet, candidates: Sequence[Candidates], capacity_bytes: 
         everything = kept.with_new_classes([candidate.payloads for candidate in candidates])
         exemplars = everything.filled(capacity_bytes)
         new_counts = exemplars.counts[len(kept.payloads) :]
-        if all(
-            candidate.exhausted or count < len(candidate.payloads)
-            for candidate, count in zip(candidates, new_counts, strict=True)
-        ):
+        pairs = zip(candidates, new_counts, strict=True)
+        if all(c.exhausted or count < len(c.payloads) for c, count in pairs):
             return exemplars
         reach *= 2  # a class whose encoded pictures are all kept might give more
 

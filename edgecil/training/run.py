@@ -1,10 +1,10 @@
 """A run folder: settings, state, results, and what is needed while a task is trained.
 
-    config.json     the settings
-    state/          all that survives between tasks; the budget bounds it
-    results.json    accuracy and bytes after every task
-    metrics.csv     one line an epoch
-    checkpoint/     the last finished epoch of the task in training; gone when it ends
+config.json     the settings
+state/          all that survives between tasks; the budget bounds it
+results.json    accuracy and bytes after every task
+metrics.csv     one line an epoch
+checkpoint/     the last finished epoch of the task in training; gone when it ends
 """
 
 import csv

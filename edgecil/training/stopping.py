@@ -10,7 +10,7 @@ from types import FrameType
 from edgecil.errors import EdgecilError, UsageError
 
 EXIT_STOPPED = 75
-"""Exit code after `--stop-after`: the same command with --resume goes on (sysexits' EX_TEMPFAIL)."""
+"""Exit code after `--stop-after`: the same command with --resume goes on (EX_TEMPFAIL)."""
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 

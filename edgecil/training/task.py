@@ -7,15 +7,20 @@ from typing import Protocol
 from edgecil.budget import Ledger
 from edgecil.methods import TaskView
 from edgecil.networks import ExpandableNetwork
+from edgecil.planner import Plan
 from edgecil.training.batches import Images
 from edgecil.training.checkpoint import Checkpoint
 from edgecil.training.loop import EpochReport, Phase, epoch_seed, train_phase
 from edgecil.training.run import Run, StageResult
+from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 
 
 class Reporter(Protocol):
     """Who is told how far training is."""
+
+    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
+        """A run starts or goes on; `reason` says why the planner chose this backbone, if it did."""
 
     def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
         """A task starts, with `image_count` images to train on, exemplars included."""
@@ -76,7 +81,9 @@ def train_task(
         if checkpoint and number == checkpoint.phase:
             done, optimiser = checkpoint.epoch, checkpoint.optimiser
             phase.extras.load_state_dict(checkpoint.extras)
-        seeds = [epoch_seed(seed, task.stage, number, epoch) for epoch in range(phase.recipe.epochs)]
+        seeds = [
+            epoch_seed(seed, task.stage, number, epoch) for epoch in range(phase.recipe.epochs)
+        ]
         epoch_started = time.perf_counter()
         for report in train_phase(
             network, phase, images, seeds=seeds, finished_epochs=done, optimiser_state=optimiser

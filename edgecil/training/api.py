@@ -1,0 +1,71 @@
+"""Training from Python: `edgecil.train`, which the command line uses too."""
+
+from pathlib import Path
+
+from edgecil.budget import Ledger
+from edgecil.data import ImageDataset
+from edgecil.methods import TaskView
+from edgecil.planner import Plan
+from edgecil.training.learner import Learner
+from edgecil.training.loop import EpochReport, Phase, choose_device
+from edgecil.training.request import TrainRequest, load_requested, settle
+from edgecil.training.run import Run, StageResult
+from edgecil.training.settings import RunSettings
+from edgecil.training.stopping import Deadline
+from edgecil.training.task import Reporter
+
+
+class SilentReporter:
+    """Tells nobody."""
+
+    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
+        """A run starts or goes on."""
+
+    def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
+        """A task starts."""
+
+    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+        """An epoch is over."""
+
+    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
+        """A task is learned."""
+
+
+def train(
+    request: TrainRequest,
+    folder: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    stop_after_seconds: float | None = None,
+    reporter: Reporter | None = None,
+    dataset: ImageDataset | None = None,
+) -> list[StageResult]:
+    """Learn a data set task after task; what is kept never exceeds the budget.
+
+    Args:
+        request: data, budget, and whatever else is not left to edgecil.
+        folder: where the run is kept.
+        device: auto, cpu, cuda or mps.
+        resume: go on with the run in `folder`, if there is one.
+        stop_after_seconds: stop with a checkpoint when these have passed.
+        reporter: who is told how far training is.
+        dataset: the request's data set, if it is loaded already.
+
+    Returns:
+        One result a task.
+
+    Raises:
+        Stopped: as asked; a later call with `resume` goes on.
+        BudgetError: the budget cannot hold the tasks; nothing was written.
+        DataError, RunError, StateError, TrainingError, UsageError: see their messages.
+    """
+    reporter = reporter or SilentReporter()
+    deadline = Deadline(stop_after_seconds)
+    dataset = dataset or load_requested(request)
+    settings, planned, reason = settle(request, dataset)
+    run = Run(folder)
+    torch_device = choose_device(device)
+    run.start(settings, resume=resume)
+    reporter.run_started(run, settings, planned, reason)
+    return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()
