@@ -1,1 +1,64 @@
-"""."""
+"""Pictures, classes and tasks to learn from."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edgecil.data.cifar100 import load_cifar100
+from edgecil.data.datasets import ImageDataset, Split
+from edgecil.data.glyphs import load_glyphs
+from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
+from edgecil.errors import UsageError
+
+__all__ = [
+    "DATASETS",
+    "ImageDataset",
+    "Scenario",
+    "Split",
+    "Task",
+    "class_increments",
+    "load_dataset",
+    "read_tasks",
+]
+
+DATASETS: dict[str, Callable[[Path, int | None, int], ImageDataset]] = {
+    "cifar100": lambda data_dir, image_size_px, _: load_cifar100(data_dir, image_size_px),
+    "glyphs": lambda _, image_size_px, seed: load_glyphs(image_size_px=image_size_px, seed=seed),
+}
+"""The data sets with a name: how each is loaded from (data_dir, image_size_px, seed)."""
+
+
+def load_dataset(
+    data: str,
+    *,
+    data_dir: Path | None = None,
+    image_size_px: int | None = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+) -> ImageDataset:
+    """Load a data set by its name, or a folder of pictures.
+
+    Args:
+        data: "cifar100", "glyphs", or the path of a folder of class folders.
+        data_dir: where downloaded data are and go; None means the environment variable
+            EDGECIL_DATA, and ~/.cache/edgecil where it is not set.
+        image_size_px: side of the square that the network sees; None lets the data decide.
+        holdout: share of each class that is kept for the test, where a folder has no test folder.
+        seed: draws the glyphs and the pictures that are held out.
+
+    Raises:
+        UsageError: there is no data set and no folder of that name, or an option cannot be.
+        DataError: the data cannot be had, or cannot be learned from.
+        MissingExtraError: the data set needs packages that are not installed.
+    """
+    if data in DATASETS:
+        return DATASETS[data](data_dir or _default_data_dir(), image_size_px, seed)
+    raise UsageError(
+        f"there is no data set and no folder {data!r}; "
+        f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"
+    )
+
+
+def _default_data_dir() -> Path:
+    folder = os.environ.get("EDGECIL_DATA")
+    return Path(folder) if folder else Path.home() / ".cache" / "edgecil"

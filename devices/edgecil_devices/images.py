@@ -1,0 +1,333 @@
+"""From a picture, as it comes, to the square of pixels that a network sees.
+
+Training's evaluation and the device both read pictures with this module and nothing else, so that
+they cannot drift apart. Letters in shapes: H height, W width, S side of the square, in pixels.
+
+What becomes of unusual pictures:
+
+- EXIF orientation is applied; EXIF data that cannot be read count as upright.
+- Grey, palette, CMYK and other colour spaces are converted to RGB; colour profiles are ignored.
+- Transparent pixels show `BACKGROUND`.
+- 16-bit pictures keep the upper byte of each value, so that white stays white.
+- Of an animation, the first frame is used.
+- Anything that is not JPEG, PNG, WebP, BMP or GIF inside, whatever its name says, is refused, and
+  so are truncated and damaged files, files above `MAX_FILE_BYTES`, pictures above `MAX_PIXELS`,
+  folders, pipes and devices.
+"""
+
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from edgecil_devices.errors import BundleCorruptError, BundleVersionError, ImageError, UsageError
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | npt.NDArray[Any]
+
+MAX_FILE_BYTES = 64 * 2**20
+"""A larger file is refused before it is read."""
+
+MAX_PIXELS = 64_000_000
+"""A larger picture (H times W) is refused before it is decoded; Pillow itself only warns below
+178,956,970. It admits the 50-megapixel pictures of telephones and bounds the decoded picture to
+192 MB."""
+
+BACKGROUND = (255, 255, 255)
+"""The RGB colour that shows through transparent pixels."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""The decoders that a picture may reach; Pillow's others (EPS, PDF, TIFF and so on) stay closed."""
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes pixels, as data that a bundle carries.
+
+    All fields but the size have one known value today. They are written out so that a bundle made
+    under another rule is refused instead of being read wrongly.
+
+    Raises:
+        UsageError: the size is out of range.
+        BundleVersionError: a rule that this version does not know.
+    """
+
+    image_size_px: int
+    """Side S of the square that the network sees, 8 to 1024."""
+    orientation: str = "exif"
+    """The picture is turned upright as its EXIF data say."""
+    channels: str = "RGB"
+    """Order of the three channels."""
+    background: tuple[int, int, int] = BACKGROUND
+    """RGB colour behind transparent pixels."""
+    crop: str = "centre-square"
+    """The largest centred square is used; an odd pixel more is cut on the right or bottom."""
+    resample: str = "bilinear-antialiased"
+    """The square is resized by Pillow's BILINEAR filter, which averages when it shrinks."""
+
+    def __post_init__(self) -> None:
+        if type(self.image_size_px) is not int or not 8 <= self.image_size_px <= 1024:
+            raise UsageError(
+                f"image size {self.image_size_px!r} is not possible; "
+                "give whole pixels from 8 to 1024"
+            )
+        for field, known in _RULE.items():
+            if getattr(self, field) != known:
+                raise BundleVersionError(
+                    f"pictures would have to be prepared with {field} {getattr(self, field)!r}, "
+                    f"and this edgecil knows only {known!r}; install a newer edgecil"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rule as JSON values."""
+        rule = {field: getattr(self, field) for field in _RULE}
+        return {"image_size_px": self.image_size_px, **rule, "background": list(self.background)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            BundleCorruptError: an entry is missing or the size is not possible.
+            BundleVersionError: a rule, or an entry, that this version does not know.
+        """
+        missing = sorted({"image_size_px", *_RULE} - set(values))
+        if missing:
+            raise BundleCorruptError(
+                f"the preprocessing lacks {', '.join(missing)}; export the bundle again"
+            )
+        unknown = sorted(set(values) - {"image_size_px", *_RULE})
+        if unknown:
+            raise BundleVersionError(
+                f"the preprocessing has an unknown rule {unknown[0]!r}; install a newer edgecil"
+            )
+        background = values["background"]
+        fields = dict(values)
+        fields["background"] = tuple(background) if isinstance(background, list) else background
+        try:
+            return cls(**fields)
+        except UsageError as error:
+            raise BundleCorruptError(f"the preprocessing is damaged: {error}") from None
+
+
+_RULE: dict[str, Any] = {
+    "orientation": "exif",
+    "channels": "RGB",
+    "background": BACKGROUND,
+    "crop": "centre-square",
+    "resample": "bilinear-antialiased",
+}
+
+
+def read_image(source: ImageSource) -> Image.Image:
+    """Read one picture: upright, RGB, all decoded.
+
+    Args:
+        source: a file's path, the bytes of a file, a Pillow image, or an array of uint8 with shape
+            (H, W, 3) in RGB order or (H, W) in grey.
+
+    Raises:
+        ImageError: the picture cannot be read or must not be; the message names the file.
+    """
+    name = f"{os.fspath(source)}: " if isinstance(source, str | Path) else ""
+    try:
+        if isinstance(source, str | Path):
+            return _decode(read_file(Path(source)))
+        if isinstance(source, bytes):
+            return _decode(source)
+        if isinstance(source, np.ndarray):
+            return _from_array(source)
+        if isinstance(source, Image.Image):
+            with _pillow_silenced():
+                return _normalise(source)
+        raise ImageError(
+            f"{type(source).__name__} is not a picture; "
+            "give a path, bytes, a Pillow image or a uint8 array"
+        )
+    except ImageError as error:
+        raise ImageError(f"{name}{error}") from None
+    # Pillow's decoders answer damaged files with almost any exception: OSError, SyntaxError,
+    # ValueError, struct.error, IndexError, EOFError, MemoryError, ... None may end a batch.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}the picture is damaged ({reason[:200]}); replace it") from error
+
+
+def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """Cut the largest centred square out of an RGB image and resize it.
+
+    Args:
+        image: what `read_image` returned.
+        preprocessing: the size S and the rule.
+
+    Returns:
+        (S, S, 3) uint8.
+
+    Raises:
+        ImageError: the image is not RGB.
+    """
+    if image.mode != "RGB":
+        raise ImageError(f"expected an RGB image, got {image.mode}; read it with read_image")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    size = (preprocessing.image_size_px, preprocessing.image_size_px)
+    square = image.resize(size, Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    return np.array(square)
+
+
+def read_pixels(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
+    """Read one picture as the network sees it: `to_pixels(read_image(source), preprocessing)`.
+
+    Returns:
+        (S, S, 3) uint8.
+
+    Raises:
+        ImageError: the picture cannot be read or must not be.
+    """
+    return to_pixels(read_image(source), preprocessing)
+
+
+def read_file(path: Path) -> bytes:
+    """Read the bytes of one regular file that is small enough to be a picture.
+
+    Raises:
+        ImageError: the file cannot be opened, is not a regular file, is empty, or is larger than
+            `MAX_FILE_BYTES`. The message does not name the file.
+    """
+    # A pipe without a writer would block open() for ever, so it is opened without waiting and
+    # judged by its descriptor: what is judged is then what is read.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ImageError(f"the file cannot be opened ({reason})") from None
+    with os.fdopen(descriptor, "rb", closefd=True) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("this is a folder, pipe or device; give the path of a picture file")
+        data = file.read(MAX_FILE_BYTES + 1)
+    if not data:
+        raise ImageError("the file is empty; replace it")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(
+            f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB; save the picture smaller"
+        )
+    return data
+
+
+def _decode(data: bytes) -> Image.Image:
+    if not data:
+        raise ImageError("there are no bytes in this picture; replace it")
+    with _pillow_silenced():
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ImageError(
+                "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them"
+            ) from None
+        with image:
+            return _normalise(image)
+
+
+def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if pixels.dtype != np.uint8 or not is_picture or pixels.size == 0:
+        raise ImageError(
+            "expected an array of uint8 with shape (H, W, 3) or (H, W), "
+            f"got {pixels.dtype} with shape {pixels.shape}"
+        )
+    return _normalise(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def _normalise(image: Image.Image) -> Image.Image:
+    """Decode an opened image and make it upright RGB; the given image is not changed."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} allowed; "
+            "save the picture smaller"
+        )
+    if image.width * image.height == 0:
+        raise ImageError("the picture has no pixels; replace it")
+    image.load()  # a truncated file is noticed here, not when it is opened
+    upright = _UPRIGHT.get(_orientation(image))
+    rgb = _to_rgb(image)
+    return rgb if upright is None else rgb.transpose(upright)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow's own exif_transpose also rewrites the EXIF data, and fails on pictures whose
+    # orientation is sound but whose other entries are not.
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # EXIF data are as untrusted as the rest; without them the picture is upright
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        # convert("RGB") would clip every value above 255 to white.
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("values lie outside 16 bits; save the picture with 8 bits a channel")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ImageError("this is a floating-point picture; save it with 8 bits a channel")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        above = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
+        below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        return Image.alpha_composite(below, above).convert("RGB")
+    rgb = image.convert("RGB")  # a copy, also of what is RGB already
+    rgb.info = {}  # or a second reading would find the orientation, and turn it again
+    return rgb
+
+
+_silence_lock = threading.Lock()
+_silent_readers = 0
+_saved_filters: "warnings.catch_warnings[None] | None" = None
+
+
+@contextmanager
+def _pillow_silenced() -> Iterator[None]:
+    """Pillow's warnings off while at least one thread reads a picture.
+
+    They are about odd EXIF entries and large pictures, and both are decided above. The filters are
+    the whole process's, so the first reader sets them and the last one puts them back: one
+    `catch_warnings` for each thread would restore them in the wrong order.
+    """
+    global _silent_readers, _saved_filters
+    with _silence_lock:
+        if _silent_readers == 0:
+            _saved_filters = warnings.catch_warnings()
+            _saved_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _silent_readers += 1
+    try:
+        yield
+    finally:
+        with _silence_lock:
+            _silent_readers -= 1
+            if _silent_readers == 0 and _saved_filters is not None:
+                _saved_filters.__exit__(None, None, None)
+                _saved_filters = None

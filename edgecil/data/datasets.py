@@ -1,0 +1,113 @@
+"""What every data set looks like to the rest of edgecil.
+
+Letters in shapes: N pictures, S side of the square that the network sees, in pixels.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecil_devices.images import Pixels, Preprocessing, read_pixels
+
+Indices: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
+Labels: TypeAlias = npt.NDArray[np.int64]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of each channel over ImageNet, of pixels in [0, 1]: the usual stand-in for other photos."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of each channel over ImageNet, of pixels in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures with labels, in memory or as files."""
+
+    images: Pixels | tuple[Path, ...]
+    """(N, S, S, 3) uint8, or N files that `pixels` reads."""
+    labels: Labels
+    """(N,) index into the data set's classes."""
+    preprocessing: Preprocessing
+    """How files become pixels."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, indices: Indices | None = None) -> Pixels:
+        """The pictures at `indices` as the network sees them, or all of them; files are read.
+
+        Returns:
+            (n, S, S, 3) uint8, in the order of `indices`.
+
+        Raises:
+            ImageError: a file can no longer be read.
+        """
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, dtype=np.int64)
+        if isinstance(self.images, np.ndarray):
+            return self.images if indices is None else self.images[chosen]
+        size_px = self.preprocessing.image_size_px
+        paths = [self.images[index] for index in chosen]
+        result = np.empty((len(paths), size_px, size_px, 3), dtype=np.uint8)
+
+        def read(position: int) -> None:
+            result[position] = read_pixels(paths[position], self.preprocessing)
+
+        with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding leaves the interpreter free
+            for _ in readers.map(read, range(len(paths))):
+                pass
+        return result
+
+    def subset(self, indices: Indices) -> Self:
+        """The pictures at `indices` alone, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if isinstance(self.images, np.ndarray):
+            return type(self)(self.images[chosen], self.labels[chosen], self.preprocessing)
+        paths = tuple(self.images[index] for index in chosen)
+        return type(self)(paths, self.labels[chosen], self.preprocessing)
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Pictures to learn from and pictures to test on, with the same classes."""
+
+    name: str
+    """The word or folder that it was asked for by."""
+    classes: tuple[str, ...]
+    """Names; a label is an index into them."""
+    train: Split
+    """Pictures to learn from."""
+    test: Split
+    """Pictures to test on, none of which is in `train`."""
+    image_size_px: int
+    """Side S of the square that the network sees."""
+    mean: tuple[float, float, float]
+    """Of each channel, of pixels in [0, 1]: what normalisation subtracts."""
+    std: tuple[float, float, float]
+    """Of each channel, of pixels in [0, 1]: what normalisation divides by."""
+    fingerprint: str
+    """Hex digest that changes when a picture, a label, a name or the size changes."""
+
+
+def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:
+    """Digest of class names, sizes, labels and pictures, as 64 hex digits.
+
+    Args:
+        classes: names in label order.
+        splits: pictures in memory are digested themselves.
+        digests: stand for the pictures of splits that hold files.
+    """
+    digest = hashlib.sha256(repr(tuple(classes)).encode())
+    for split in splits:
+        digest.update(repr((split.preprocessing.image_size_px, len(split))).encode())
+        digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+        if isinstance(split.images, np.ndarray):
+            digest.update(np.ascontiguousarray(split.images).data)
+    digest.update(repr(tuple(digests)).encode())
+    return digest.hexdigest()
