@@ -132,8 +132,8 @@ def _shapes(module: nn.Module, precision: str) -> dict[str, tuple[np.dtype[Any],
 def _row_sizes(module: nn.Module) -> NDArray[np.int64]:
     """Elements of every row of every tensor of two or more dimensions, in order."""
     matrices = [tensor for tensor in _tensors(module) if tensor.ndim >= 2]
-    sizes = [tensor[0].numel() for tensor in matrices for _ in range(len(tensor))]
-    return np.array(sizes, np.int64)
+    sizes = np.array([tensor[0].numel() for tensor in matrices], np.int64)
+    return np.repeat(sizes, [len(tensor) for tensor in matrices])
 
 
 def _joined(tensors: list[Tensor]) -> Floats:
