@@ -1,0 +1,90 @@
+"""A run as training leaves it, small enough to export in a second: two tasks, two blocks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import ModelProto
+from torch import nn
+
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State, StateSettings
+from edgecil.networks import ExpandableNetwork
+from edgecil_devices.images import Preprocessing
+from edgecil_export.folding import fold_batchnorm
+from edgecil_export.graphs import block_template, folded_trunk, trunk_template
+
+CLASSES = ("ape", "bee", "cat", "dog", "eel")
+SETTINGS = StateSettings(
+    method="memo",
+    backbone="resnet14",
+    cut="last",
+    precision="fp32",
+    codec="raw",
+    preprocessing=Preprocessing(16),
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.3, 0.25),
+    block_count=2,
+    classes=CLASSES,
+    task_sizes=(3, 2),
+)
+
+
+def trained_like(network: ExpandableNetwork) -> ExpandableNetwork:
+    """Statistics and a head as training would leave them: nothing is zero, one or equal."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+            for tensor, low in (
+                (module.weight, 0.5),
+                (module.bias, -0.5),
+                (module.running_mean, -0.5),
+                (module.running_var, 0.5),
+            ):
+                assert tensor is not None
+                tensor.data.uniform_(low, low + 1, generator=generator)
+    network.head.weight.data.normal_(0, 3, generator=generator)
+    network.head.bias.data.normal_(generator=generator)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def network() -> ExpandableNetwork:
+    torch.manual_seed(0)
+    return trained_like(SETTINGS.empty_network())
+
+
+@pytest.fixture(scope="session")
+def exemplars() -> ExemplarSet:
+    """Blots of colour: four a class, 16 x 16."""
+    rng = np.random.default_rng(0)
+    codec = codec_named("raw")
+    coarse = rng.integers(0, 256, (len(CLASSES), 4, 4, 4, 3), dtype=np.uint8)
+    pictures = coarse.repeat(4, axis=2).repeat(4, axis=3)
+    payloads = [codec.encode_many(of_class) for of_class in pictures]
+    return ExemplarSet.empty(codec, 16).with_new_classes(payloads)
+
+
+@pytest.fixture(scope="session")
+def templates(network: ExpandableNetwork) -> tuple[ModelProto, ModelProto]:
+    trunk = folded_trunk(network.trunk, network.mean, network.std)
+    feature_map = trunk(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
+    block = fold_batchnorm(network.blocks[0])
+    return trunk_template(trunk, 16), block_template(block, feature_map)
+
+
+@pytest.fixture
+def run(tmp_path: Path, network: ExpandableNetwork, exemplars: ExemplarSet) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    State.of(SETTINGS, network, exemplars).write(folder / "state", None)
+    stage = {"classes": 5, "state_bytes": 1, "bytes_by_owner": {}, "exemplars": 20, "seconds": 1.0}
+    stages = [
+        {"stage": 1, "accuracy": 90.0, "accuracy_by_task": [90.0], **stage},
+        {"stage": 2, "accuracy": 75.0, "accuracy_by_task": [80.0, 70.0], **stage},
+    ]
+    (folder / "results.json").write_text(json.dumps({"stages": stages}))
+    return folder

@@ -1,0 +1,149 @@
+"""Templates, weights put in by name, and graphs that are refused."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper
+from torch import nn
+
+from edgecil.errors import ExportError
+from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil_devices._onnxruntime import Graph
+from edgecil_export.folding import fold_batchnorm
+from edgecil_export.graphs import (
+    block_template,
+    check_graph,
+    folded_trunk,
+    tensors_of,
+    trunk_template,
+    with_weights,
+)
+from edgecil_export.precision import Stored, store
+
+Templates = tuple[ModelProto, ModelProto]
+
+
+def stored_weights(module: nn.Module, precision: str = "fp32") -> dict[str, Stored]:
+    return {name: store(tensor, precision) for name, tensor in tensors_of(module).items()}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_block_runs_with_its_own_weights_on_any_number_of_images(
+    network: ExpandableNetwork, templates: Templates, precision: str
+) -> None:
+    feature_map = torch.rand(5, 32, 8, 8, generator=torch.Generator().manual_seed(0))
+    for block in network.blocks:
+        folded = fold_batchnorm(block)
+        stored = stored_weights(folded, precision)
+        graph = Graph(with_weights(templates[1], stored), "block")
+        folded.load_state_dict({n: torch.from_numpy(w.restored) for n, w in stored.items()})
+        for count in (1, 5):
+            expected = folded(feature_map[:count]).numpy()
+            found = graph.run(feature_map[:count].numpy())
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_trunk_takes_pixels_and_normalises_them_itself(
+    network: ExpandableNetwork, templates: Templates
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    trunk = folded_trunk(network.trunk, network.mean, network.std)
+    found = Graph(with_weights(templates[0], stored_weights(trunk)), "trunk").run(pixels)
+    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
+    normalised = (scaled - network.mean[:, None, None]) / network.std[:, None, None]
+    expected = copy.deepcopy(network.trunk).double()(normalised)
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_template_does_not_depend_on_the_weights(templates: Templates) -> None:
+    parts = cut_backbone("resnet14")
+    block = fold_batchnorm(parts.block().eval())  # fresh: many values are zero or equal
+    again = block_template(block, torch.zeros(1, 32, 8, 8))
+    assert again.SerializeToString(deterministic=True) == templates[1].SerializeToString(
+        deterministic=True
+    )
+
+
+@pytest.mark.parametrize("backbone", ["convnet2", "resnet50"])
+def test_every_kind_of_backbone_can_be_exported(backbone: str) -> None:
+    torch.manual_seed(0)
+    parts = cut_backbone(backbone)
+    trunk = folded_trunk(parts.trunk().eval(), torch.zeros(3), torch.ones(3))
+    pixels = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    feature_map = trunk(pixels).contiguous()
+    block = fold_batchnorm(parts.block().eval())
+    trunk_graph = with_weights(trunk_template(trunk, 32), stored_weights(trunk))
+    block_graph = with_weights(block_template(block, feature_map), stored_weights(block))
+    found = Graph(block_graph, "block").run(Graph(trunk_graph, "trunk").run(pixels.numpy()))
+    np.testing.assert_allclose(found, block(feature_map).numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_another_network_are_refused(templates: Templates) -> None:
+    other = fold_batchnorm(cut_backbone("resnet20").block().eval())
+    with pytest.raises(ExportError, match="the exported graph and the network differ in 0"):
+        with_weights(templates[1], stored_weights(other))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    network: ExpandableNetwork, templates: Templates, value: float
+) -> None:
+    block = fold_batchnorm(network.blocks[0])
+    stored = stored_weights(block)
+    name, weight = next(iter(stored.items()))
+    values = weight.values.copy()
+    values.flat[0] = value
+    with pytest.raises(ExportError, match=f"{name} holds values that are not finite"):
+        with_weights(templates[1], stored | {name: Stored(values)})
+
+
+def foreign_operator(model: ModelProto) -> None:
+    model.graph.node[0].op_type = "Loop"
+
+
+def foreign_domain(model: ModelProto) -> None:
+    model.graph.node[0].domain = "com.example"
+
+
+def nested_graph(model: ModelProto) -> None:
+    attribute = helper.make_attribute("body", onnx.GraphProto(name="nested"))
+    model.graph.node[0].attribute.append(attribute)
+
+
+def function(model: ModelProto) -> None:
+    model.functions.add().name = "f"
+
+
+def external_data(model: ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def dangling_input(model: ModelProto) -> None:
+    model.graph.node[0].input[0] = "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (foreign_operator, "the graph uses Loop"),
+        (foreign_domain, "the graph uses com.example"),
+        (nested_graph, "holds other graphs"),
+        (function, "holds other graphs"),
+        (external_data, "weights outside its file"),
+        (dangling_input, "not valid ONNX"),
+    ],
+)
+def test_a_graph_that_is_not_plain_is_refused(
+    templates: Templates, change: Callable[[ModelProto], None], message: str
+) -> None:
+    model = copy.deepcopy(templates[1])
+    check_graph(model)
+    change(model)
+    with pytest.raises(ExportError, match=message):
+        check_graph(model)
