@@ -52,7 +52,9 @@ def test_the_first_task_trains_everything_with_plain_cross_entropy() -> None:
     pixels, labels = torch.zeros(2, 3, 32, 32), torch.tensor([0, 2])
     net.eval()
     logits = net(pixels).detach().double().numpy()
-    by_hand = -np.mean([row[y] - np.log(np.exp(row).sum()) for row, y in zip(logits, [0, 2])])
+    by_hand = -np.mean(
+        [row[y] - np.log(np.exp(row).sum()) for row, y in zip(logits, [0, 2], strict=True)]
+    )
     assert phase.loss(pixels, labels).item() == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -77,7 +79,9 @@ def test_the_later_loss_adds_the_auxiliary_cross_entropy_of_the_newest_block() -
 
     def cross_entropy(logits: torch.Tensor, targets: list[int]) -> float:
         rows = logits.detach().double().numpy()
-        return -float(np.mean([r[t] - np.log(np.exp(r).sum()) for r, t in zip(rows, targets)]))
+        return -float(
+            np.mean([r[t] - np.log(np.exp(r).sum()) for r, t in zip(rows, targets, strict=True)])
+        )
 
     by_hand = cross_entropy(net.head(torch.cat(features, 1)), labels)
     by_hand += 0.7 * cross_entropy(phase.extras["auxiliary"](features[1]), [0, 1, 2])
