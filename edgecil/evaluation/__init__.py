@@ -1,1 +1,1 @@
-"""."""
+"""How good a network is after each task."""

@@ -1,1 +1,1 @@
-"""What is kept between tasks: encoded exemplars, encoded weights, and the state of both."""
+"""What survives between tasks: exemplars, weights, and the state folder that holds both."""

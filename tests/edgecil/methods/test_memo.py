@@ -58,9 +58,7 @@ def test_the_first_task_trains_everything_with_plain_cross_entropy() -> None:
     assert not list(phase.extras.parameters())
     pixels, labels = torch.zeros(2, 3, 32, 32), torch.tensor([0, 2])
     net.eval()
-    by_hand = -np.mean(
-        [row[y] - np.log(np.exp(row).sum()) for row, y in zip(logits, [0, 2], strict=True)]
-    )
+    by_hand = cross_entropy(net(pixels), [0, 2])
     assert phase.loss(pixels, labels).item() == pytest.approx(by_hand, rel=1e-5)
 
 
