@@ -34,8 +34,8 @@ DEFAULT_CODEC = "webp-lossless"
 CODECS = ("raw", "webp-lossless", "webp:<quality 1..100>", "jpeg:<quality 1..100>")
 """Every codec, as `codec_named` takes it."""
 
-_WORTH_THREADS = 8
-"""Fewer images than this are done before the threads for them are started."""
+_BATCH = 16
+"""Images that a thread takes at a time: handing one over costs as much as decoding it."""
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -299,10 +299,12 @@ def codec_named(name: str) -> ImageCodec:
 
 def _on_all_processors(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     items = list(items)
-    if len(items) < _WORTH_THREADS:
+    if len(items) <= _BATCH:
         return [function(item) for item in items]
+    batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
+        done = pool.map(lambda batch: [function(item) for item in batch], batches)
+        return [result for batch in done for result in batch]
 
 
 def _saved(pixels: Pixels, image_format: str, **settings: int) -> bytes:
