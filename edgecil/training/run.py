@@ -61,6 +61,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
     except (OSError, StopIteration, IndexError):
         pass  # not Linux, or a processor without a name
     found: dict[str, Any] = {"processor": name, "cores": os.cpu_count(), "device": device.type}
+    if device.type == "cpu":
+        found["threads"] = torch.get_num_threads()
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
