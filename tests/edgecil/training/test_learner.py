@@ -1,0 +1,230 @@
+"""The learner keeps nothing but the state, fills the budget, and measures what it kept."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgecil.errors import BudgetError, DataError, RunError, StateError, TrainingError
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
+from edgecil.memory.state import State
+from edgecil.training.api import SilentReporter, train
+from edgecil.training.learner import Learner
+from edgecil.training.loop import choose_device
+from edgecil.training.rehearsal import Candidates, filled
+from edgecil.training.request import TrainRequest, with_new_task
+from edgecil.training.run import Run, StageResult
+from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
+from tests.edgecil.training.tiny import tiny_dataset
+
+CPU = "cpu"
+
+
+def request(**changes: object) -> TrainRequest:
+    asked: dict[str, object] = {
+        "data": "tiny",
+        "budget": "260kB",
+        "increment": 2,
+        "backbone": "convnet2",
+        "epochs": 2,
+        "batch_size": 16,
+        "seed": 1,
+    }
+    return TrainRequest(**(asked | changes))  # type: ignore[arg-type]
+
+
+def learned(folder: Path, asked: TrainRequest, *, resume: bool = False) -> list[StageResult]:
+    return train(asked, folder, device=CPU, resume=resume, dataset=tiny_dataset())
+
+
+def state_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "state").iterdir()}
+
+
+def test_a_run_keeps_state_and_results_and_nothing_of_its_training(tmp_path: Path) -> None:
+    results = learned(tmp_path / "run", request())
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.json",
+        "metrics.csv",
+        "results.json",
+        "state",
+    ]
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [stage["classes"] for stage in written["stages"]] == [2, 4, 6]
+    assert written["finished"]
+    accuracies = [stage.accuracy for stage in results]
+    assert written["average_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert written["last_accuracy"] == accuracies[-1]
+    # Six colours are easy; chance would be 17 %.
+    assert accuracies[-1] > 60
+
+
+@pytest.mark.parametrize(
+    ("codec", "precision"), [("raw", "fp32"), ("webp-lossless", "fp16"), ("webp:60", "int8")]
+)
+def test_the_budget_is_filled_at_every_stage_and_never_exceeded(
+    tmp_path: Path, codec: str, precision: str
+) -> None:
+    budget_bytes = {"fp32": 500_000, "fp16": 260_000, "int8": 150_000}[precision]
+    asked = request(codec=codec, precision=precision, budget=str(budget_bytes), epochs=1)
+    results = learned(tmp_path / "run", asked)
+    for stage in results:
+        available = stage.classes * 24
+        full = stage.exemplars == available or budget_bytes - stage.state_bytes < 900
+        assert stage.state_bytes <= budget_bytes
+        assert full, (stage, budget_bytes)
+        assert sum(stage.bytes_by_owner.values()) == stage.state_bytes
+    on_disk = sum(len(data) for data in state_files(tmp_path / "run").values())
+    assert on_disk == results[-1].state_bytes
+
+
+def test_the_reported_accuracy_is_that_of_the_network_in_the_state(tmp_path: Path) -> None:
+    results = learned(tmp_path / "run", request(epochs=1))
+    state, dataset = State.read(tmp_path / "run" / "state"), tiny_dataset()
+    names = [dataset.classes[label] for label in dataset.test.labels]
+    logits = state.network()(torch.from_numpy(dataset.test.pixels()).permute(0, 3, 1, 2))
+    found = [state.settings.classes[label] for label in logits.argmax(1)]
+    right = 100 * np.mean([name == guess for name, guess in zip(names, found, strict=True)])
+    assert results[-1].accuracy == pytest.approx(right)
+
+
+def test_exemplars_are_a_prefix_of_each_class_as_blocks_arrive(tmp_path: Path) -> None:
+    asked = request(codec="raw", precision="fp32", epochs=1, budget="500kB")
+    dataset = tiny_dataset()
+    kept: list[State] = []
+
+    class Watching(SilentReporter):
+        def stage_finished(self, result: object, ledger: object) -> None:
+            kept.append(State.read(tmp_path / "run" / "state"))
+
+    train(asked, tmp_path / "run", device=CPU, reporter=Watching(), dataset=dataset)
+    for before, after in pairwise(kept):
+        for old, new in zip(before.exemplars.payloads, after.exemplars.payloads, strict=False):
+            assert old[: len(new)] == new
+
+
+def test_published_accounting_keeps_the_same_quota_for_every_class(tmp_path: Path) -> None:
+    # ConvNet2 with three blocks has 1,920 + 3 * 37,056 parameters; 40 images of 16x16x3 remain.
+    budget = 4 * (1_920 + 3 * 37_056) + 40 * 768
+    results = learned(tmp_path / "run", request(accounting="published", budget=str(budget)))
+    assert [stage.exemplars for stage in results] == [2 * 20, 4 * 10, 6 * 6]
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    learned(tmp_path / "whole", request())
+    with pytest.raises(Stopped) as stopped:
+        train(
+            request(),
+            tmp_path / "cut",
+            device=CPU,
+            stop_after_seconds=1e-3,
+            dataset=tiny_dataset(),
+        )
+    assert stopped.value.exit_code == EXIT_STOPPED
+
+    class StopsOften(SilentReporter):
+        def __init__(self) -> None:
+            self.epochs = 0
+
+        def epoch_finished(self, phase: object, report: object) -> None:
+            self.epochs += 1
+            if self.epochs == 1:
+                raise Stopped("enough", EXIT_STOPPED)
+
+    stops = 0
+    while True:
+        try:
+            train(
+                request(),
+                tmp_path / "cut",
+                device=CPU,
+                resume=True,
+                reporter=StopsOften(),
+                dataset=tiny_dataset(),
+            )
+            break
+        except Stopped:
+            stops += 1
+            assert stops < 10
+    assert stops == 6  # after each of two epochs of three tasks
+    assert state_files(tmp_path / "cut") == state_files(tmp_path / "whole")
+
+
+def test_a_run_in_the_way_is_refused_and_so_are_changed_settings(tmp_path: Path) -> None:
+    learned(tmp_path / "run", request(epochs=1))
+    before = state_files(tmp_path / "run")
+    with pytest.raises(RunError, match="--resume"):
+        learned(tmp_path / "run", request(epochs=1))
+    with pytest.raises(RunError, match="epochs: 1 -> 2"):
+        learned(tmp_path / "run", request(epochs=2), resume=True)
+    assert state_files(tmp_path / "run") == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("do not touch")
+    with pytest.raises(RunError, match="not empty"):
+        learned(tmp_path / "other", request())
+
+
+def test_a_finished_run_resumed_does_nothing(tmp_path: Path) -> None:
+    first = learned(tmp_path / "run", request(epochs=1))
+    before = state_files(tmp_path / "run")
+    assert learned(tmp_path / "run", request(epochs=1), resume=True) == first
+    assert state_files(tmp_path / "run") == before
+
+
+def test_a_damaged_state_is_refused_on_resume(tmp_path: Path) -> None:
+    learned(tmp_path / "run", request(epochs=1))
+    head = tmp_path / "run" / "state" / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-1])
+    with pytest.raises(StateError, match="head.safetensors"):
+        learned(tmp_path / "run", request(epochs=1), resume=True)
+
+
+def test_a_budget_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="smallest budget that fits"):
+        learned(tmp_path / "run", request(budget="50kB"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        learned(tmp_path / "run", request(learning_rate=1e12, epochs=3))
+
+
+def test_new_classes_become_the_next_task(tmp_path: Path) -> None:
+    learned(tmp_path / "run", request(budget="400kB"))
+    run = Run(tmp_path / "run")
+    new = replace(tiny_dataset(classes=3, seed=5), classes=("teal", "plum", "rust"))
+    settings, planned = with_new_task(run.settings(), "more", 0.2, new, 400_000)
+    assert [stage.classes for stage in planned.stages] == [2, 4, 6, 9]
+    settings.save(run.config_file)
+    sources = [tiny_dataset(), new]
+    learner = Learner(run, settings, sources, choose_device(CPU), SilentReporter(), Deadline())
+    results = learner.learn()
+    assert [stage.classes for stage in results] == [2, 4, 6, 9]
+    assert State.read(run.state_folder).settings.task_sizes == (2, 2, 2, 3)
+    assert results[-1].state_bytes <= 400_000
+
+
+def test_a_new_task_is_refused_if_a_class_is_known_or_the_budget_too_small(tmp_path: Path) -> None:
+    learned(tmp_path / "run", request(epochs=1))
+    settings = Run(tmp_path / "run").settings()
+    with pytest.raises(DataError, match="knows the class 'colour-0'"):
+        with_new_task(settings, "more", 0.2, tiny_dataset(), 400_000)
+    new = replace(tiny_dataset(classes=1), classes=("teal",))
+    with pytest.raises(BudgetError, match="smallest budget that fits"):
+        with_new_task(settings, "more", 0.2, new, 260_000)
+
+
+def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
+    codec = codec_named("jpeg:60")
+    pixels = tiny_dataset(classes=1).train.pixels()
+    payloads = codec.encode_many(pixels)
+    pictures = EncodedPictures(payloads, codec, 16, codec.shared_header(16))
+    candidates = Candidates(pictures, torch.randn(len(pixels), 4), codec)
+    exemplars = filled(ExemplarSet.empty(codec, 16), [candidates], 1 << 20)
+    assert sorted(exemplars.payloads[0]) == sorted(payloads)

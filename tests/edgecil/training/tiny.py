@@ -1,0 +1,30 @@
+"""A data set small enough to learn in a test: coloured noise, a colour a class."""
+
+import numpy as np
+
+from edgecil.data import ImageDataset, Split
+from edgecil_devices.images import Preprocessing
+
+SIZE_PX = 16
+
+
+def tiny_dataset(classes: int = 6, train: int = 24, test: int = 8, seed: int = 0) -> ImageDataset:
+    draw = np.random.default_rng(seed)
+    colours = draw.integers(40, 216, (classes, 3))
+
+    def split(per_class: int) -> Split:
+        labels = np.repeat(np.arange(classes), per_class)
+        noise = draw.integers(-40, 40, (len(labels), SIZE_PX, SIZE_PX, 3))
+        pixels = np.clip(colours[labels][:, None, None] + noise, 0, 255).astype(np.uint8)
+        return Split(pixels, labels.astype(np.int64), Preprocessing(SIZE_PX))
+
+    return ImageDataset(
+        name="tiny",
+        classes=tuple(f"colour-{c}" for c in range(classes)),
+        train=split(train),
+        test=split(test),
+        image_size_px=SIZE_PX,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        fingerprint=f"tiny-{classes}-{train}-{test}-{seed}",
+    )
