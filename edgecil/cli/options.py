@@ -88,3 +88,9 @@ StopAfter = Annotated[
     typer.Option(help="Stop with a checkpoint after 90s, 9m or 1.5h; the exit code is then 75."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
+BundleFile = Annotated[Path, typer.Argument(help="A bundle.", metavar="BUNDLE")]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads that may compute at once.", show_default="cores, at most 4"),
+]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
@@ -33,6 +34,12 @@ SETTINGS = StateSettings(
 )
 
 
+def pictures() -> NDArray[np.uint8]:
+    """Blots of colour, four a class, (20, 16, 16, 3)."""
+    coarse = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
+    return coarse.repeat(4, axis=1).repeat(4, axis=2)
+
+
 def trained_like(network: ExpandableNetwork) -> ExpandableNetwork:
     """Statistics and a head as training would leave them: nothing is zero, one or equal."""
     generator = torch.Generator().manual_seed(1)
@@ -47,8 +54,10 @@ def trained_like(network: ExpandableNetwork) -> ExpandableNetwork:
                 assert tensor is not None
                 tensor.data.uniform_(low, low + 1, generator=generator)
     network.head.weight.data.normal_(0, 3, generator=generator)
-    network.head.bias.data.normal_(generator=generator)
-    return network.eval()
+    with torch.inference_mode():  # so that not every picture is of the same class
+        features = network.eval().features(torch.from_numpy(pictures()).permute(0, 3, 1, 2))
+        network.head.bias.copy_(-network.head.weight @ features.mean(dim=0))
+    return network
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +68,8 @@ def network() -> ExpandableNetwork:
 
 @pytest.fixture(scope="session")
 def exemplars() -> ExemplarSet:
-    """Blots of colour: four a class, 16 x 16."""
-    rng = np.random.default_rng(0)
     codec = codec_named("raw")
-    coarse = rng.integers(0, 256, (len(CLASSES), 4, 4, 4, 3), dtype=np.uint8)
-    pictures = coarse.repeat(4, axis=2).repeat(4, axis=3)
-    payloads = [codec.encode_many(of_class) for of_class in pictures]
+    payloads = [codec.encode_many(p) for p in np.split(pictures(), len(CLASSES))]
     return ExemplarSet.empty(codec, 16).with_new_classes(payloads)
 
 

@@ -1,0 +1,164 @@
+"""`edgecil eval`: a bundle's accuracy, measured with the device's runtime.
+
+Shapes: N images, C classes of the bundle.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgecil.cli import options
+from edgecil.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgecil.data import ImageDataset
+    from edgecil_devices import Classifier
+
+BATCH = 64
+"""Images that are run at once."""
+
+
+def evaluate(
+    bundle: options.BundleFile,
+    data: Annotated[
+        list[str],
+        typer.Option(help="A data set, as for training; repeat it where classes are in several."),
+    ],
+    data_dir: options.DataDir = None,
+    holdout: options.Holdout = 0.2,
+    seed: options.Seed = 1993,
+    threads: options.Threads = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure a bundle on the test pictures of a data set; classes are matched by name."""
+    from edgecil.data import load_dataset
+    from edgecil_devices import Classifier
+
+    classifier = Classifier.load(bundle, threads)
+    size = classifier.manifest.preprocessing.image_size_px
+    datasets = [
+        load_dataset(one, data_dir=data_dir, image_size_px=size, holdout=holdout, seed=seed)
+        for one in data
+    ]
+    _require_classes(classifier, datasets)
+    result = measure(classifier, datasets)
+    if as_json:
+        print(json.dumps({"bundle": str(bundle), "data": data} | result.to_dict()))
+        return
+    _print_table(classifier, result)
+    print(f"next: edgecil predict {bundle} PICTURE.jpg")
+
+
+@dataclass(frozen=True)
+class TaskAccuracy:
+    """How many of the pictures of one or more tasks are classified rightly."""
+
+    classes: int
+    images: int
+    correct: int
+
+    @property
+    def percent(self) -> float | None:
+        """Top-1 accuracy in percent, over all classes of the bundle; None without images."""
+        return 100 * self.correct / self.images if self.images else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle came to on a data set."""
+
+    tasks: tuple[TaskAccuracy, ...]
+    ms_per_image: float
+    """Inference alone, in batches."""
+
+    @property
+    def overall(self) -> TaskAccuracy:
+        """All tasks together."""
+        return TaskAccuracy(
+            sum(task.classes for task in self.tasks),
+            sum(task.images for task in self.tasks),
+            sum(task.correct for task in self.tasks),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "images": self.overall.images,
+            "classes": self.overall.classes,
+            "accuracy": self.overall.percent,
+            "accuracy_by_task": [task.percent for task in self.tasks],
+            "ms_per_image": self.ms_per_image,
+        }
+
+
+def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluation:
+    """Classify the test images of every class that the bundle knows."""
+    import numpy as np
+
+    correct = np.zeros(len(classifier.classes), np.int64)
+    images = np.zeros(len(classifier.classes), np.int64)
+    seconds = 0.0
+    chosen = [_known_images(classifier, dataset) for dataset in datasets]
+    total = sum(len(indices) for indices, _ in chosen)
+    # The bar shows itself only where standard error is a terminal.
+    with typer.progressbar(length=total, file=sys.stderr) as progress:
+        for dataset, (indices, labels) in zip(datasets, chosen, strict=True):
+            for start in range(0, len(indices), BATCH):
+                batch = slice(start, start + BATCH)
+                pixels = dataset.test.pixels(indices[batch])
+                started = time.perf_counter()
+                found = classifier.logits(pixels).argmax(axis=1)
+                seconds += time.perf_counter() - started
+                np.add.at(images, labels[batch], 1)
+                np.add.at(correct, labels[batch], found == labels[batch])
+                progress.update(len(pixels))
+    tasks = tuple(
+        TaskAccuracy(len(task), int(images[list(task)].sum()), int(correct[list(task)].sum()))
+        for task in classifier.manifest.tasks
+    )
+    return Evaluation(tasks, 1e3 * seconds / max(total, 1))
+
+
+def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
+    there = {name for dataset in datasets for name in dataset.classes}
+    missing = [name for name in classifier.classes if name not in there]
+    if missing:
+        more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
+        raise DataError(
+            f"the data have no class {missing[0]!r}{more} of the bundle; "
+            "give the data the bundle was trained on, repeating --data where they are several"
+        )
+    left_out = len(there) - len(classifier.classes)
+    if left_out:
+        print(f"left out: {left_out} classes that the bundle has not learned", file=sys.stderr)
+
+
+def _known_images(
+    classifier: "Classifier", dataset: "ImageDataset"
+) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    """The test images of classes that the bundle knows, and their classes in the bundle."""
+    import numpy as np
+
+    position = {name: c for c, name in enumerate(classifier.classes)}
+    in_bundle = np.array([position.get(name, -1) for name in dataset.classes], np.int64)
+    labels = in_bundle[dataset.test.labels]
+    indices = np.flatnonzero(labels >= 0)
+    return indices, labels[indices]
+
+
+def _print_table(classifier: "Classifier", result: Evaluation) -> None:
+    rows = [*((str(t), task) for t, task in enumerate(result.tasks, 1)), ("all", result.overall)]
+    print(f"{'task':>4} {'classes':>7} {'images':>7} {'accuracy':>8}")
+    for name, task in rows:
+        percent = "-" if task.percent is None else f"{task.percent:.2f}"
+        print(f"{name:>4} {task.classes:>7} {task.images:>7} {percent:>8}")
+    if measured := classifier.manifest.accuracy:
+        print(f"the run measured {measured.overall:.2f} before export")
+    print(f"{result.ms_per_image:.2f} ms an image, in batches of {BATCH}")

@@ -1,0 +1,26 @@
+"""`edgecil export`: what a run has learned, as one bundle file for a device."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecil.cli import options
+
+
+def export(
+    run: options.RunFolder,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle to write.", show_default="RUN.edgecil")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Store weights as fp32, fp16 (half the bytes) or int8 (a quarter).")
+    ] = "fp32",
+) -> None:
+    """Write what a run has learned as a bundle, after checking it against the network."""
+    from edgecil_export import export as export_run
+
+    report = export_run(run, out or Path(f"{run.resolve().name}.edgecil"), weights)
+    for line in report.lines():
+        print(line)
+    print(f"next: edgecil predict {report.path} PICTURE.jpg")
