@@ -212,8 +212,8 @@ def read_file(path: Path) -> bytes:
     """Read the bytes of one regular file that is small enough to be a picture.
 
     Raises:
-        ImageError: the file cannot be opened, is not a regular file, is empty, or is larger than
-            `MAX_FILE_BYTES`. The message does not name the file.
+        ImageError: the file cannot be opened or read, is not a regular file, is empty, or is larger
+            than `MAX_FILE_BYTES`. The message does not name the file.
     """
     # A pipe without a writer would block open() for ever, so it is opened without waiting and
     # judged by its descriptor: what is judged is then what is read.
@@ -227,14 +227,16 @@ def read_file(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("this is a folder, pipe or device; give the path of a picture file")
-        data = file.read(MAX_FILE_BYTES + 1)
-    if not data:
-        raise ImageError("the file is empty; replace it")
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(
-            f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB; save the picture smaller"
-        )
-    return data
+        if status.st_size == 0:
+            raise ImageError("the file is empty; replace it")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ImageError(
+                f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB; save the picture smaller"
+            )
+        try:
+            return file.read(status.st_size)  # and no more, should the file be growing
+        except OSError as error:
+            raise ImageError(f"the file cannot be read ({error.strerror})") from None
 
 
 def _decode(data: bytes) -> Image.Image:

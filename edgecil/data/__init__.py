@@ -6,18 +6,21 @@ from pathlib import Path
 
 from edgecil.data.cifar100 import load_cifar100
 from edgecil.data.datasets import ImageDataset, Split
+from edgecil.data.folder import FolderReport, load_folder
 from edgecil.data.glyphs import load_glyphs
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
 from edgecil.errors import UsageError
 
 __all__ = [
     "DATASETS",
+    "FolderReport",
     "ImageDataset",
     "Scenario",
     "Split",
     "Task",
     "class_increments",
     "load_dataset",
+    "load_folder",
     "read_tasks",
 ]
 
@@ -38,8 +41,10 @@ def load_dataset(
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
+    What is wrong with the pictures of a folder goes to the log, before this returns.
+
     Args:
-        data: "cifar100", "glyphs", or the path of a folder of class folders.
+        data: "cifar100", "glyphs", or the path of a folder of class folders ("./glyphs" is one).
         data_dir: where downloaded data are and go; None means the environment variable
             EDGECIL_DATA, and ~/.cache/edgecil where it is not set.
         image_size_px: side of the square that the network sees; None lets the data decide.
@@ -53,6 +58,8 @@ def load_dataset(
     """
     if data in DATASETS:
         return DATASETS[data](data_dir or _default_data_dir(), image_size_px, seed)
+    if Path(data).is_dir():
+        return load_folder(Path(data), image_size_px=image_size_px, holdout=holdout, seed=seed)[0]
     raise UsageError(
         f"there is no data set and no folder {data!r}; "
         f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"

@@ -93,6 +93,8 @@ class ImageDataset:
     """Of each channel, of pixels in [0, 1]: what normalisation divides by."""
     fingerprint: str
     """Hex digest that changes when a picture, a label, a name or the size changes."""
+    mirrors: bool = True
+    """Whether a picture still shows its class in a mirror; a letter does not."""
 
 
 def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:

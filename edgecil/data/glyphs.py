@@ -117,6 +117,7 @@ def load_glyphs(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=fingerprint_of(CLASSES, *splits),
+        mirrors=False,
     )
 
 

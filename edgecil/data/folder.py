@@ -1,0 +1,312 @@
+"""A folder of class folders as a data set.
+
+Two layouts are read:
+
+    photos/<class>/...                      a share of each class, `holdout`, is kept for the test
+    photos/train/<class>/...                with val/ (or test/, which wins where both exist)
+    photos/test/<class>/...
+
+Pictures may lie in folders within a class folder. The names of the class folders, sorted, are the
+classes. Hidden files and folders are skipped, and so are files whose name ends in something that is
+no picture's ending; they are counted in the report.
+
+Every file is read and decoded once before anything is learned, and all that is wrong is reported
+together: damaged files, and files with the same bytes. None of it stops the learning:
+
+- a damaged file is left out;
+- of a picture that lies several times in one class one stays: the test's, so that a published test
+  stays what it is and never shows a picture that was learned, otherwise the first by path;
+- a picture that lies in several classes is left out everywhere, for no label of it can be trusted.
+
+A class that has no picture left is an error.
+"""
+
+import hashlib
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
+from edgecil.errors import DataError, ImageError, UsageError
+from edgecil_devices.images import Preprocessing, read_file, read_image
+
+PICTURE_SUFFIXES = frozenset(
+    {"", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"}
+)
+"""Endings of the files that are read, in lower case; what counts then is what is inside."""
+
+SMALLEST_DEFAULT_PX = 32
+LARGEST_DEFAULT_PX = 224
+
+_logger = logging.getLogger("edgecil")
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What was found in a folder before anything was learned from it."""
+
+    folder: Path
+    """The folder that was read."""
+    used: int
+    """Pictures that are used."""
+    damaged: tuple[tuple[Path, str], ...]
+    """Files that cannot be read, with the reason; they are left out."""
+    copies: tuple[tuple[Path, Path], ...]
+    """Files that are left out, each with the one of the same bytes and class that stays."""
+    contradictions: tuple[tuple[Path, ...], ...]
+    """Files of the same bytes in several classes; all are left out."""
+    ignored: Mapping[str, int]
+    """Number of files that were not looked into, by their ending."""
+
+    def lines(self, limit: int = 10) -> list[str]:
+        """What is wrong as text, one line each and at most `limit` of each kind; [] if nothing."""
+        kinds = [
+            (
+                "damaged, left out",
+                [f"{self._short(path)}: {reason}" for path, reason in self.damaged],
+            ),
+            (
+                "copies within a class, left out",
+                [f"{self._short(path)} is {self._short(kept)}" for path, kept in self.copies],
+            ),
+            (
+                "pictures in several classes, left out everywhere",
+                [" = ".join(map(self._short, paths)) for paths in self.contradictions],
+            ),
+            (
+                "files that are no pictures by their ending, not looked into",
+                [f"{suffix}: {count}" for suffix, count in self.ignored.items()],
+            ),
+        ]
+        lines = []
+        for title, found in kinds:
+            if found:
+                count = sum(self.ignored.values()) if "ending" in title else len(found)
+                lines.append(f"{self.folder}: {count} {title}")
+                lines += [f"  {line}" for line in found[:limit]]
+                if len(found) > limit:
+                    lines.append(f"  ... and {len(found) - limit} more")
+        return lines
+
+    def _short(self, path: Path) -> str:
+        return str(path.relative_to(self.folder))
+
+
+@dataclass(frozen=True)
+class _Picture:
+    path: Path
+    class_name: str
+    is_test: bool | None  # None: to be drawn
+    digest: str = ""  # sha256 of the file
+    shorter_px: int = 0
+
+
+def load_folder(
+    folder: Path, *, image_size_px: int | None = None, holdout: float = 0.2, seed: int = 0
+) -> tuple[ImageDataset, FolderReport]:
+    """Read a folder of class folders; the report also goes to the log, as warnings.
+
+    Args:
+        folder: see the module's docstring.
+        image_size_px: side of the square that the network sees. None takes the median of the
+            pictures' shorter sides, within 32 to 224, rounded down to a multiple of 8.
+        holdout: share of each class that is kept for the test where there is no test folder, at
+            least one picture; above 0, and 1 keeps all of them for the test. The choice depends on
+            the seed and the class's pictures, not on other classes or the names of files.
+        seed: draws the pictures that are held out.
+
+    Returns:
+        The data set, whose pictures stay files, and the report.
+
+    Raises:
+        DataError: there are no class folders, or a class has no pictures to learn from or test on.
+        UsageError: the holdout or the size are out of range.
+    """
+    if not 0 < holdout <= 1:
+        raise UsageError(f"a holdout of {holdout:g} is not possible; give a share like 0.2")
+    if image_size_px is not None:
+        Preprocessing(image_size_px)  # refuses an impossible size before anything is read
+    ignored: Counter[str] = Counter()
+    listed = [
+        picture
+        for is_test, root in _roots(folder).items()
+        for picture in _list_pictures(root, is_test, ignored)
+    ]
+    classes = tuple(sorted({picture.class_name for picture in listed}))
+    pictures, report = _inspect(folder, listed, ignored)
+    for line in report.lines():
+        _logger.warning("%s", line)
+    pictures = _split(pictures, holdout, seed)
+    _check_classes(folder, classes, pictures, needs_training=holdout < 1)
+    preprocessing = Preprocessing(image_size_px or _default_size_px(pictures))
+    splits = [
+        _as_split([p for p in pictures if p.is_test is is_test], classes, preprocessing)
+        for is_test in (False, True)
+    ]
+    digests = [picture.digest for picture in pictures]
+    dataset = ImageDataset(
+        name=str(folder),
+        classes=classes,
+        train=splits[0],
+        test=splits[1],
+        image_size_px=preprocessing.image_size_px,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fingerprint=fingerprint_of(classes, *splits, digests=digests),
+    )
+    return dataset, report
+
+
+def _roots(folder: Path) -> dict[bool | None, Path]:
+    """The folders that hold class folders: for training and test, or for both together (None)."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; check --data")
+    train = folder / "train"
+    if not (train.is_dir() and _subfolders(train)):
+        return {None: folder}
+    if {path.name for path in _subfolders(folder)} - {"train", "val", "test"}:
+        return {None: folder}  # "train" is one class among others
+    for name in ("test", "val"):
+        if (folder / name).is_dir() and _subfolders(folder / name):
+            return {False: train, True: folder / name}
+    return {None: train}
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
+    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+
+
+def _list_pictures(root: Path, is_test: bool | None, ignored: Counter[str]) -> Iterator[_Picture]:
+    class_folders = _subfolders(root)
+    if not class_folders:
+        raise DataError(
+            f"{root}: there are no class folders; put the pictures of each class into a folder "
+            "that has the class's name"
+        )
+    for class_folder in class_folders:
+        if not class_folder.name.isprintable():
+            raise DataError(
+                f"{root}: the folder {class_folder.name!r} has characters that no class name may "
+                "have; rename it"
+            )
+        paths = list(_walk(class_folder, ignored))
+        if not paths:
+            raise DataError(
+                f"{class_folder}: there are no pictures in this class folder; "
+                "add pictures or delete the folder"
+            )
+        for path in paths:
+            yield _Picture(path, class_folder.name, is_test)
+
+
+def _walk(class_folder: Path, ignored: Counter[str]) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from None
+
+    for folder, subfolders, names in os.walk(class_folder, onerror=refuse):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            suffix = Path(name).suffix.lower()
+            if suffix in PICTURE_SUFFIXES:
+                yield Path(folder) / name
+            else:
+                ignored[suffix] += 1
+
+
+def _inspect(
+    folder: Path, listed: Sequence[_Picture], ignored: Mapping[str, int]
+) -> tuple[list[_Picture], FolderReport]:
+    """Read every file once; the sound and unambiguous ones come back with digest and size."""
+    damaged = []
+    by_digest: dict[str, list[_Picture]] = defaultdict(list)
+    _logger.info("%s: looking at %d pictures", folder, len(listed))
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        for picture, result in zip(listed, readers.map(_read, listed), strict=True):
+            if isinstance(result, ImageError):
+                damaged.append((picture.path, str(result)))
+            else:
+                by_digest[result.digest].append(result)
+    kept, copies, contradictions = [], [], []
+    for same in by_digest.values():
+        if len({picture.class_name for picture in same}) > 1:
+            contradictions.append(tuple(picture.path for picture in same))
+            continue
+        stays = next((picture for picture in same if picture.is_test), same[0])
+        kept.append(stays)
+        copies += [(picture.path, stays.path) for picture in same if picture is not stays]
+    report = FolderReport(
+        folder,
+        len(kept),
+        tuple(damaged),
+        tuple(sorted(copies)),
+        tuple(sorted(contradictions)),
+        dict(sorted(ignored.items())),
+    )
+    return sorted(kept, key=lambda picture: (picture.class_name, picture.path)), report
+
+
+def _read(picture: _Picture) -> _Picture | ImageError:
+    try:
+        data = read_file(picture.path)
+        shorter_px = min(read_image(data).size)
+    except ImageError as error:
+        return error
+    return replace(picture, digest=hashlib.sha256(data).hexdigest(), shorter_px=shorter_px)
+
+
+def _split(pictures: Sequence[_Picture], holdout: float, seed: int) -> list[_Picture]:
+    """Decide for each picture whether it is for the test."""
+    by_class: dict[str, list[_Picture]] = defaultdict(list)
+    for picture in pictures:
+        if picture.is_test is None:
+            by_class[picture.class_name].append(picture)
+    tested: set[str] = set()
+    for candidates in by_class.values():
+        digests = [picture.digest for picture in candidates]
+        drawn = sorted(digests, key=lambda d: hashlib.sha256(f"{seed} {d}".encode()).digest())
+        tested.update(drawn[: max(1, round(holdout * len(drawn)))])
+    return [
+        replace(picture, is_test=picture.digest in tested) if picture.is_test is None else picture
+        for picture in pictures
+    ]
+
+
+def _check_classes(
+    folder: Path, classes: Sequence[str], pictures: Sequence[_Picture], *, needs_training: bool
+) -> None:
+    for is_test, purpose in ((False, "learn from"), (True, "test on")):
+        found = {picture.class_name for picture in pictures if picture.is_test is is_test}
+        lacking = [name for name in classes if name not in found]
+        if lacking and (is_test or needs_training):
+            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+            raise DataError(
+                f"{folder}: no usable picture to {purpose} in {len(lacking)} of the "
+                f"{len(classes)} classes ({shown}); each needs two pictures or more, or one under "
+                "train/ and one under val/; add some or delete the class's folder"
+            )
+
+
+def _default_size_px(pictures: Sequence[_Picture]) -> int:
+    median_px = int(np.median([picture.shorter_px for picture in pictures]))
+    return min(max(median_px, SMALLEST_DEFAULT_PX), LARGEST_DEFAULT_PX) // 8 * 8
+
+
+def _as_split(
+    pictures: Sequence[_Picture], classes: Sequence[str], preprocessing: Preprocessing
+) -> Split:
+    labels = {name: label for label, name in enumerate(classes)}
+    return Split(
+        tuple(picture.path for picture in pictures),
+        np.array([labels[picture.class_name] for picture in pictures], dtype=np.int64),
+        preprocessing,
+    )
