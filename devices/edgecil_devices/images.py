@@ -49,6 +49,7 @@ BACKGROUND = (255, 255, 255)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """The decoders that a picture may reach; Pillow's others (EPS, PDF, TIFF and so on) stay closed."""
 
+_TOO_LARGE = f"the picture has more pixels than the {MAX_PIXELS:,} allowed; save it smaller"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -223,8 +224,8 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ImageError(f"the file cannot be opened ({reason})") from None
-    with os.fdopen(descriptor, "rb", closefd=True) as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("this is a folder, pipe or device; give the path of a picture file")
         if status.st_size == 0:
@@ -233,10 +234,12 @@ def read_file(path: Path) -> bytes:
             raise ImageError(
                 f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB; save the picture smaller"
             )
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(status.st_size)  # and no more, should the file be growing
-        except OSError as error:
-            raise ImageError(f"the file cannot be read ({error.strerror})") from None
+    except OSError as error:
+        raise ImageError(f"the file cannot be read ({error.strerror})") from None
+    finally:
+        os.close(descriptor)
 
 
 def _decode(data: bytes) -> Image.Image:
@@ -249,6 +252,8 @@ def _decode(data: bytes) -> Image.Image:
             raise ImageError(
                 "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them"
             ) from None
+        except Image.DecompressionBombError:  # Pillow's own limit, far above ours
+            raise ImageError(_TOO_LARGE) from None
         with image:
             return _normalise(image)
 
@@ -266,10 +271,7 @@ def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
 def _normalise(image: Image.Image) -> Image.Image:
     """Decode an opened image and make it upright RGB; the given image is not changed."""
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} allowed; "
-            "save the picture smaller"
-        )
+        raise ImageError(_TOO_LARGE)
     if image.width * image.height == 0:
         raise ImageError("the picture has no pixels; replace it")
     image.load()  # a truncated file is noticed here, not when it is opened
