@@ -18,10 +18,7 @@ What becomes of unusual pictures:
 import io
 import os
 import stat
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -31,6 +28,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from edgecil_devices.errors import BundleCorruptError, BundleVersionError, ImageError, UsageError
+from edgecil_devices.silence import pillow_silenced
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | npt.NDArray[Any]
@@ -160,7 +158,7 @@ def read_image(source: ImageSource) -> Image.Image:
         if isinstance(source, np.ndarray):
             return _from_array(source)
         if isinstance(source, Image.Image):
-            with _pillow_silenced():
+            with pillow_silenced():
                 return _normalise(source)
         raise ImageError(
             f"{type(source).__name__} is not a picture; "
@@ -245,7 +243,7 @@ def read_file(path: Path) -> bytes:
 def _decode(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("there are no bytes in this picture; replace it")
-    with _pillow_silenced():
+    with pillow_silenced():
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
@@ -305,33 +303,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     rgb = image.convert("RGB")  # a copy, also of what is RGB already
     rgb.info = {}  # or a second reading would find the orientation, and turn it again
     return rgb
-
-
-_silence_lock = threading.Lock()
-_silent_readers = 0
-_saved_filters: "warnings.catch_warnings[None] | None" = None
-
-
-@contextmanager
-def _pillow_silenced() -> Iterator[None]:
-    """Pillow's warnings off while at least one thread reads a picture.
-
-    They are about odd EXIF entries and large pictures, and both are decided above. The filters are
-    the whole process's, so the first reader sets them and the last one puts them back: one
-    `catch_warnings` for each thread would restore them in the wrong order.
-    """
-    global _silent_readers, _saved_filters
-    with _silence_lock:
-        if _silent_readers == 0:
-            _saved_filters = warnings.catch_warnings()
-            _saved_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _silent_readers += 1
-    try:
-        yield
-    finally:
-        with _silence_lock:
-            _silent_readers -= 1
-            if _silent_readers == 0 and _saved_filters is not None:
-                _saved_filters.__exit__(None, None, None)
-                _saved_filters = None

@@ -202,8 +202,8 @@ def _list_pictures(root: Path, is_test: bool | None, ignored: Counter[str]) -> I
         paths = list(_walk(class_folder, ignored))
         if not paths:
             raise DataError(
-                f"{class_folder}: there are no pictures in this class folder; "
-                "add pictures or delete the folder"
+                f"{class_folder}: there is no JPEG, PNG, WebP, BMP or GIF picture in this class "
+                "folder; add pictures or delete the folder"
             )
         for path in paths:
             yield _Picture(path, class_folder.name, is_test)
