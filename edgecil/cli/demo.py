@@ -20,7 +20,7 @@ def demo(
         Path | None,
         typer.Option(help="Keep run, bundle and pictures in this new folder."),
     ] = None,
-    budget: Annotated[str, typer.Option(help="Bound on all that is kept.")] = "600kB",
+    budget: Annotated[str, typer.Option(help="Bound on all that is kept.")] = "2MB",
 ) -> None:
     """Learn glyphs task by task under a budget, export them, and classify with the runtime."""
     from edgecil.cli.progress import TerminalReporter

@@ -23,9 +23,9 @@ def padding_px(image_size_px: int) -> int:
 
 
 def cropped_and_flipped(
-    padded: Tensor, image_size_px: int, indices: Tensor, generator: torch.Generator
+    padded: Tensor, image_size_px: int, indices: Tensor, mirrors: bool, generator: torch.Generator
 ) -> Tensor:
-    """Random crops, half of them mirrored, of the images at `indices`.
+    """Random crops of the images at `indices`, half of them mirrored if `mirrors`.
 
     One gather does both, straight from the data set: no copy of the batch is made in between.
 
@@ -33,6 +33,7 @@ def cropped_and_flipped(
         padded: (N, S+2P, S+2P, 3) uint8, on any device.
         image_size_px: S.
         indices: (B,) int64, on the CPU.
+        mirrors: whether a picture still shows its class in a mirror.
         generator: on the CPU.
 
     Returns:
@@ -40,7 +41,7 @@ def cropped_and_flipped(
     """
     batch, slack = len(indices), padded.shape[1] - image_size_px
     top, left = torch.randint(0, slack + 1, (2, batch, 1), generator=generator)
-    mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+    mirrored = torch.rand(batch, 1, generator=generator) < (0.5 if mirrors else 0)
     offsets = torch.arange(image_size_px)
     rows = top + offsets  # (B, S)
     columns = left + torch.where(mirrored, offsets.flip(0), offsets)  # (B, S)
@@ -49,13 +50,14 @@ def cropped_and_flipped(
     return pixels.permute(0, 3, 1, 2)
 
 
-def resized_crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Random resized crops, half of them mirrored: scale 0.08 to 1, aspect 3/4 to 4/3.
+def resized_crops(pixels: Tensor, mirrors: bool, generator: torch.Generator) -> Tensor:
+    """Random resized crops, scale 0.08 to 1, aspect 3/4 to 4/3, half mirrored if `mirrors`.
 
     The batched twin of torchvision's RandomResizedCrop, for larger images that lie on the device.
 
     Args:
         pixels: (B, 3, S, S) uint8.
+        mirrors: whether a picture still shows its class in a mirror.
         generator: on the CPU.
 
     Returns:
@@ -67,7 +69,7 @@ def resized_crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
     stretch = torch.exp((aspect * 2 - 1) * math.log(4 / 3) / 2)
     width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
     theta = torch.zeros(batch, 2, 3)
-    theta[:, 0, 0] = torch.where(flip < 0.5, width, -width)
+    theta[:, 0, 0] = torch.where(flip < (0.5 if mirrors else 0), -width, width)
     theta[:, 1, 1] = height
     theta[:, 0, 2] = (x * 2 - 1) * (1 - width)
     theta[:, 1, 2] = (y * 2 - 1) * (1 - height)

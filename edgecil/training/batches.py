@@ -82,10 +82,13 @@ class ResidentImages:
         pixels: (N, S, S, 3) uint8.
         labels: (N,) int64.
         device: where training runs.
+        mirrors: whether a picture still shows its class in a mirror.
     """
 
-    def __init__(self, pixels: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
-        self._size = pixels.shape[1]
+    def __init__(
+        self, pixels: np.ndarray, labels: np.ndarray, device: torch.device, *, mirrors: bool
+    ) -> None:
+        self._size, self._mirrors = pixels.shape[1], mirrors
         self._pad = 0
         if self._size <= augmentation.LARGEST_PADDED_CROP_PX:
             self._pad = augmentation.padding_px(self._size)
@@ -102,11 +105,11 @@ class ResidentImages:
         for indices in shuffled(len(self), batch_size, generator):
             if self._pad:
                 pixels = augmentation.cropped_and_flipped(
-                    self._padded, self._size, indices, generator
+                    self._padded, self._size, indices, self._mirrors, generator
                 )
             else:
                 whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
-                pixels = augmentation.resized_crops(whole, generator)
+                pixels = augmentation.resized_crops(whole, self._mirrors, generator)
             labels = self._labels[indices.to(self._labels.device, non_blocking=True)]
             yield augmentation.brightened(pixels, generator), labels
 
@@ -121,12 +124,14 @@ class ResidentImages:
 class _Samples(Dataset[tuple[Tensor, int]]):
     """One picture at a time for a worker; asked with (index, seed), no seed means no crop."""
 
-    def __init__(self, pictures: Pictures, labels: np.ndarray, image_size_px: int) -> None:
+    def __init__(
+        self, pictures: Pictures, labels: np.ndarray, image_size_px: int, mirrors: bool
+    ) -> None:
         self._pictures, self._labels = pictures, labels
         crop: v2.Transform = v2.RandomResizedCrop(image_size_px, antialias=True)
         if image_size_px <= augmentation.LARGEST_PADDED_CROP_PX:
             crop = v2.RandomCrop(image_size_px, padding=augmentation.padding_px(image_size_px))
-        self._augment = v2.Compose([crop, v2.RandomHorizontalFlip()])
+        self._augment = v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if mirrors else 0.0)])
 
     def __getitem__(self, asked: tuple[int, int | None]) -> tuple[Tensor, int]:
         index, seed = asked
@@ -162,6 +167,7 @@ class StreamedImages:
         labels: (N,) int64.
         image_size_px: S.
         device: where training runs.
+        mirrors: whether a picture still shows its class in a mirror.
         workers: processes that read pictures; 0 reads them in this one.
     """
 
@@ -171,13 +177,15 @@ class StreamedImages:
         labels: np.ndarray,
         image_size_px: int,
         device: torch.device,
+        *,
+        mirrors: bool,
         workers: int | None = None,
     ) -> None:
         if workers is None:
             workers = min(16, os.cpu_count() or 1)
         self._count, self._device, self._order = len(pictures), device, _Order()
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            _Samples(pictures, labels, image_size_px),
+            _Samples(pictures, labels, image_size_px, mirrors),
             batch_sampler=self._order,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -223,10 +231,15 @@ def resident_limit_bytes(device: torch.device) -> int:
 
 
 def images_on(
-    device: torch.device, pictures: Pictures, labels: np.ndarray, image_size_px: int
+    device: torch.device,
+    pictures: Pictures,
+    labels: np.ndarray,
+    *,
+    image_size_px: int,
+    mirrors: bool,
 ) -> Images:
     """`pictures` on the device as one tensor if they fit, else streamed."""
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
     if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
-        return ResidentImages(pictures.pixels(), labels, device)
-    return StreamedImages(pictures, labels, image_size_px, device)
+        return ResidentImages(pictures.pixels(), labels, device, mirrors=mirrors)
+    return StreamedImages(pictures, labels, image_size_px, device, mirrors=mirrors)

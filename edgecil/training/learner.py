@@ -53,8 +53,6 @@ class Learner:
         self._library = Library(datasets, settings.tasks)
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
-        known = next(dataset for dataset in datasets if dataset is not None)
-        self._mean, self._std = known.mean, known.std
 
     def learn(self) -> list[StageResult]:
         """Learn every remaining task and measure what lacks a measurement.
@@ -163,8 +161,13 @@ class Learner:
         )
 
     def _images(self, labelled: Labelled) -> Images:
-        size = self._settings.image_size_px
-        return images_on(self._device, labelled.pictures, labelled.labels, size)
+        return images_on(
+            self._device,
+            labelled.pictures,
+            labelled.labels,
+            image_size_px=self._settings.image_size_px,
+            mirrors=self._settings.mirrors,
+        )
 
     def _no_exemplars(self) -> ExemplarSet:
         return ExemplarSet.empty(self._codec, self._settings.image_size_px)
@@ -178,8 +181,8 @@ class Learner:
             precision=self._settings.precision,
             codec=self._settings.codec,
             preprocessing=Preprocessing(self._settings.image_size_px),
-            mean=self._mean,
-            std=self._std,
+            mean=self._settings.mean,
+            std=self._settings.std,
             block_count=block_count,
             classes=tuple(name for planned in learned for name in planned.classes),
             task_sizes=tuple(len(planned.classes) for planned in learned),

@@ -153,6 +153,9 @@ def settle(request: TrainRequest, dataset: ImageDataset) -> tuple[RunSettings, P
     draft = RunSettings(
         sources=(Source(request.data, request.holdout, dataset.fingerprint),),
         image_size_px=dataset.image_size_px,
+        mean=dataset.mean,
+        std=dataset.std,
+        mirrors=dataset.mirrors,
         tasks=tuple(
             PlannedTask(tuple(dataset.classes[c] for c in task.classes), 0)
             for task in scenario.tasks

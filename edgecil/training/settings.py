@@ -45,6 +45,12 @@ class RunSettings:
     """Where the pictures come from; `edgecil learn` adds one."""
     image_size_px: int
     """S, height and width of the pictures that the network sees."""
+    mean: tuple[float, float, float]
+    """Channel means of pixels scaled to [0, 1], for normalisation."""
+    std: tuple[float, float, float]
+    """Channel standard deviations, likewise."""
+    mirrors: bool
+    """Whether a picture still shows its class in a mirror, so that half may be flipped."""
     tasks: tuple[PlannedTask, ...]
     """Every task, in learning order."""
     seed: int
@@ -133,6 +139,7 @@ class RunSettings:
         try:
             data: dict[str, Any] = json.loads(path.read_bytes())
             data["sources"] = tuple(Source(**source) for source in data["sources"])
+            data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
             data["tasks"] = tuple(
                 PlannedTask(tuple(task["classes"]), task["source"]) for task in data["tasks"]
             )

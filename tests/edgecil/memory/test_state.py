@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_a_crash_at_any_step_of_writing_leaves_a_whole_state(tmp_path: Path) -> 
     for crash_at in itertools.count(1):
         run = tmp_path / str(crash_at)
         old.write(run / "state", None)
-        crashed = crashes(lambda folder=run / "state": new.write(folder, None), crash_at)
+        crashed = crashes(partial(new.write, run / "state", None), crash_at)
         recover(run / "state")
         stages.append(State.read(run / "state").settings.stage)
         assert os.listdir(run) == ["state"]

@@ -68,7 +68,7 @@ def test_frozen_modules_learn_nothing_not_even_statistics() -> None:
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     net.train()
     optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
-    F.cross_entropy(net(pixels()), torch.tensor([0, 1, 2, 0])).backward()
+    F.cross_entropy(net(pixels()), torch.tensor([0, 1, 2, 0])).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     for name, tensor in net.state_dict().items():
         changed = not torch.equal(tensor, before[name])
@@ -79,5 +79,5 @@ def test_gradients_reach_the_trunk_through_a_frozen_block() -> None:
     net = network()
     net.freeze(*net.blocks)
     net.train()
-    net(pixels()).sum().backward()
+    net(pixels()).sum().backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.trunk.parameters())

@@ -26,5 +26,6 @@ def tiny_dataset(classes: int = 6, train: int = 24, test: int = 8, seed: int = 0
         image_size_px=SIZE_PX,
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
+        mirrors=True,
         fingerprint=f"tiny-{classes}-{train}-{test}-{seed}",
     )
