@@ -78,6 +78,7 @@ def train(
         learning_rate=learning_rate,
         batch_size=batch_size,
     )
+    stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
     with stopping_on_signals():
         results = learn(
@@ -85,7 +86,7 @@ def train(
             folder,
             device=device,
             resume=resume,
-            stop_after_seconds=parse_duration(stop_after) if stop_after else None,
+            stop_after_seconds=stop_after_seconds,
             reporter=TerminalReporter(),
         )
     say_results(folder, results)

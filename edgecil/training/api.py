@@ -62,10 +62,10 @@ def train(
     """
     reporter = reporter or SilentReporter()
     deadline = Deadline(stop_after_seconds)
+    torch_device = choose_device(device)
     dataset = dataset or load_requested(request)
     settings, planned, reason = settle(request, dataset)
     run = Run(folder)
-    torch_device = choose_device(device)
     run.start(settings, resume=resume)
     reporter.run_started(run, settings, planned, reason)
     return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()

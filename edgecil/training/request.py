@@ -1,5 +1,7 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +12,18 @@ from edgecil.data import ImageDataset, load_dataset
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.memory.codecs import codec_named
+from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
+from edgecil.networks import cut_backbone
 from edgecil.planner import Demand, Plan, choose, fitting
-from edgecil.training.settings import ACCOUNTINGS, PlannedTask, RunSettings, Source
+from edgecil.training.recipes import recipe_named
+from edgecil.training.settings import PlannedTask, RunSettings, Source
 
 SAMPLED_PICTURES = 128
 """Pictures that are encoded to learn how many bytes an exemplar takes."""
+
+ACCOUNTINGS = ("strict", "published")
+"""What `--accounting` takes."""
 
 DEFAULT_TASK_COUNT = 10
 """Tasks into which the classes are cut when nothing else is said."""
@@ -71,22 +79,31 @@ class TrainRequest:
     """Images a step."""
 
     def __post_init__(self) -> None:
-        if self.accounting not in ACCOUNTINGS:
+        """Refuse what cannot be before any data are read."""
+        _require_known("accounting", self.accounting, ACCOUNTINGS)
+        _require_known("state precision", self.chosen_precision, PRECISIONS)
+        if self.accounting == "published" and (self.codec or self.precision):
             raise UsageError(
-                f"unknown accounting {self.accounting!r}; choose one of: {', '.join(ACCOUNTINGS)}"
+                "published accounting counts raw pixels and fp32 weights; "
+                "leave out --codec and --state-precision"
             )
         if self.tasks_ahead < 0:
             raise UsageError(f"tasks ahead is {self.tasks_ahead}; give 0 or more")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise UsageError(f"learning rate is {self.learning_rate}; give one above 0")
         if self.tasks and (self.base or self.increment):
             raise UsageError("--tasks names every task; leave out --base and --increment")
+        parse_bytes(self.budget)
+        codec_named(self.chosen_codec)
+        method_named(self.method, trunk=self.trunk)
+        cut_backbone(self.backbone or "resnet14", self.cut)
+        recipe_named(self.recipe).adapted(
+            epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
+        )
 
     @property
     def budget_bytes(self) -> int:
-        """The budget in bytes.
-
-        Raises:
-            UsageError: it cannot be read.
-        """
+        """The budget in bytes."""
         return parse_bytes(self.budget)
 
     @property
@@ -100,6 +117,11 @@ class TrainRequest:
         return self.precision or ("fp32" if self.accounting == "published" else "fp16")
 
 
+def _require_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
+
+
 def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
     """The tasks that were asked for.
 
@@ -108,7 +130,9 @@ def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
     """
     if request.tasks:
         return read_tasks(request.tasks, classes)
-    increment = request.increment or max(1, -(-len(classes) // DEFAULT_TASK_COUNT))
+    increment = request.increment
+    if increment is None:
+        increment = math.ceil(len(classes) / DEFAULT_TASK_COUNT)
     return class_increments(len(classes), request.base, increment, request.seed)
 
 

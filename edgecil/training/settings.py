@@ -5,14 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgecil.errors import RunError, UsageError
-from edgecil.memory.codecs import codec_named
-from edgecil.memory.weights import PRECISIONS
+from edgecil.errors import RunError
 from edgecil.training.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
-
-ACCOUNTINGS = ("strict", "published")
-"""What `--accounting` takes."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +78,6 @@ class RunSettings:
     """Highest learning rate of every task, None for the recipe's."""
     batch_size: int | None = None
     """Images a step, None for the recipe's."""
-
-    def __post_init__(self) -> None:
-        if self.accounting not in ACCOUNTINGS:
-            raise UsageError(
-                f"unknown accounting {self.accounting!r}; choose one of: {', '.join(ACCOUNTINGS)}"
-            )
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"unknown state precision {self.precision!r}; "
-                f"choose one of: {', '.join(PRECISIONS)}"
-            )
-        if self.accounting == "published" and (self.codec, self.precision) != ("raw", "fp32"):
-            raise UsageError(
-                "published accounting counts raw pixels and fp32 weights; "
-                "leave out --codec and --state-precision"
-            )
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UsageError(f"learning rate is {self.learning_rate}; give one above 0")
-        codec_named(self.codec)
-        self.training_recipe()
 
     @property
     def stage_count(self) -> int:

@@ -79,5 +79,5 @@ def test_gradients_reach_the_trunk_through_a_frozen_block() -> None:
     net = network()
     net.freeze(*net.blocks)
     net.train()
-    net(pixels()).sum().backward()  # type: ignore[no-untyped-call]
+    net(pixels()).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.trunk.parameters())

@@ -1,0 +1,103 @@
+"""Every mistake is one line that names the remedy, with exit code 1 or 2 and nothing written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecil.cli import main
+
+
+def edgecil(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgecil", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert lines[-1].startswith("error: "), result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (("--data", "cifar1000"), "cifar100, glyphs"),
+        (("--method", "lwf"), "choose one of: memo"),
+        (("--backbone", "vgg"), "convnet2"),
+        (("--codec", "gif"), "webp-lossless"),
+        (("--budget", "7.6Mb"), "MB, MiB, kB, KiB"),
+        (("--budget", "0"), "at least one byte"),
+        (("--state-precision", "fp8"), "fp32, fp16, int8"),
+        (("--recipe", "slow"), "published, fast"),
+        (("--trunk", "melt"), "auto, train, freeze"),
+        (("--cut", "first"), "last, last-two"),
+        (("--accounting", "creative"), "strict, published"),
+        (("--device", "abacus"), "auto, cpu, cuda, mps"),
+        (("--stop-after", "9"), "9m"),
+        (("--epochs", "0"), "at least 1"),
+        (("--increment", "0"), "increment"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: tuple[str, str],
+    said: str,
+) -> None:
+    asked = {"--data": "glyphs", "--budget": "5MB"} | dict([changed])
+    words = [word for pair in asked.items() for word in pair]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["edgecil", "train", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_in_two_tasks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tasks.toml").write_text(
+        '[[task]]\nclasses = ["upper-A"]\n[[task]]\nclasses = ["upper-B", "upper-A"]\n'
+    )
+    words = ("--data", "glyphs", "--budget", "5MB", "--tasks", "tasks.toml")
+    assert "upper-A" in complaint(edgecil("train", *words, cwd=tmp_path), 1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "dog").mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photos" / "dog" / "1.png")
+    words = ("--data", "photos", "--budget", "5MB")
+    assert "cat" in complaint(edgecil("train", *words, cwd=tmp_path), 1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bundle_given_as_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cats.edgecil").write_bytes(b"\x89EDGECIL")
+    words = ("--data", "cats.edgecil", "--budget", "5MB")
+    complaint(edgecil("train", *words, cwd=tmp_path), 2)
+
+
+def test_learning_into_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    assert "not a run" in complaint(edgecil("learn", ".", "--data", "glyphs", cwd=tmp_path), 1)
+
+
+def test_without_torch_training_says_what_to_install(tmp_path: Path) -> None:
+    blocked = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['edgecil', 'train', "
+        "'--data', 'glyphs', '--budget', '5MB']; from edgecil.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
+    assert "pip install 'edgecil[train]'" in complaint(result, 2)

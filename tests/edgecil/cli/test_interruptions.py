@@ -1,0 +1,95 @@
+"""Real processes, killed, stopped and asked to end; the same command with --resume goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TASKS = """
+[[task]]
+classes = ["digit-1", "digit-2", "symbol-plus"]
+
+[[task]]
+classes = ["upper-A", "upper-B"]
+"""
+
+
+class Training:
+    """`edgecil train` of two small tasks, as processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = folder / "run"
+        self.log = folder / "log.txt"
+        tasks = folder / "tasks.toml"
+        tasks.write_text(TASKS)
+        self._command = [sys.executable, "-m", "edgecil", "train", "--data", "glyphs"]
+        self._command += ["--tasks", str(tasks), "--budget", "400kB", "--backbone", "convnet2"]
+        self._command += ["--epochs", "3", "--device", "cpu", "--run", str(self.run), "--resume"]
+
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
+        """One thread: then sums are added in the same order whatever else the machine does."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*self._command, *more], stdout=log, stderr=log, env=environment
+            )
+
+    def epochs_done(self) -> int:
+        metrics = self.run / "metrics.csv"
+        return len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
+
+    def state(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.run / "state").iterdir()}
+
+
+def wait_for_epoch(training: Training, process: subprocess.Popen[bytes], epochs: int) -> None:
+    while training.epochs_done() < epochs:
+        assert process.poll() is None, training.log.read_text()
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    training = Training(tmp_path_factory.mktemp("whole"))
+    assert training.start().wait(timeout=300) == 0, training.log.read_text()
+    return training
+
+
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
+    tmp_path: Path, uninterrupted: Training
+) -> None:
+    training = Training(tmp_path)
+    for epochs in (1, 3, 5):  # in the first task, at its end, and in the second
+        process = training.start()
+        wait_for_epoch(training, process, epochs)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert training.start().wait(timeout=300) == 0, training.log.read_text()
+    assert training.state() == uninterrupted.state()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_with_the_code_that_shells_expect(
+    tmp_path: Path, uninterrupted: Training, number: signal.Signals, code: int
+) -> None:
+    training = Training(tmp_path)
+    process = training.start()
+    wait_for_epoch(training, process, 1)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert f"stopped by {number.name}" in training.log.read_text()
+    assert "Traceback" not in training.log.read_text()
+    if number == signal.SIGTERM:
+        assert training.start().wait(timeout=300) == 0
+        assert training.state() == uninterrupted.state()
+
+
+def test_stop_after_leaves_a_checkpoint_and_its_own_code(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    assert training.start("--stop-after", "0.01s").wait(timeout=120) == 75
+    assert (training.run / "config.json").exists()
+    assert "--resume" in training.log.read_text()
