@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime
+import onnxruntime as onnxruntime  # named twice, for those who need it from here
 
 from edgecil_devices.errors import BundleError, BundleVersionError
 
@@ -82,8 +82,11 @@ class Graph:
             )
         except Exception as error:  # onnxruntime's exceptions share no type of their own
             raise self._error("cannot load it", error) from error
-        self.inputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_inputs()]
-        self.outputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_outputs()]
+        inputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_inputs()]
+        outputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_outputs()]
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise BundleError(f"{name} must have one input and one output; export it again")
+        self.input, self.output = inputs[0], outputs[0]
 
     def run(self, value: NDArray[Any]) -> NDArray[np.float32]:
         """The graph's output for `value`.
@@ -92,10 +95,11 @@ class Graph:
             BundleError: onnxruntime cannot compute it.
         """
         try:
-            output: NDArray[np.float32] = self._session.run(None, {self.inputs[0].name: value})[0]
+            feed = {self.input.name: value}
+            found: NDArray[np.float32] = self._session.run([self.output.name], feed)[0]
         except Exception as error:
             raise self._error("cannot run it", error) from error
-        return output
+        return found
 
     def _error(self, what: str, error: Exception) -> BundleError:
         reason = " ".join(str(error).split()) or type(error).__name__

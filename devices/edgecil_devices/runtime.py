@@ -87,13 +87,16 @@ class Runtime:
         start = time.perf_counter()
         feature_map = self._trunk.run(np.ascontiguousarray(pixels))
         after_trunk = time.perf_counter()
-        features = self._run_blocks(feature_map)  # K x (N, D)
+        of_blocks = self._run_blocks(feature_map)  # K x (N, D)
         after_blocks = time.perf_counter()
-        # A comparison with NaN picks some class or other without a word, so stop here.
-        for block, values in zip(self._blocks, features, strict=True):
-            if not np.isfinite(values).all():
-                raise BundleError(f"{block.name} gives values that are not finite{_BUNDLE_IS_BAD}")
-        logits = np.concatenate(features, axis=1) @ self._weight + self._bias
+        features = np.concatenate(of_blocks, axis=1)  # (N, F)
+        if not np.isfinite(features).all():
+            # A comparison with NaN picks some class or other without a word, so stop here.
+            bad = next(k for k, values in enumerate(of_blocks) if not np.isfinite(values).all())
+            raise BundleError(
+                f"{self._blocks[bad].name} gives values that are not finite{_BUNDLE_IS_BAD}"
+            )
+        logits = features @ self._weight + self._bias
         after_head = time.perf_counter()
         return Inference(
             logits,
@@ -122,14 +125,14 @@ class Runtime:
     def _check_shapes(self, manifest: Manifest) -> None:
         """Compare what the manifest promises with what the graphs declare."""
         trunk = self._trunk
-        _require_port(trunk.name, trunk.inputs, PIXELS, "uint8", self._pixels_shape)
-        map_shape = trunk.outputs[0].shape[1:] if trunk.outputs else ()
+        _require_port(trunk.name, trunk.input, PIXELS, "uint8", self._pixels_shape)
+        map_shape = trunk.output.shape[1:]
         if not (len(map_shape) == 3 and all(isinstance(size, int) for size in map_shape)):
             raise BundleError(f"{trunk.name}: the feature map's shape is not fixed{_BUNDLE_IS_BAD}")
-        _require_port(trunk.name, trunk.outputs, FEATURE_MAP, "float", map_shape)
+        _require_port(trunk.name, trunk.output, FEATURE_MAP, "float", map_shape)
         for block, graph in zip(manifest.blocks, self._blocks, strict=True):
-            _require_port(block.name, graph.inputs, FEATURE_MAP, "float", map_shape)
-            _require_port(block.name, graph.outputs, FEATURES, "float", (block.features,))
+            _require_port(block.name, graph.input, FEATURE_MAP, "float", map_shape)
+            _require_port(block.name, graph.output, FEATURES, "float", (block.features,))
 
 
 def _available_threads() -> int:
@@ -143,15 +146,15 @@ def _open(bundle: Bundle, blob: Blob, threads: int) -> Graph:
 
 
 def _require_port(
-    blob: str, ports: list[Port], name: str, dtype: str, shape: tuple[int | str | None, ...]
+    graph: str, port: Port, name: str, dtype: str, shape: tuple[int | str | None, ...]
 ) -> None:
-    """There is one port: `name`, of `dtype`, any number of images times `shape`."""
-    found = [(port.name, port.dtype, port.shape[1:]) for port in ports]
-    any_batch = all(port.shape and not isinstance(port.shape[0], int) for port in ports)
-    if found != [(name, f"tensor({dtype})", shape)] or not any_batch:
+    """`port` is `name`, of `dtype`, any number of images times `shape`."""
+    any_batch = len(port.shape) > 0 and not isinstance(port.shape[0], int)
+    expected = (name, f"tensor({dtype})", shape)
+    if (port.name, port.dtype, port.shape[1:]) != expected or not any_batch:
         raise BundleError(
-            f"{blob} should have {name} {dtype} {('N', *shape)} "
-            f"but has {[tuple(port) for port in ports]}{_BUNDLE_IS_BAD}"
+            f"{graph} should have {name} {dtype} {('N', *shape)} "
+            f"but has {port.name} {port.dtype} {port.shape}{_BUNDLE_IS_BAD}"
         )
 
 

@@ -7,12 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a parameter-free shortcut (option A of He et al. 2016, section 4.2).
+class Shortcut(nn.Module):
+    """A shortcut without parameters (option A of He et al. 2016, section 4.2).
 
-    The shortcut takes every second row and column where the block halves the map, and adds zero
-    channels where it widens it. ReLU follows the sum, in the last block of a group too.
+    It takes every second row and column where a block halves the map, and adds zero channels where
+    it widens it. A module of its own, so that export can put a faster equivalent in its place.
     """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.channels_in, self.channels_out, self.stride = channels_in, channels_out, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        extra = self.channels_out - self.channels_in
+        return F.pad(x, (0, 0, 0, 0, 0, extra)) if extra else x
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; ReLU follows the sum, in the last of a group too."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -20,18 +35,12 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
-        self.stride = stride
-        self.extra_channels = channels_out - channels_in
+        self.shortcut = Shortcut(channels_in, channels_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
-        shortcut = x
-        if self.stride > 1:
-            shortcut = shortcut[:, :, :: self.stride, :: self.stride]
-        if self.extra_channels:
-            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.extra_channels))
         out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + shortcut)
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 def pooled(group: nn.Module) -> nn.Sequential:

@@ -25,7 +25,6 @@ from edgecil.training.run import Run
 from edgecil_devices.bundle import pack
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.manifest import BLOCK, HEAD, TRUNK, Accuracy, Blob, Manifest
-from edgecil_export.folding import fold_batchnorm
 from edgecil_export.graphs import (
     IR_VERSION,
     OPSET,
@@ -36,6 +35,7 @@ from edgecil_export.graphs import (
     trunk_template,
     with_weights,
 )
+from edgecil_export.inference import for_inference
 from edgecil_export.parity import Parity, Pixels, comparison_images, require_parity
 from edgecil_export.precision import Floats, Stored, require_precision, store, to_half
 
@@ -141,7 +141,7 @@ def _blobs(
 ) -> tuple[dict[str, bytes], _Network]:
     """Every blob of the bundle by its name, and the network they hold."""
     trunk = folded_trunk(network.trunk, network.mean, network.std)
-    blocks = [fold_batchnorm(block) for block in network.blocks]
+    blocks = [for_inference(block) for block in network.blocks]
     pixels = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
     templates = [trunk_template(trunk, image_size_px)]
     templates += [block_template(blocks[0], trunk(pixels))] * len(blocks)

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from edgecil.errors import ExportError
 from edgecil_devices.runtime import FEATURE_MAP, FEATURES, PIXELS
-from edgecil_export.folding import fold_batchnorm
+from edgecil_export.inference import for_inference
 from edgecil_export.precision import Floats, Stored, put_weights
 
 OPSET = 18
@@ -61,7 +61,7 @@ class PixelTrunk(nn.Module):
 
 def folded_trunk(trunk: nn.Module, mean: Tensor, std: Tensor) -> PixelTrunk:
     """The trunk without BatchNorm, from pixels on."""
-    return PixelTrunk(fold_batchnorm(trunk), mean.cpu(), std.cpu()).eval()
+    return PixelTrunk(for_inference(trunk), mean.cpu(), std.cpu()).eval()
 
 
 def trunk_template(trunk: PixelTrunk, image_size_px: int) -> ModelProto:

@@ -15,8 +15,8 @@ from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.images import Preprocessing
-from edgecil_export.folding import fold_batchnorm
 from edgecil_export.graphs import block_template, folded_trunk, trunk_template
+from edgecil_export.inference import for_inference
 
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
 SETTINGS = StateSettings(
@@ -77,7 +77,7 @@ def exemplars() -> ExemplarSet:
 def templates(network: ExpandableNetwork) -> tuple[ModelProto, ModelProto]:
     trunk = folded_trunk(network.trunk, network.mean, network.std)
     feature_map = trunk(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
-    block = fold_batchnorm(network.blocks[0])
+    block = for_inference(network.blocks[0])
     return trunk_template(trunk, 16), block_template(block, feature_map)
 
 

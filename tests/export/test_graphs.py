@@ -13,7 +13,6 @@ from torch import nn
 from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil_devices._onnxruntime import Graph
-from edgecil_export.folding import fold_batchnorm
 from edgecil_export.graphs import (
     block_template,
     check_graph,
@@ -22,6 +21,7 @@ from edgecil_export.graphs import (
     trunk_template,
     with_weights,
 )
+from edgecil_export.inference import for_inference
 from edgecil_export.precision import Stored, store
 
 Templates = tuple[ModelProto, ModelProto]
@@ -37,7 +37,7 @@ def test_a_block_runs_with_its_own_weights_on_any_number_of_images(
 ) -> None:
     feature_map = torch.rand(5, 32, 8, 8, generator=torch.Generator().manual_seed(0))
     for block in network.blocks:
-        folded = fold_batchnorm(block)
+        folded = for_inference(block)
         stored = stored_weights(folded, precision)
         graph = Graph(with_weights(templates[1], stored), "block")
         folded.load_state_dict({n: torch.from_numpy(w.restored) for n, w in stored.items()})
@@ -61,7 +61,7 @@ def test_the_trunk_takes_pixels_and_normalises_them_itself(
 
 def test_a_template_does_not_depend_on_the_weights(templates: Templates) -> None:
     parts = cut_backbone("resnet14")
-    block = fold_batchnorm(parts.block().eval())  # fresh: many values are zero or equal
+    block = for_inference(parts.block().eval())  # fresh: many values are zero or equal
     again = block_template(block, torch.zeros(1, 32, 8, 8))
     assert again.SerializeToString(deterministic=True) == templates[1].SerializeToString(
         deterministic=True
@@ -75,7 +75,7 @@ def test_every_kind_of_backbone_can_be_exported(backbone: str) -> None:
     trunk = folded_trunk(parts.trunk().eval(), torch.zeros(3), torch.ones(3))
     pixels = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     feature_map = trunk(pixels).contiguous()
-    block = fold_batchnorm(parts.block().eval())
+    block = for_inference(parts.block().eval())
     trunk_graph = with_weights(trunk_template(trunk, 32), stored_weights(trunk))
     block_graph = with_weights(block_template(block, feature_map), stored_weights(block))
     found = Graph(block_graph, "block").run(Graph(trunk_graph, "trunk").run(pixels.numpy()))
@@ -83,7 +83,7 @@ def test_every_kind_of_backbone_can_be_exported(backbone: str) -> None:
 
 
 def test_weights_of_another_network_are_refused(templates: Templates) -> None:
-    other = fold_batchnorm(cut_backbone("resnet20").block().eval())
+    other = for_inference(cut_backbone("resnet20").block().eval())
     with pytest.raises(ExportError, match="the exported graph and the network differ in 0"):
         with_weights(templates[1], stored_weights(other))
 
@@ -92,7 +92,7 @@ def test_weights_of_another_network_are_refused(templates: Templates) -> None:
 def test_weights_that_are_not_finite_are_refused_by_name(
     network: ExpandableNetwork, templates: Templates, value: float
 ) -> None:
-    block = fold_batchnorm(network.blocks[0])
+    block = for_inference(network.blocks[0])
     stored = stored_weights(block)
     name, weight = next(iter(stored.items()))
     values = weight.values.copy()

@@ -1,4 +1,4 @@
-"""BatchNorm folded away, against the same network with it in float64."""
+"""Modules rewritten for inference, against the same modules as they were, in float64."""
 
 import copy
 
@@ -8,20 +8,21 @@ from torch import Tensor, nn
 
 from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork
-from edgecil_export.folding import fold_batchnorm
+from edgecil.networks.layers import Shortcut
+from edgecil_export.inference import for_inference
 
 
 def test_a_folded_trunk_computes_the_same(network: ExpandableNetwork) -> None:
     images = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     expected = copy.deepcopy(network.trunk).double()(images.double())
-    folded = fold_batchnorm(network.trunk)
+    folded = for_inference(network.trunk)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     torch.testing.assert_close(folded(images).double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_network_itself_is_left_as_it_was(network: ExpandableNetwork) -> None:
     before = copy.deepcopy(network.state_dict())
-    fold_batchnorm(network.blocks[0])
+    for_inference(network.blocks[0])
     torch.testing.assert_close(dict(network.state_dict()), dict(before), rtol=0, atol=0)
 
 
@@ -33,8 +34,17 @@ def test_a_convolutions_own_bias_is_kept() -> None:
     for tensor, value in (*values, (norm.bias, 5), (conv.bias, 1)):
         assert tensor is not None
         tensor.data.fill_(value)
-    folded = fold_batchnorm(nn.Sequential(conv, norm))
+    folded = for_inference(nn.Sequential(conv, norm))
     assert folded(torch.full((1, 1, 1, 1), 2.0)).item() == pytest.approx(20)
+
+
+@pytest.mark.parametrize(("channels_out", "stride"), [(5, 2), (3, 2), (5, 1), (3, 1)])
+def test_a_shortcut_becomes_one_convolution_to_the_bit(channels_out: int, stride: int) -> None:
+    shortcut = Shortcut(3, channels_out, stride)
+    x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    rewritten = for_inference(nn.Sequential(shortcut))
+    assert not any(isinstance(module, Shortcut) for module in rewritten.modules())
+    torch.testing.assert_close(rewritten(x), shortcut(x), rtol=0, atol=0)
 
 
 class NormFirst(nn.Module):
@@ -59,11 +69,11 @@ class ConvUsedTwice(nn.Module):
 @pytest.mark.parametrize("module", [NormFirst(), ConvUsedTwice()])
 def test_a_norm_without_a_convolution_of_its_own_is_refused(module: nn.Module) -> None:
     with pytest.raises(ExportError, match="not a convolution of its own"):
-        fold_batchnorm(module)
+        for_inference(module)
 
 
 def test_a_norm_that_keeps_no_statistics_is_refused() -> None:
     with pytest.raises(ExportError, match="cannot be folded"):
-        fold_batchnorm(
+        for_inference(
             nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False))
         )

@@ -1,0 +1,83 @@
+"""Who may import whom: edgecil_export -> edgecil -> edgecil_devices, and never back."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOMES = {
+    "edgecil": ROOT / "edgecil",
+    "edgecil_export": ROOT / "export" / "edgecil_export",
+    "edgecil_devices": ROOT / "devices" / "edgecil_devices",
+}
+BASE_PACKAGES = {"numpy", "onnxruntime", "PIL"}
+
+
+def imports(path: Path, *, at_start_only: bool = False) -> Iterator[str]:
+    """Modules that a file imports; with `at_start_only` not those inside functions."""
+    todo: list[ast.AST] = [ast.parse(path.read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+        if at_start_only and (is_for_type_checking(node) or isinstance(node, ast.FunctionDef)):
+            continue
+        todo.extend(ast.iter_child_nodes(node))
+
+
+def is_for_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def packages(path: Path, *, at_start_only: bool = False) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path, at_start_only=at_start_only)}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(HOMES[package].rglob("*.py"))
+
+
+def test_every_package_is_looked_at() -> None:
+    assert all(modules(package) for package in HOMES)
+
+
+@pytest.mark.parametrize("path", modules("edgecil_devices"), ids=lambda path: path.name)
+def test_the_device_imports_nothing_of_ours_and_nothing_heavy(path: Path) -> None:
+    assert packages(path) <= sys.stdlib_module_names | BASE_PACKAGES | {"edgecil_devices"}
+
+
+def test_the_learner_does_not_import_the_exporter() -> None:
+    cli = HOMES["edgecil"] / "cli"
+    for path in modules("edgecil"):
+        if not path.is_relative_to(cli):
+            assert "edgecil_export" not in packages(path), path
+
+
+def test_the_command_line_imports_the_heavy_parts_only_inside_commands() -> None:
+    light = sys.stdlib_module_names | {"typer", "edgecil", "edgecil_devices"}
+    for path in (HOMES["edgecil"] / "cli").glob("*.py"):
+        if path.name == "progress.py":  # imported by commands themselves
+            continue
+        assert packages(path, at_start_only=True) <= light, path
+
+
+def test_one_module_alone_imports_onnxruntime() -> None:
+    importing = {
+        path.name
+        for package in HOMES
+        for path in modules(package)
+        if "onnxruntime" in packages(path)
+    }
+    assert importing == {"_onnxruntime.py"}
+
+
+def test_every_import_names_its_package() -> None:
+    """Relative imports would hide from the rules above."""
+    for package in HOMES:
+        for path in modules(package):
+            assert not any(name.startswith(".") for name in imports(path)), path
