@@ -4,12 +4,26 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from edgecil.data import ImageDataset
+    from edgecil_devices import Classifier
+
+TASKS = """\
+[[task]]
+classes = ["digit-1", "digit-2", "digit-3", "digit-4", "digit-5", "digit-6", "digit-7", "digit-8"]
+
+[[task]]
+classes = ["upper-A", "upper-B", "upper-C", "upper-D", "upper-E", "upper-F", "upper-G", "upper-H"]
+
+[[task]]
+classes = ["symbol-at", "symbol-plus", "symbol-hash", "symbol-equals", "symbol-question"]
+"""
+"""First digits, then letters, then symbols: what `--tasks tasks.toml` takes."""
 
 SHOWN_PICTURES = 8
 """Pictures that are classified one by one at the end."""
@@ -27,18 +41,34 @@ def demo(
     from edgecil.cli.train import say_results
     from edgecil.training.api import train
     from edgecil.training.request import TrainRequest, load_requested
+    from edgecil_devices import Classifier
+    from edgecil_export import export
 
     started = time.perf_counter()
     folder = out or Path(tempfile.mkdtemp(prefix="edgecil-demo-"))
     run = folder / "run"
     try:
+        tasks = folder / "tasks.toml"
+        folder.mkdir(parents=True, exist_ok=True)
+        tasks.write_text(TASKS)
+        # Few pictures need small batches, or there would be too few steps.
         request = TrainRequest(
-            data="glyphs", budget=budget, epochs=6, first_epochs=10
+            data="glyphs",
+            budget=budget,
+            tasks=tasks,
+            first_epochs=16,
+            epochs=8,
+            batch_size=32,
+            learning_rate=0.05,
         )
         dataset = load_requested(request)
         say_results(run, train(request, run, reporter=TerminalReporter(), dataset=dataset))
-        bundle = _exported(run, folder / "glyphs.edgecil")
-        _classify(bundle, _saved_pictures(dataset, folder / "pictures"))
+        bundle = folder / "glyphs.edgecil"
+        for line in export(run, bundle).lines():
+            print(line)
+        classifier = Classifier.load(bundle)
+        pictures = _saved_pictures(dataset, classifier.classes, folder / "pictures")
+        _classify(classifier, pictures)
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -46,20 +76,17 @@ def demo(
     print("next: edgecil train --data photos/ --budget 7.6MB, with a folder for each class")
 
 
-def _exported(run: Path, out: Path) -> Path:
-    from edgecil_export import export
-
-    export(run, out)
-    return out
-
-
-def _saved_pictures(dataset: "ImageDataset", folder: Path) -> dict[Path, str]:
-    """A few test pictures as PNG files, evenly spread over the classes, and their true names."""
+def _saved_pictures(
+    dataset: "ImageDataset", classes: tuple[str, ...], folder: Path
+) -> dict[Path, str]:
+    """A few test pictures as PNG files, evenly spread over `classes`, and their true names."""
     import numpy as np
     from PIL import Image
 
     folder.mkdir()
-    chosen = np.linspace(0, len(dataset.test) - 1, SHOWN_PICTURES).astype(np.int64)
+    learned = [dataset.classes.index(name) for name in classes]
+    pictures = np.flatnonzero(np.isin(dataset.test.labels, learned))
+    chosen = pictures[np.linspace(0, len(pictures) - 1, SHOWN_PICTURES).astype(np.int64)]
     truth = {}
     for number, pixels in zip(chosen, dataset.test.pixels(chosen), strict=True):
         path = folder / f"{number:04d}.png"
@@ -68,12 +95,7 @@ def _saved_pictures(dataset: "ImageDataset", folder: Path) -> dict[Path, str]:
     return truth
 
 
-def _classify(bundle: Path, truth: dict[Path, str]) -> None:
-    from statistics import median
-
-    from edgecil_devices import Classifier
-
-    classifier = Classifier.load(bundle)
+def _classify(classifier: "Classifier", truth: dict[Path, str]) -> None:
     classifier.predict(next(iter(truth)))  # the first run of a session is slower
     times_ms = []
     for path, name in truth.items():
