@@ -1,8 +1,8 @@
 """Built-in pictures: letters, digits and symbols in random colours and positions.
 
 They need no download: Pillow brings a font. Each picture shows one character, turned by up to 15
-degrees, scaled, slanted and shifted, in a random colour on a random darker one, under noise. Small and
-capital letters are two classes only where they differ in more than size (not c, o, s, ...).
+degrees, scaled, slanted and shifted, in a random colour on a random darker one, under noise. Small
+and capital letters are two classes only where they differ in more than size (not c, o, s, ...).
 
 Every picture has a random generator of its own, seeded by (seed, split, class, number): asking for
 more pictures or another size leaves what the others show as it was. The same Pillow gives the same

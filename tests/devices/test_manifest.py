@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
 from edgecil_devices.manifest import Manifest
@@ -157,6 +159,47 @@ def test_what_a_newer_edgecil_may_mean_is_a_question_of_version(path: str, value
 def test_a_block_of_another_trunk_is_refused() -> None:
     with pytest.raises(BundleCorruptError, match=r"block-01\.onnx was made for another trunk"):
         Manifest.from_json(changed("blobs.2.trunk", OTHER_SHA256))
+
+
+PATHS = [
+    ("classes",),
+    ("classes", 0),
+    ("tasks", 1),
+    ("tasks", 1, 0),
+    ("preprocessing", "image_size_px"),
+    ("preprocessing", "background"),
+    ("normalisation", "std"),
+    ("accuracy",),
+    ("network",),
+    ("min_onnxruntime",),
+    ("blobs",),
+    ("blobs", 0),
+    ("blobs", 1, "task"),
+    ("blobs", 1, "features"),
+    ("blobs", 2, "sha256"),
+    ("blobs", 3, "name"),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=5,
+)
+
+
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_any_value_anywhere_is_accepted_or_refused(
+    path: tuple[str | int, ...], value: Any
+) -> None:
+    manifest = record()
+    target: Any = manifest
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    try:
+        read = Manifest.from_json(json.dumps(manifest).encode())
+    except BundleError:
+        return
+    assert Manifest.from_json(read.to_json()) == read
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Templates, weights put in by name, and graphs that are refused."""
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil_devices._onnxruntime import Graph
 from edgecil_export.graphs import (
+    OPERATORS,
     block_template,
     check_graph,
     folded_trunk,
@@ -99,6 +102,12 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     values.flat[0] = value
     with pytest.raises(ExportError, match=f"{name} holds values that are not finite"):
         with_weights(templates[1], stored | {name: Stored(values)})
+
+
+def test_the_specification_lists_the_operators() -> None:
+    text = (Path(__file__).parents[2] / "export" / "FORMAT.md").read_text()
+    listed = text.partition("no operators but ")[2].partition(" of the default domain")[0]
+    assert set(re.findall(r"[A-Z]\w+", listed)) == OPERATORS
 
 
 def foreign_operator(model: ModelProto) -> None:
