@@ -90,13 +90,14 @@ class Runtime:
         of_blocks = self._run_blocks(feature_map)  # K x (N, D)
         after_blocks = time.perf_counter()
         features = np.concatenate(of_blocks, axis=1)  # (N, F)
-        if not np.isfinite(features).all():
-            # A comparison with NaN picks some class or other without a word, so stop here.
-            bad = next(k for k, values in enumerate(of_blocks) if not np.isfinite(values).all())
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = features @ self._weight + self._bias
+        # A comparison with NaN picks some class or other without a word, so stop here. A feature
+        # that is not finite makes every logit so.
+        if not np.isfinite(logits).all():
             raise BundleError(
-                f"{self._blocks[bad].name} gives values that are not finite{_BUNDLE_IS_BAD}"
+                f"{self._not_finite(of_blocks)} gives values that are not finite{_BUNDLE_IS_BAD}"
             )
-        logits = features @ self._weight + self._bias
         after_head = time.perf_counter()
         return Inference(
             logits,
@@ -121,6 +122,13 @@ class Runtime:
             for other in others:
                 other.result()
         return features
+
+    def _not_finite(self, features: list[NDArray[np.float32]]) -> str:
+        """Who is to blame for logits that are not finite."""
+        for block, values in zip(self._blocks, features, strict=True):
+            if not np.isfinite(values).all():
+                return block.name
+        return "the head"
 
     def _check_shapes(self, manifest: Manifest) -> None:
         """Compare what the manifest promises with what the graphs declare."""

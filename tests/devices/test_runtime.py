@@ -87,6 +87,15 @@ def test_features_that_are_not_finite_are_refused_by_name(
         load(tiny, tmp_path).run(pixels)
 
 
+def test_logits_beyond_float32_are_refused(
+    tiny: "TinyNetwork", tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    tiny.trunk, tiny.blocks = np.abs(tiny.trunk), [np.full((3, 4), 1e19)] * 2
+    tiny.head = np.full((3, 7), 1e20)
+    with pytest.raises(BundleError, match="the head gives values that are not finite"):
+        load(tiny, tmp_path).run(pixels)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_head_that_is_not_finite_is_refused(
     tiny: "TinyNetwork", tmp_path: Path, value: float
