@@ -34,6 +34,7 @@ def learn(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
     from edgecil.memory.state import State, recover
+    from edgecil.training.facts import facts_of
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
     from edgecil.training.request import with_new_task
@@ -56,7 +57,8 @@ def learn(
     )
     if learned == settings.stage_count:
         budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
-        settings, planned = with_new_task(settings, data, holdout, new, budget_bytes)
+        facts = facts_of(new, settings.codec)
+        settings, planned = with_new_task(settings, data, holdout, facts, budget_bytes)
         settings.save(going_on.config_file)
         reporter.run_started(going_on, settings, planned, "")
     elif settings.tasks[-1].classes != new.classes:

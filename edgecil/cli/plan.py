@@ -1,6 +1,7 @@
 """`edgecil plan`: what fits a budget, before anything is trained."""
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from edgecil.cli import options
 
 if TYPE_CHECKING:
     from edgecil.planner import Plan
+    from edgecil.training.facts import DataFacts
+    from edgecil.training.request import TrainRequest
 
 
 def plan(
@@ -34,7 +37,7 @@ def plan(
 ) -> None:
     """Show what a budget holds after every task, and the backbones that fit it."""
     from edgecil.planner import alternatives
-    from edgecil.training.request import TrainRequest, demand_of, load_requested, settle
+    from edgecil.training.request import TrainRequest, demand_of, settle
 
     request = TrainRequest(
         data=data,
@@ -54,9 +57,9 @@ def plan(
         codec=codec,
         precision=state_precision,
     )
-    dataset = load_requested(request)
-    settings, planned, reason = settle(request, dataset)
-    others = alternatives(demand_of(settings, dataset), cut, settings.budget_bytes)
+    facts = _facts(request)
+    settings, planned, reason = settle(request, facts)
+    others = alternatives(demand_of(settings, facts), cut, settings.budget_bytes)
     if as_json:
         about = {
             "method": settings.method,
@@ -69,6 +72,18 @@ def plan(
         return
     _print_table(planned, reason, others)
     print(f"next: edgecil train --data {data} --budget {budget} --backbone {planned.backbone}")
+
+
+def _facts(request: "TrainRequest") -> "DataFacts":
+    """What must be known of the data; planning downloads nothing."""
+    from edgecil.data import default_data_dir
+    from edgecil.training.facts import cifar100_facts, facts_of, is_absent
+    from edgecil.training.request import load_requested
+
+    if is_absent(request.data, request.data_dir or default_data_dir()):
+        print("cifar100 is not at hand: exemplars count their usual size", file=sys.stderr)
+        return cifar100_facts(request.chosen_codec)
+    return facts_of(load_requested(request), request.chosen_codec)
 
 
 def _print_table(planned: "Plan", reason: str, others: "list[Plan]") -> None:

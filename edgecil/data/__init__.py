@@ -19,6 +19,7 @@ __all__ = [
     "Split",
     "Task",
     "class_increments",
+    "default_data_dir",
     "load_dataset",
     "load_folder",
     "read_tasks",
@@ -57,7 +58,7 @@ def load_dataset(
         MissingExtraError: the data set needs packages that are not installed.
     """
     if data in DATASETS:
-        return DATASETS[data](data_dir or _default_data_dir(), image_size_px, seed)
+        return DATASETS[data](data_dir or default_data_dir(), image_size_px, seed)
     if Path(data).is_dir():
         return load_folder(Path(data), image_size_px=image_size_px, holdout=holdout, seed=seed)[0]
     raise UsageError(
@@ -66,6 +67,7 @@ def load_dataset(
     )
 
 
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
+    """Where built-in data sets are when nothing is said."""
     folder = os.environ.get("EDGECIL_DATA")
     return Path(folder) if folder else Path.home() / ".cache" / "edgecil"

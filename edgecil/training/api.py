@@ -6,6 +6,7 @@ from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
 from edgecil.methods import TaskView
 from edgecil.planner import Plan
+from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, Phase, choose_device
 from edgecil.training.request import TrainRequest, load_requested, settle
@@ -64,7 +65,7 @@ def train(
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
     dataset = dataset or load_requested(request)
-    settings, planned, reason = settle(request, dataset)
+    settings, planned, reason = settle(request, facts_of(dataset, request.chosen_codec))
     run = Run(folder)
     run.start(settings, resume=resume)
     reporter.run_started(run, settings, planned, reason)

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from edgecil.budget import parse_bytes
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
@@ -16,11 +14,9 @@ from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
 from edgecil.networks import cut_backbone
 from edgecil.planner import Demand, Plan, choose, fitting
+from edgecil.training.facts import DataFacts
 from edgecil.training.recipes import recipe_named
 from edgecil.training.settings import PlannedTask, RunSettings, Source
-
-SAMPLED_PICTURES = 128
-"""Pictures that are encoded to learn how many bytes an exemplar takes."""
 
 ACCOUNTINGS = ("strict", "published")
 """What `--accounting` takes."""
@@ -136,33 +132,22 @@ def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
     return class_increments(len(classes), request.base, increment, request.seed)
 
 
-def exemplar_bytes(dataset: ImageDataset, codec_name: str) -> float:
-    """Mean bytes of an encoded picture, from a sample spread evenly over the training pictures."""
-    codec = codec_named(codec_name)
-    fixed = codec.payload_bytes(dataset.image_size_px)
-    if fixed is not None:
-        return fixed
-    count = min(SAMPLED_PICTURES, len(dataset.train))
-    sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
-    return float(np.mean([len(p) for p in codec.encode_many(dataset.train.pixels(sample))]))
-
-
-def demand_of(settings: RunSettings, dataset: ImageDataset) -> Demand:
-    """What the budget has to hold for a run whose next pictures come from `dataset`."""
+def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
+    """What the budget has to hold for a run whose next pictures are those of `facts`."""
     return Demand(
         method=method_named(settings.method, trunk=settings.trunk),
         task_sizes=settings.horizon_sizes,
         image_size_px=settings.image_size_px,
-        images_per_class=int(np.bincount(dataset.train.labels).max()),
+        images_per_class=facts.images_per_class,
         precision=settings.precision,
         codec=settings.codec,
-        exemplar_bytes=exemplar_bytes(dataset, settings.codec),
+        exemplar_bytes=facts.exemplar_bytes,
         accounting=settings.accounting,
         class_names=tuple(name for task in settings.tasks for name in task.classes),
     )
 
 
-def settle(request: TrainRequest, dataset: ImageDataset) -> tuple[RunSettings, Plan, str]:
+def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
     """Settle everything the request leaves open.
 
     Returns:
@@ -173,16 +158,15 @@ def settle(request: TrainRequest, dataset: ImageDataset) -> tuple[RunSettings, P
         BudgetError: the budget cannot hold the tasks.
         DataError, UsageError: the request cannot be met.
     """
-    scenario = scenario_of(request, dataset.classes)
+    scenario = scenario_of(request, facts.classes)
     draft = RunSettings(
-        sources=(Source(request.data, request.holdout, dataset.fingerprint),),
-        image_size_px=dataset.image_size_px,
-        mean=dataset.mean,
-        std=dataset.std,
-        mirrors=dataset.mirrors,
+        sources=(Source(request.data, request.holdout, facts.fingerprint),),
+        image_size_px=facts.image_size_px,
+        mean=facts.mean,
+        std=facts.std,
+        mirrors=facts.mirrors,
         tasks=tuple(
-            PlannedTask(tuple(dataset.classes[c] for c in task.classes), 0)
-            for task in scenario.tasks
+            PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),
         seed=request.seed,
         method=request.method,
@@ -200,7 +184,7 @@ def settle(request: TrainRequest, dataset: ImageDataset) -> tuple[RunSettings, P
         learning_rate=request.learning_rate,
         batch_size=request.batch_size,
     )
-    demand = demand_of(draft, dataset)
+    demand = demand_of(draft, facts)
     if request.backbone:
         planned, reason = fitting(demand, request.backbone, request.cut, draft.budget_bytes), ""
     else:
@@ -224,28 +208,28 @@ def load_requested(request: TrainRequest) -> ImageDataset:
 
 
 def with_new_task(
-    settings: RunSettings, data: str, holdout: float, dataset: ImageDataset, budget_bytes: int
+    settings: RunSettings, data: str, holdout: float, facts: DataFacts, budget_bytes: int
 ) -> tuple[RunSettings, Plan]:
-    """The settings of a run whose next task is all classes of `dataset`.
+    """The settings of a run whose next task is all classes of `facts`.
 
     Raises:
         DataError: a class is known already.
         BudgetError: the budget cannot hold one more task.
     """
     known = {name for task in settings.tasks for name in task.classes}
-    again = sorted(known & set(dataset.classes))
+    again = sorted(known & set(facts.classes))
     if again:
         raise DataError(
             f"the run knows the class {again[0]!r} already; remove its folder from {data}, "
             "or rename it if it is another class"
         )
-    task = PlannedTask(dataset.classes, len(settings.sources))
+    task = PlannedTask(facts.classes, len(settings.sources))
     grown = replace(
         settings,
-        sources=(*settings.sources, Source(data, holdout, dataset.fingerprint)),
+        sources=(*settings.sources, Source(data, holdout, facts.fingerprint)),
         tasks=(*settings.tasks, task),
         tasks_ahead=max(0, settings.tasks_ahead - 1),
         budget_bytes=budget_bytes,
     )
-    demand = demand_of(grown, dataset)
+    demand = demand_of(grown, facts)
     return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)

@@ -1,0 +1,93 @@
+"""What planning must know of a data set: taken from the data, or known without them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecil.data import ImageDataset
+from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
+from edgecil.memory.codecs import codec_named
+
+SAMPLED_PICTURES = 128
+"""Pictures that are encoded to learn how many bytes an exemplar takes."""
+
+# Mean bytes an exemplar over 2,000 training pictures of CIFAR-100, by quality (Pillow 13.0).
+_CIFAR100_BYTES = {
+    "webp": {50: 236, 75: 306, 85: 431, 95: 692},
+    "jpeg": {50: 245, 75: 365, 85: 490, 95: 861},
+}
+_CIFAR100_LOSSLESS_BYTES = 1727
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the planner and a run's settings take from a data set."""
+
+    classes: tuple[str, ...]
+    """Names; a label is an index into them."""
+    image_size_px: int
+    """Side of the pictures."""
+    images_per_class: int
+    """Training pictures of the largest class."""
+    exemplar_bytes: float
+    """Mean bytes of an encoded picture."""
+    mean: tuple[float, float, float]
+    """Channel means, of pixels in [0, 1]."""
+    std: tuple[float, float, float]
+    """Channel standard deviations, likewise."""
+    mirrors: bool
+    """Whether a picture still shows its class in a mirror."""
+    fingerprint: str
+    """Digest of the data."""
+
+
+def facts_of(dataset: ImageDataset, codec_name: str) -> DataFacts:
+    """The facts of a data set, with exemplars encoded by `codec_name`.
+
+    Their mean size is that of a sample spread evenly over the training pictures.
+    """
+    codec = codec_named(codec_name)
+    mean_bytes: float | None = codec.payload_bytes(dataset.image_size_px)
+    if mean_bytes is None:
+        count = min(SAMPLED_PICTURES, len(dataset.train))
+        sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
+        payloads = codec.encode_many(dataset.train.pixels(sample))
+        mean_bytes = float(np.mean([len(payload) for payload in payloads]))
+    return DataFacts(
+        classes=dataset.classes,
+        image_size_px=dataset.image_size_px,
+        images_per_class=int(np.bincount(dataset.train.labels).max()),
+        exemplar_bytes=mean_bytes,
+        mean=dataset.mean,
+        std=dataset.std,
+        mirrors=dataset.mirrors,
+        fingerprint=dataset.fingerprint,
+    )
+
+
+def cifar100_facts(codec_name: str) -> DataFacts:
+    """The facts of CIFAR-100 where its files are not at hand, for planning only."""
+    codec = codec_named(codec_name)
+    mean_bytes: float | None = codec.payload_bytes(IMAGE_SIZE_PX)
+    if mean_bytes is None and codec.lossless:
+        mean_bytes = _CIFAR100_LOSSLESS_BYTES
+    elif mean_bytes is None:
+        kind, quality = codec.name.split(":")
+        table = _CIFAR100_BYTES[kind]
+        mean_bytes = float(np.interp(float(quality), [*table], [*table.values()]))
+    return DataFacts(
+        classes=tuple(f"class-{label:02d}" for label in range(100)),
+        image_size_px=IMAGE_SIZE_PX,
+        images_per_class=500,
+        exemplar_bytes=mean_bytes,
+        mean=MEAN,
+        std=STD,
+        mirrors=True,
+        fingerprint="",
+    )
+
+
+def is_absent(data: str, data_dir: Path) -> bool:
+    """Whether `data` is CIFAR-100 and would have to be downloaded."""
+    return data == "cifar100" and not (data_dir / "cifar-100-python" / "train").exists()
