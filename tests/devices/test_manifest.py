@@ -187,9 +187,7 @@ JSON = st.recursive(
 
 
 @given(path=st.sampled_from(PATHS), value=JSON)
-def test_any_value_anywhere_is_accepted_or_refused(
-    path: tuple[str | int, ...], value: Any
-) -> None:
+def test_any_value_anywhere_is_accepted_or_refused(path: tuple[str | int, ...], value: Any) -> None:
     manifest = record()
     target: Any = manifest
     for step in path[:-1]:
