@@ -37,7 +37,7 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def common(
     debug: Annotated[bool, typer.Option(help="Show where in the code an error arose.")] = False,
     show_version: Annotated[
         bool,
