@@ -1,25 +1,37 @@
-"""How fast edgecil's training loop is beside the loop that public trainers have.
+"""How many images a second edgecil's training loop learns from, against the usual loop.
 
-Claim: on two cores, at least four times the images a second of a plain loop: PIL and torchvision
-transforms a sample in a DataLoader's workers, fp32, the loss read at every step. Same ResNet-32,
-same batch of 128, same number of images.
+Claim: on two cores, at least four times as many as a plain loop such as public trainers have, with
+the same network, batch size and number of images.
 
-    python benchmarks/training_speed.py                      # about five minutes on two cores
-    python benchmarks/training_speed.py --pycil PATH         # also PyCIL's own data and network
+    python benchmarks/training_speed.py
+    python benchmarks/training_speed.py --pycil PATH    # a checkout of github.com/LAMDA-CL/PyCIL
 
-PATH is a checkout of LAMDA-CL/PyCIL; its code is imported from there. Contestants take turns, one
-pass each, and the medians of the repetitions are compared. "data" is the input pipeline alone,
-"step" the training step alone on a batch that is ready. Pictures are random: what they show does
-not change the time. Hardware, versions and n are written into the results.
+- edgecil: `ResidentImages` and `train_phase` as `edgecil train` runs them.
+- plain: a picture at a time through PIL and torchvision in the workers of a DataLoader, a blocking
+  copy, fp32, contiguous tensors, SGD that is not fused, and the loss and the number of correct
+  answers read back after every step.
+- PyCIL: the plain loop with the data set, transforms, ResNet-32 and head of the checkout.
+
+Timed are the whole loop, the data alone (batches made and dropped) and the step alone (one batch
+that is ready, again and again). Contenders take turns, pass by pass, so that a change of the
+machine's pace meets all of them; a first round warms up and is not counted; medians are compared.
+What is done once a task and not once an epoch, such as padding the images, is left out.
+
+Factors depend on the processor: its cores, and whether it computes in bfloat16 itself. Hardware,
+versions, n and the load before the first pass stand with the results, `results/training_speed.json`
+and `.md`. Measure on a machine that does nothing else.
 """
 
 import argparse
+import importlib
 import json
-import statistics
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -30,74 +42,98 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from edgecil.data import Split, default_data_dir
+from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD, load_cifar100
 from edgecil.methods import TaskView, method_named
-from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.batches import ResidentImages
-from edgecil.training.loop import train_phase
+from edgecil.networks import BACKBONES, ExpandableNetwork, cut_backbone
+from edgecil.training.batches import Batch, ResidentImages
+from edgecil.training.loop import half_precision_pays, train_phase
 from edgecil.training.recipes import recipe_named
 from edgecil.training.run import hardware, versions
+from edgecil_devices import Preprocessing
 
-MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-BATCH, CLASSES = 128, 10
-RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
-
-Passes = dict[str, Callable[[], float]]
-"""By "whole", "data" and "step": one pass, and the images a second it came to."""
-
-
-def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random pixels (N, 32, 32, 3) uint8 and labels (N,) int64."""
-    draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return pixels, draw.integers(0, CLASSES, count).astype(np.int64)
+BATCH = 128
+CLASSES = 100
+PARTS = ("whole", "data", "step")
 
 
-def network() -> ExpandableNetwork:
-    """ResNet-32 with a linear head, as MEMO's first task trains it."""
+@dataclass(frozen=True)
+class Contender:
+    """A loop over N images and its two parts; each call is one pass."""
+
+    whole: Callable[[], object]
+    data: Callable[[], object]
+    step: Callable[[], object]
+
+
+Times = dict[str, dict[str, list[float]]]
+"""Images a second of every pass, by part and contender."""
+
+
+def pictures(count: int, data_dir: Path) -> tuple[str, Split]:
+    """CIFAR-100's first pictures if `data_dir` has it, else noise: the time is the same."""
+    if (data_dir / "cifar-100-python").is_dir():
+        train = load_cifar100(data_dir).train
+        return "CIFAR-100", train.subset(np.arange(count) % len(train))
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3), dtype=np.uint8)
+    split = Split(pixels, rng.integers(0, CLASSES, count), Preprocessing(IMAGE_SIZE_PX))
+    return "random pixels", split
+
+
+def new_network(backbone: str) -> ExpandableNetwork:
+    """A trunk, a block and a linear head, as the first task trains them."""
     torch.manual_seed(0)
-    return ExpandableNetwork(cut_backbone("resnet32"), CLASSES, mean=MEAN, std=STD)
+    return ExpandableNetwork(cut_backbone(backbone), CLASSES, mean=MEAN, std=STD)
 
 
-def per_second(count: int, work: Callable[[], object]) -> float:
-    """Images a second of `work` on `count` images."""
-    started = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - started)
+@dataclass(frozen=True)
+class ReadyBatches:
+    """The same batch, already made, for as many steps as `images` take."""
+
+    batch: Batch
+    images: int
+
+    def __len__(self) -> int:
+        return self.images
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass."""
+        return iter([self.batch] * (self.images // batch_size))
+
+    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
+        """The protocol wants it; training does not."""
+        raise NotImplementedError
 
 
-def edgecil_passes(pixels: np.ndarray, labels: np.ndarray) -> Passes:
-    """Edgecil's own loop, unchanged."""
-    net, images = network(), ResidentImages(pixels, labels, CPU, mirrors=True)
-    few = ResidentImages(pixels[:BATCH], labels[:BATCH], CPU, mirrors=True)
+def edgecil_loop(learned: Split, backbone: str) -> Contender:
+    """Edgecil's own loop, unchanged, in the first task of MEMO."""
+    network = new_network(backbone)
+    task = TaskView(stage=1, known_classes=0, new_classes=CLASSES, first_classes=CLASSES)
     recipe = recipe_named("fast").adapted(epochs=1, batch_size=BATCH)
-    (phase,) = method_named("memo").prepare(net, TaskView(1, 0, CLASSES, CLASSES), recipe)
+    (phase,) = method_named("memo").prepare(network, task, recipe)
+    images = ResidentImages(learned.pixels(), learned.labels, CPU, mirrors=True)
 
-    def whole() -> float:
-        (report,) = train_phase(net, phase, images, seeds=[0])
-        return report.images_per_second
+    def batches() -> Iterator[Batch]:
+        return images.training_batches(BATCH, torch.Generator().manual_seed(0))
 
-    def data() -> float:
-        batches = images.training_batches(BATCH, torch.Generator().manual_seed(0))
-        return per_second(len(labels), lambda: sum(len(y) for _, y in batches))
-
-    def step() -> float:
-        repeated = recipe_named("fast").adapted(epochs=len(labels) // BATCH, batch_size=BATCH)
-        again = type(phase)(phase.name, repeated.first, phase.loss)
-        reports = train_phase(net, again, few, seeds=[0] * repeated.first.epochs)
-        return statistics.median(report.images_per_second for report in reports)
-
-    return {"whole": whole, "data": data, "step": step}
+    ready = ReadyBatches(next(batches()), len(learned))
+    return Contender(
+        whole=lambda: list(train_phase(network, phase, images, seeds=[0])),
+        data=lambda: sum(1 for _ in batches()),
+        step=lambda: list(train_phase(network, phase, ready, seeds=[0])),
+    )
 
 
 class PlainSamples(Dataset[tuple[int, Tensor, int]]):
-    """One picture at a time through PIL, as public trainers have it."""
+    """A picture at a time through PIL, as public trainers have it."""
 
-    def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
-        self._pixels, self._labels = pixels, labels
+    def __init__(self, learned: Split) -> None:
+        self._pixels, self._labels = learned.pixels(), learned.labels
         self._transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=4),
+                transforms.RandomCrop(IMAGE_SIZE_PX, padding=4),
                 transforms.RandomHorizontalFlip(),
                 transforms.ColorJitter(brightness=63 / 255),
                 transforms.ToTensor(),
@@ -113,138 +149,149 @@ class PlainSamples(Dataset[tuple[int, Tensor, int]]):
         return index, picture, int(self._labels[index])
 
 
-class PlainNetwork(nn.Module):
-    """The same ResNet-32 on pictures that are normalised already."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        whole = network()
-        self.layers = nn.Sequential(whole.trunk, whole.blocks[0], whole.head)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, 32, 32) -> logits (B, C)."""
-        logits: Tensor = self.layers(images)
-        return logits
+def plain_network(backbone: str) -> nn.Module:
+    """The same layers as edgecil's, for pictures that are normalised already."""
+    network = new_network(backbone)
+    return nn.Sequential(network.trunk, network.blocks[0], network.head)
 
 
-def plain_passes(samples: Dataset[Any], net: nn.Module, count: int, workers: int) -> Passes:
-    """The plain loop: fp32, one value read back for the loss and one for the accuracy a step."""
+def plain_loop(samples: Dataset[Any], network: nn.Module, workers: int) -> Contender:
+    """The loop of public trainers: `samples` are (index, normalised picture, label)."""
     loader = DataLoader(samples, batch_size=BATCH, shuffle=True, num_workers=workers)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    net.train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    network.train()
 
-    def train(batches: Iterator[Any]) -> None:
-        losses, correct = 0.0, 0
-        for _, images, labels in batches:
-            logits = net(images.to(CPU))
-            loss = F.cross_entropy(logits, labels.to(CPU))
+    def train(batches: Iterable[Any]) -> None:
+        loss_sum, correct = 0.0, torch.tensor(0)
+        for _, inputs, labels in batches:
+            inputs, labels = inputs.to(CPU), labels.to(CPU)
+            logits = network(inputs)
+            loss = F.cross_entropy(logits, labels)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            losses += loss.item()
-            correct += int(logits.max(dim=1)[1].eq(labels).cpu().sum())
+            loss_sum += loss.item()
+            correct += logits.argmax(dim=1).eq(labels).cpu().sum()
 
     ready = next(iter(loader))
-    return {
-        "whole": lambda: per_second(count, lambda: train(iter(loader))),
-        "data": lambda: per_second(count, lambda: sum(len(y) for _, _, y in loader)),
-        "step": lambda: per_second(
-            count // BATCH * BATCH, lambda: train(iter([ready] * (count // BATCH)))
-        ),
-    }
+    return Contender(
+        whole=lambda: train(loader),
+        data=lambda: sum(1 for _ in loader),
+        step=lambda: train([ready] * len(loader)),
+    )
 
 
-def pycil_passes(path: Path, pixels: np.ndarray, labels: np.ndarray, workers: int) -> Passes:
-    """PyCIL's own data set, transforms and ResNet-32, imported from a checkout."""
-    sys.path.insert(0, str(path))
-    from convs.cifar_resnet import resnet32  # type: ignore[import-not-found]
-    from utils.data import iCIFAR100  # type: ignore[import-not-found]
-    from utils.data_manager import DummyDataset  # type: ignore[import-not-found]
+class PycilNetwork(nn.Module):
+    """PyCIL's ResNet-32 and linear head; its modules answer with dicts."""
 
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone, self.head = resnet32(), nn.Linear(64, CLASSES)
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = importlib.import_module("convs.cifar_resnet").resnet32()
+        self.head = importlib.import_module("convs.linears").SimpleLinear(64, CLASSES)
 
-        def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.head(self.backbone(images)["features"])
-            return logits
-
-    transform = transforms.Compose([*iCIFAR100.train_trsf, *iCIFAR100.common_trsf])
-    return plain_passes(DummyDataset(pixels, labels, transform), Net(), len(labels), workers)
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, 32, 32) -> logits (B, C)."""
+        logits: Tensor = self.head(self.backbone(images)["features"])["logits"]
+        return logits
 
 
-def measure(contestants: dict[str, Passes], repeats: int) -> dict[str, dict[str, float]]:
-    """Median images a second of every part of every contestant; they take turns."""
-    found: dict[str, dict[str, list[float]]] = {
-        name: {part: [] for part in passes} for name, passes in contestants.items()
-    }
-    for repeat in range(repeats + 1):
-        for name, passes in contestants.items():
-            for part, one_pass in passes.items():
-                speed = one_pass()
-                if repeat:  # the first round warms up
-                    found[name][part].append(speed)
-    return {
-        name: {part: statistics.median(speeds) for part, speeds in parts.items()}
-        for name, parts in found.items()
-    }
+def pycil_loop(checkout: Path, learned: Split, workers: int) -> Contender:
+    """The plain loop with what a checkout of PyCIL brings; nothing of it is copied here."""
+    sys.path.insert(0, str(checkout))
+    torch.manual_seed(0)
+    cifar100 = importlib.import_module("utils.data").iCIFAR100
+    transform = transforms.Compose([*cifar100.train_trsf, *cifar100.common_trsf])
+    dataset = importlib.import_module("utils.data_manager").DummyDataset
+    samples = dataset(learned.pixels(), learned.labels, transform)
+    return plain_loop(samples, PycilNetwork(), workers)
 
 
-def table(medians: dict[str, dict[str, float]]) -> str:
-    """The medians as a Markdown table, with factors against edgecil."""
-    ours = medians["edgecil"]["whole"]
-    lines = [
-        "| loop | images/s | edgecil is faster by | data alone | step alone |",
-        "|---|---|---|---|---|",
-    ]
-    for name, parts in medians.items():
-        factor = f"{ours / parts['whole']:.1f}x" if name != "edgecil" else ""
-        lines.append(
-            f"| {name} | {parts['whole']:.0f} | {factor} | {parts['data']:.0f} "
-            f"| {parts['step']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+def measure(contenders: dict[str, Contender], images: int, repeats: int) -> Times:
+    """Images a second of every part of every contender, `repeats` passes each, in turns."""
+    found: Times = {part: {name: [] for name in contenders} for part in PARTS}
+    for part in PARTS:
+        for repeat in range(repeats + 1):
+            for name, contender in contenders.items():
+                one_pass: Callable[[], object] = getattr(contender, part)
+                start = time.perf_counter()
+                one_pass()
+                if repeat > 0:
+                    found[part][name].append(images / (time.perf_counter() - start))
+    return found
+
+
+def table(found: Times) -> str:
+    """Median images a second, in brackets how many times as fast edgecil is; Markdown."""
+    ours = {part: median(found[part]["edgecil"]) for part in PARTS}
+    lines = ["| loop | whole | data alone | step alone |", "|---|---|---|---|"]
+    for name in found["whole"]:
+        speeds = {part: median(found[part][name]) for part in PARTS}
+        cells = [f"{speed:,.0f} ({ours[part] / speed:.2f}x)" for part, speed in speeds.items()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_results(found: Times, about: dict[str, Any], folder: Path) -> None:
+    """Write the results as JSON and as a table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = about | {"images_per_second": found}
+    (folder / "training_speed.json").write_text(json.dumps(content, indent=1) + "\n")
+    machine = about["hardware"]
+    packages = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    text = (
+        "# Speed of training\n\n"
+        f"Images a second; in brackets, how many times as fast edgecil is. {about['backbone']}, "
+        f"batch {BATCH}; medians of {about['repeats']} passes over {about['images']} images "
+        f"({about['pictures']}), in turns. {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['threads']} threads, {about['workers']} DataLoader workers for the others, "
+        f"bfloat16 {'in' if about['bfloat16'] else 'not in'} the processor; {packages}. "
+        "Made by `benchmarks/training_speed.py`, which says what is compared.\n\n"
+        f"{table(found)}\n"
+    )
+    (folder / "training_speed.md").write_text(text)
 
 
 def main() -> None:
     """Measure, print the table and write both result files."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2560, help="images a pass")
-    parser.add_argument("--repeats", type=int, default=5, help="counted passes of each")
-    parser.add_argument("--workers", type=int, default=2, help="DataLoader processes of the others")
-    parser.add_argument("--pycil", type=Path, help="a checkout of LAMDA-CL/PyCIL")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=20 * BATCH, help="a pass; whole batches")
+    parser.add_argument("--repeats", type=int, default=7, help="counted passes of each")
+    parser.add_argument("--backbone", choices=list(BACKBONES), default="resnet32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--workers", type=int, default=2, help="of the DataLoaders; PyCIL has 8")
+    parser.add_argument("--data", type=Path, default=default_data_dir(), help="has CIFAR-100?")
+    parser.add_argument("--pycil", type=Path, help="a checkout of PyCIL, to be measured too")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     asked = parser.parse_args()
+    if asked.images < BATCH or asked.images % BATCH:
+        parser.error(f"--images is a multiple of {BATCH}")
+    if asked.pycil and asked.backbone != "resnet32":
+        parser.error("--pycil brings a resnet32; leave out --backbone")
 
-    pixels, labels = pictures(asked.images)
-    plain = plain_passes(PlainSamples(pixels, labels), PlainNetwork(), asked.images, asked.workers)
-    contestants = {"edgecil": edgecil_passes(pixels, labels), "plain": plain}
+    load = os.getloadavg()[0]
+    torch.set_num_threads(asked.threads)
+    origin, learned = pictures(asked.images, asked.data)
+    contenders = {
+        "edgecil": edgecil_loop(learned, asked.backbone),
+        "plain": plain_loop(PlainSamples(learned), plain_network(asked.backbone), asked.workers),
+    }
     if asked.pycil:
-        contestants["PyCIL"] = pycil_passes(asked.pycil, pixels, labels, asked.workers)
-    medians = measure(contestants, asked.repeats)
-
+        contenders["PyCIL"] = pycil_loop(asked.pycil, learned, asked.workers)
+    found = measure(contenders, len(learned), asked.repeats)
+    print(table(found))
     about = {
-        "images": asked.images,
+        "backbone": asked.backbone,
+        "batch_size": BATCH,
+        "images": len(learned),
+        "pictures": origin,
         "repeats": asked.repeats,
         "workers": asked.workers,
-        "batch_size": BATCH,
-        "backbone": "resnet32",
-        "pictures": "random pixels, seed 0",
+        "load_before": load,
+        "bfloat16": half_precision_pays(CPU),
         "hardware": hardware(CPU),
         "versions": versions(),
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    record = json.dumps(about | {"images_per_second": medians}, indent=1) + "\n"
-    (asked.out / "training_speed.json").write_text(record)
-    processor, cores = about["hardware"]["processor"], about["hardware"]["cores"]
-    head = (
-        f"Median of {asked.repeats} passes over {asked.images} images in turns, ResNet-32, batch "
-        f"{BATCH}, {processor}, {cores} cores, torch {about['versions']['torch']}, "
-        f"{asked.workers} DataLoader workers.\n\n"
-    )
-    (asked.out / "training_speed.md").write_text(head + table(medians))
-    print(table(medians), end="")
+    write_results(found, about, asked.out)
 
 
 if __name__ == "__main__":
