@@ -1,6 +1,7 @@
 """The assembled graphs against sums in float64, and graphs that are not what they should be."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_pixels_need_not_be_contiguous(tiny: "TinyNetwork", bundle_path: Path) -
 def test_other_shapes_and_types_are_refused(bundle_path: Path, wrong: NDArray[np.uint8]) -> None:
     with pytest.raises(UsageError, match=r"must be uint8 \('N', 8, 8, 3\)"):
         Runtime(read_bundle(bundle_path)).run(wrong)
+
+
+def test_threads_rest_between_predictions(bundle_path: Path, pixels: NDArray[np.uint8]) -> None:
+    runtime = Runtime(read_bundle(bundle_path), threads=4)
+    runtime.run(pixels)
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.02  # spinning threads would have used 0.2 or more
 
 
 def test_there_is_at_least_one_thread(bundle_path: Path) -> None:
