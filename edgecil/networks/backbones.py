@@ -3,14 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torchvision
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from edgecil.errors import UsageError
-from edgecil.networks.layers import cifar_resnet_groups, convnet_groups, pooled
+from edgecil.networks.layers import (
+    cifar_resnet_groups,
+    convnet2_groups,
+    convnet4_groups,
+    pooled,
+)
 
-CUTS = {"last": 1, "last-two": 2}
-"""How many of a backbone's groups belong to the specialised block: MEMO and MEMO-2."""
+CUTS = ("last", "last-two", "whole")
+"""Which of a backbone's groups become the specialised block: MEMO, MEMO-2, and DER, whose trunk is
+empty."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class Parts:
     feature_size: int
 
 
-def _torchvision_groups(name: str) -> list[nn.Module]:
-    net = torchvision.models.get_model(name, weights=None)
+def _imagenet_groups(block: type[BasicBlock | Bottleneck], layers: list[int]) -> list[nn.Module]:
+    net = ResNet(block, layers)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     return [stem, net.layer1, net.layer2, net.layer3, pooled(net.layer4)]
 
@@ -51,29 +57,41 @@ def _cifar_resnet(depth: int) -> Backbone:
     return Backbone(f"resnet{depth}", lambda: cifar_resnet_groups(blocks_per_group), 64, 1, 64)
 
 
-def _imagenet_resnet(depth: int, feature_size: int) -> Backbone:
-    name = f"resnet{depth}"
-    return Backbone(name, lambda: _torchvision_groups(name), feature_size, 65, 1 << 30)
+def _imagenet_resnet(
+    name: str, block: type[BasicBlock | Bottleneck], *blocks_per_group: int
+) -> Backbone:
+    feature_size = 512 * block.expansion
+    layers = list(blocks_per_group)
+    return Backbone(name, lambda: _imagenet_groups(block, layers), feature_size, 65, 1 << 30)
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("convnet2", convnet_groups, 64, 1, 64),
+        Backbone("convnet2", convnet2_groups, 64, 1, 64),
         _cifar_resnet(14),
         _cifar_resnet(20),
         _cifar_resnet(26),
         _cifar_resnet(32),
-        _imagenet_resnet(18, 512),
-        _imagenet_resnet(34, 512),
-        _imagenet_resnet(50, 2048),
+        Backbone("convnet4", convnet4_groups, 512, 65, 1 << 30),
+        _imagenet_resnet("resnet10", BasicBlock, 1, 1, 1, 1),
+        _imagenet_resnet("resnet18", BasicBlock, 2, 2, 2, 2),
+        # The papers call it ResNet26, as they do CIFAR's, which is another network.
+        _imagenet_resnet("resnet26-bottleneck", Bottleneck, 2, 2, 2, 2),
+        _imagenet_resnet("resnet34", BasicBlock, 3, 4, 6, 3),
+        _imagenet_resnet("resnet50", Bottleneck, 3, 4, 6, 3),
     )
 }
 """All backbones, small to large within each range of image sizes."""
 
 
+def can_be_cut(backbone: Backbone, cut: str) -> bool:
+    """Whether the cut leaves a trunk, or is to leave none."""
+    return cut != "last-two" or len(backbone.groups()) > 2
+
+
 def cut_backbone(name: str, cut: str = "last") -> Parts:
-    """Cut the backbone `name` so that its last group (or two) is the specialised block.
+    """Cut the backbone `name` so that its last group, two, or all are the specialised block.
 
     Source: MEMO (Zhou et al., ICLR 2023), section 4; `last-two` is MEMO-2 of its appendix B.1.
 
@@ -84,12 +102,13 @@ def cut_backbone(name: str, cut: str = "last") -> Parts:
         raise UsageError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")
     if cut not in CUTS:
         raise UsageError(f"unknown cut {cut!r}; choose one of: {', '.join(CUTS)}")
-    backbone, depth = BACKBONES[name], CUTS[cut]
-    if depth >= len(backbone.groups()):
+    backbone = BACKBONES[name]
+    if not can_be_cut(backbone, cut):
         raise UsageError(f"{name} cannot be cut at {cut!r}, no trunk would be left; use 'last'")
+    first = {"last": -1, "last-two": -2, "whole": 0}[cut]
 
     return Parts(
-        trunk=lambda: nn.Sequential(*backbone.groups()[:-depth]),
-        block=lambda: nn.Sequential(*backbone.groups()[-depth:]),
+        trunk=lambda: nn.Sequential(*(backbone.groups()[:first] if first else ())),
+        block=lambda: nn.Sequential(*backbone.groups()[first:]),
         feature_size=backbone.feature_size,
     )

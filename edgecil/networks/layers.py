@@ -1,4 +1,4 @@
-"""The CIFAR backbones of the class-incremental literature, group by group.
+"""The backbones of the class-incremental literature that torchvision lacks, group by group.
 
 Shapes: N images, C channels, H and W rows and columns.
 """
@@ -60,15 +60,28 @@ def cifar_resnet_groups(blocks_per_group: int) -> list[nn.Module]:
     return [stem, group(16, 16, 1), group(16, 32, 2), pooled(group(32, 64, 2))]
 
 
-def convnet_groups() -> list[nn.Module]:
-    """ConvNet2: two groups of convolution, BatchNorm, ReLU and 2x2 max pooling, 64 channels."""
+def _convolutional(
+    channels_in: int, channels_out: int, kernel_px: int = 3, stride: int = 1
+) -> nn.Sequential:
+    """Convolution with a bias, BatchNorm, ReLU and 2x2 max pooling."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel_px, stride, padding=kernel_px // 2),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
 
-    def group(channels_in: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(channels_in, 64, 3, padding=1),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        )
 
-    return [group(3), pooled(group(64))]
+def convnet2_groups() -> list[nn.Module]:
+    """ConvNet2, for CIFAR: two groups of 64 channels."""
+    return [_convolutional(3, 64), pooled(_convolutional(64, 64))]
+
+
+def convnet4_groups() -> list[nn.Module]:
+    """ConvNet4, for ImageNet: a 7x7 stem, two groups of 128 channels and one of 512."""
+    return [
+        _convolutional(3, 128, kernel_px=7, stride=2),
+        _convolutional(128, 128),
+        _convolutional(128, 128),
+        pooled(_convolutional(128, 512)),
+    ]

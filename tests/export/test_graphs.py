@@ -71,7 +71,9 @@ def test_a_template_does_not_depend_on_the_weights(templates: Templates) -> None
     )
 
 
-@pytest.mark.parametrize("backbone", ["convnet2", "resnet18"])
+@pytest.mark.parametrize(
+    "backbone", ["convnet2", "convnet4", "resnet10", "resnet18", "resnet26-bottleneck"]
+)
 def test_every_kind_of_backbone_can_be_exported(backbone: str) -> None:
     torch.manual_seed(0)
     parts = cut_backbone(backbone)

@@ -14,9 +14,27 @@ PUBLISHED_PARAMETERS = {
     "resnet20": (65_552, 203_520),
     "resnet26": (88_784, 277_504),
     "resnet32": (112_016, 351_488),
+    "convnet4": (314_880, 591_360),
+    "resnet10": (1_232_704, 3_673_088),
     "resnet18": (2_782_784, 8_393_728),
+    "resnet26-bottleneck": (3_444_032, 10_502_144),
     "resnet34": (8_170_304, 13_114_368),
     "resnet50": (8_543_296, 14_964_736),
+}
+
+# The same of the whole backbone, and the bytes of its BatchNorm statistics.
+PUBLISHED_TOTALS = {
+    "convnet2": (38_976, 1_040),
+    "resnet14": (171_856, 3_816),
+    "resnet20": (269_072, 5_656),
+    "resnet26": (366_288, 7_496),
+    "resnet32": (463_504, 9_336),
+    "convnet4": (906_240, 7_200),
+    "resnet10": (4_905_792, 23_136),
+    "resnet18": (11_176_512, 38_560),
+    "resnet26-bottleneck": (13_946_176, 123_624),
+    "resnet34": (21_284_672, 68_384),
+    "resnet50": (23_508_032, 212_904),
 }
 
 
@@ -25,7 +43,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def test_every_backbone_has_a_published_count() -> None:
-    assert set(PUBLISHED_PARAMETERS) == set(BACKBONES)
+    assert set(PUBLISHED_PARAMETERS) == set(PUBLISHED_TOTALS) == set(BACKBONES)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
@@ -34,12 +52,21 @@ def test_parameter_counts_equal_the_published_ones(name: str) -> None:
     assert (parameters(parts.trunk()), parameters(parts.block())) == PUBLISHED_PARAMETERS[name]
 
 
+@pytest.mark.parametrize("name", PUBLISHED_TOTALS)
+def test_uncut_backbones_have_the_published_size(name: str) -> None:
+    parts = cut_backbone(name, "whole")
+    assert parameters(parts.trunk()) == 0
+    block = parts.block()
+    statistics_bytes = sum(buffer.nbytes for buffer in block.buffers())
+    assert (parameters(block), statistics_bytes) == PUBLISHED_TOTALS[name]
+
+
 def test_memo_2_moves_the_second_last_group_into_the_block() -> None:
     parts = cut_backbone("resnet32", "last-two")
     assert (parameters(parts.trunk()), parameters(parts.block())) == (23_824, 439_680)
 
 
-@pytest.mark.parametrize("name", ["convnet2", "resnet20", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet2", "resnet20", "convnet4", "resnet10", "resnet18"])
 def test_trunk_and_block_fit_together(name: str) -> None:
     parts = cut_backbone(name)
     with torch.inference_mode():
