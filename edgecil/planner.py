@@ -16,7 +16,7 @@ from edgecil.memory.exemplars import ExemplarSet, serialised_size
 from edgecil.memory.state import State, StateSettings
 from edgecil.methods import Method
 from edgecil.networks import BACKBONES, cut_backbone
-from edgecil.networks.backbones import CUTS
+from edgecil.networks.backbones import can_be_cut
 from edgecil_devices.images import Preprocessing
 
 EXEMPLARS_PER_CLASS = 20
@@ -95,18 +95,23 @@ class Plan:
 @lru_cache
 def parameter_counts(backbone: str, cut: str) -> tuple[int, int]:
     """Parameters of trunk and block, heads and BatchNorm statistics left out."""
-    parts = cut_backbone(backbone, cut)
     trunk, block = (
         sum(parameter.numel() for parameter in module.parameters())
-        for module in (parts.trunk(), parts.block())
+        for module in _shapes(backbone, cut)
     )
     return trunk, block
 
 
+def _shapes(backbone: str, cut: str) -> tuple[nn.Module, nn.Module]:
+    """Trunk and block without weights: only their shapes count here."""
+    parts = cut_backbone(backbone, cut)
+    with torch.device("meta"):
+        return parts.trunk(), parts.block()
+
+
 @lru_cache
 def _encoded_sizes(backbone: str, cut: str, precision: str) -> tuple[int, int]:
-    parts = cut_backbone(backbone, cut)
-    trunk, block = parts.trunk(), parts.block()
+    trunk, block = _shapes(backbone, cut)
     return weights.encoded_size(trunk, precision), weights.encoded_size(block, precision)
 
 
@@ -147,7 +152,7 @@ def _exemplars_file_bytes(demand: Demand, classes: int, count: int) -> int:
 
 def _fitting_exemplars(demand: Demand, classes: int, capacity_bytes: int) -> int:
     """How many exemplars fit a file of `capacity_bytes`, by bisection."""
-    low, high = 0, classes * demand.images_per_class
+    low, high = 0, classes * demand.images_per_class * demand.method.keeps_exemplars
     while low < high:
         middle = (low + high + 1) // 2
         if _exemplars_file_bytes(demand, classes, middle) <= capacity_bytes:
@@ -155,6 +160,11 @@ def _fitting_exemplars(demand: Demand, classes: int, capacity_bytes: int) -> int
         else:
             high = middle - 1
     return low
+
+
+def _least_exemplars(demand: Demand, classes: int) -> int:
+    """One a class, where the method keeps any."""
+    return classes if demand.method.keeps_exemplars else 0
 
 
 def plan_strict(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
@@ -166,7 +176,8 @@ def plan_strict(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> P
         exemplars = _fitting_exemplars(demand, classes, budget_bytes - model_bytes)
         total_bytes = model_bytes + _exemplars_file_bytes(demand, classes, exemplars)
         stages.append(StagePlan(stage, classes, model_bytes, exemplars, total_bytes))
-        smallest = max(smallest, model_bytes + _exemplars_file_bytes(demand, classes, classes))
+        least = _exemplars_file_bytes(demand, classes, _least_exemplars(demand, classes))
+        smallest = max(smallest, model_bytes + least)
     return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)
 
 
@@ -180,6 +191,8 @@ def published_memory(
     method: Method, backbone: str, cut: str, tasks: int, image_size_px: int, budget_bytes: int
 ) -> int:
     """Exemplars that the papers' rule grants at every task: what is left after the last one."""
+    if not method.keeps_exemplars:
+        return 0
     spare_bytes = budget_bytes - published_model_bytes(method, backbone, cut, tasks)
     return max(0, spare_bytes // (image_size_px**2 * 3))
 
@@ -196,7 +209,8 @@ def plan_published(demand: Demand, backbone: str, cut: str, budget_bytes: int) -
         model_bytes = published_model_bytes(demand.method, backbone, cut, stage)
         total_bytes = model_bytes + memory * image_bytes
         stages.append(StagePlan(stage, classes, model_bytes, memory, total_bytes))
-    smallest = stages[-1].model_bytes + stages[-1].classes * image_bytes
+    least = _least_exemplars(demand, stages[-1].classes)
+    smallest = stages[-1].model_bytes + least * image_bytes
     return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)
 
 
@@ -224,7 +238,7 @@ def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
         backbone.name
         for backbone in BACKBONES.values()
         if backbone.smallest_image_px <= demand.image_size_px <= backbone.largest_image_px
-        and len(backbone.groups()) > CUTS[cut]
+        and can_be_cut(backbone, cut)
     ]
     return [plan(demand, name, cut, budget_bytes) for name in suited]
 
@@ -253,8 +267,8 @@ def choose(demand: Demand, cut: str, budget_bytes: int) -> tuple[Plan, str]:
 
 
 def wanted_per_class(demand: Demand) -> int:
-    """`EXEMPLARS_PER_CLASS`, or all pictures of a class where there are fewer."""
-    return min(EXEMPLARS_PER_CLASS, demand.images_per_class)
+    """`EXEMPLARS_PER_CLASS`, or all pictures of a class where there are fewer, or none."""
+    return min(EXEMPLARS_PER_CLASS, demand.images_per_class) * demand.method.keeps_exemplars
 
 
 def _too_small(smallest: Plan) -> BudgetError:

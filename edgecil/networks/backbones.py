@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -87,7 +88,8 @@ BACKBONES = {
 
 def can_be_cut(backbone: Backbone, cut: str) -> bool:
     """Whether the cut leaves a trunk, or is to leave none."""
-    return cut != "last-two" or len(backbone.groups()) > 2
+    with torch.device("meta"):
+        return cut != "last-two" or len(backbone.groups()) > 2
 
 
 def cut_backbone(name: str, cut: str = "last") -> Parts:
