@@ -64,11 +64,11 @@ _UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
 class Preprocessing:
     """How a picture becomes pixels, as data that a bundle carries.
 
-    All fields but the size have one known value today. They are written out so that a bundle made
+    All fields but the sizes have one known value today. They are written out so that a bundle made
     under another rule is refused instead of being read wrongly.
 
     Raises:
-        UsageError: the size is out of range.
+        UsageError: a size is out of range.
         BundleVersionError: a rule that this version does not know.
     """
 
@@ -84,12 +84,23 @@ class Preprocessing:
     """The largest centred square is used; an odd pixel more is cut on the right or bottom."""
     resample: str = "bilinear-antialiased"
     """The square is resized by Pillow's BILINEAR filter, which averages when it shrinks."""
+    shorter_side_px: int | None = None
+    """A margin is cut off: the shorter side is resized to this, more than S and at most 2048, and
+    the S x S in the middle is used, as torchvision's Resize and CenterCrop do. None: no margin."""
 
     def __post_init__(self) -> None:
         if type(self.image_size_px) is not int or not 8 <= self.image_size_px <= 1024:
             raise UsageError(
                 f"image size {self.image_size_px!r} is not possible; "
                 "give whole pixels from 8 to 1024"
+            )
+        shorter_px = self.shorter_side_px
+        if shorter_px is not None and (
+            type(shorter_px) is not int or not self.image_size_px < shorter_px <= 2048
+        ):
+            raise UsageError(
+                f"a shorter side of {shorter_px!r} is not possible; give whole pixels above the "
+                f"image size, {self.image_size_px}, up to 2048"
             )
         for field, known in _RULE.items():
             if getattr(self, field) != known:
@@ -99,16 +110,19 @@ class Preprocessing:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """The rule as JSON values."""
-        rule = {field: getattr(self, field) for field in _RULE}
-        return {"image_size_px": self.image_size_px, **rule, "background": list(self.background)}
+        """The rule as JSON values; a margin is named only where there is one."""
+        rule = {field: getattr(self, field) for field in _RULE} | {
+            "background": list(self.background)
+        }
+        margin = {} if self.shorter_side_px is None else {_MARGIN: self.shorter_side_px}
+        return {"image_size_px": self.image_size_px, **rule, **margin}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote.
 
         Raises:
-            BundleCorruptError: an entry is missing or the size is not possible.
+            BundleCorruptError: an entry is missing or a size is not possible.
             BundleVersionError: a rule, or an entry, that this version does not know.
         """
         missing = sorted({"image_size_px", *_RULE} - set(values))
@@ -116,7 +130,7 @@ class Preprocessing:
             raise BundleCorruptError(
                 f"the preprocessing lacks {', '.join(missing)}; export the bundle again"
             )
-        unknown = sorted(set(values) - {"image_size_px", *_RULE})
+        unknown = sorted(set(values) - {"image_size_px", _MARGIN, *_RULE})
         if unknown:
             raise BundleVersionError(
                 f"the preprocessing has an unknown rule {unknown[0]!r}; install a newer edgecil"
@@ -130,6 +144,7 @@ class Preprocessing:
             raise BundleCorruptError(f"the preprocessing is damaged: {error}") from None
 
 
+_MARGIN = "shorter_side_px"
 _RULE: dict[str, Any] = {
     "orientation": "exif",
     "channels": "RGB",
@@ -174,7 +189,7 @@ def read_image(source: ImageSource) -> Image.Image:
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """Cut the largest centred square out of an RGB image and resize it.
+    """Cut the centred square out of an RGB image and resize it.
 
     Args:
         image: what `read_image` returned.
@@ -188,11 +203,32 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     if image.mode != "RGB":
         raise ImageError(f"expected an RGB image, got {image.mode}; read it with read_image")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    size = (preprocessing.image_size_px, preprocessing.image_size_px)
-    square = image.resize(size, Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    return np.array(square)
+    size_px = preprocessing.image_size_px
+    if preprocessing.shorter_side_px is None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box: tuple[float, float, float, float] = (left, top, left + side, top + side)
+    else:
+        box = _box_within_margin(image.size, preprocessing.shorter_side_px, size_px)
+    return np.array(image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box))
+
+
+def _box_within_margin(
+    sides: tuple[int, int], shorter_px: int, size_px: int
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what remains of an image, in its own pixels.
+
+    Resizing this box gives what resizing the whole image and cutting afterwards would, but for
+    rounding. A thin strip would become too large for that. Sides and offsets are rounded as
+    torchvision rounds them.
+    """
+    starts, ends = [], []
+    for side in sides:
+        resized_px = shorter_px * side // min(sides)
+        offset_px = round((resized_px - size_px) / 2)
+        starts.append(offset_px * side / resized_px)
+        ends.append((offset_px + size_px) * side / resized_px)
+    return starts[0], starts[1], ends[0], ends[1]
 
 
 def read_pixels(source: ImageSource, preprocessing: Preprocessing) -> Pixels:

@@ -393,6 +393,33 @@ def test_one_pixel_wide_picture_is_enlarged() -> None:
     assert read_pixels(np.zeros((50, 1), dtype=np.uint8), Preprocessing(8)).shape == (8, 8, 3)
 
 
+@pytest.mark.parametrize(
+    ("height", "width"), [(375, 500), (500, 333), (64, 64), (256, 256), (257, 300)]
+)
+@pytest.mark.parametrize(("shorter_px", "size_px"), [(256, 224), (37, 32), (33, 32)])
+def test_a_margin_is_cut_off_as_torchvision_does_it(
+    height: int, width: int, shorter_px: int, size_px: int
+) -> None:
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    theirs = v2.Compose([v2.Resize(shorter_px), v2.CenterCrop(size_px)])(image)
+    ours = read_pixels(pixels, Preprocessing(size_px, shorter_side_px=shorter_px))
+    # Pillow holds the box in 32 bits, which may round a value the other way.
+    assert np.abs(ours.astype(int) - np.asarray(theirs, dtype=int)).max() <= 1
+
+
+def test_a_margin_of_a_thin_strip_is_cut_off_without_resizing_all_of_it() -> None:
+    strip = np.zeros((2_000_000, 1), dtype=np.uint8)  # 1.5 GB if it were
+    assert read_pixels(strip, Preprocessing(224, shorter_side_px=256)).shape == (224, 224, 3)
+
+
+def test_a_margin_of_an_eighth_leaves_the_middle_as_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    within = read_pixels(pixels, Preprocessing(28, shorter_side_px=32))
+    assert np.array_equal(within, pixels[2:30, 10:38])
+
+
 def test_pixels_are_writable_and_contiguous() -> None:
     pixels = to_pixels(read_image(picture()), Preprocessing(8))
     assert pixels.dtype == np.uint8
@@ -409,8 +436,21 @@ def test_image_that_is_not_rgb_is_refused() -> None:
 
 
 def test_rule_survives_json() -> None:
-    rule = Preprocessing(48)
-    assert Preprocessing.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+    for rule in (Preprocessing(48), Preprocessing(48, shorter_side_px=56)):
+        assert Preprocessing.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+
+
+def test_a_rule_without_a_margin_is_written_as_before_there_were_margins() -> None:
+    assert "shorter_side_px" not in Preprocessing(48).to_dict()
+    assert Preprocessing(48, shorter_side_px=56).to_dict()["shorter_side_px"] == 56
+
+
+@pytest.mark.parametrize("shorter_px", [0, 47, 48, 2049, 56.0, "56", True])
+def test_impossible_margin_is_refused(shorter_px: Any) -> None:
+    with pytest.raises(UsageError, match="above the image size, 48"):
+        Preprocessing(48, shorter_side_px=shorter_px)
+    with pytest.raises(BundleCorruptError, match="shorter side"):
+        Preprocessing.from_dict({**Preprocessing(48).to_dict(), "shorter_side_px": shorter_px})
 
 
 @pytest.mark.parametrize("size_px", [0, 7, 1025, -32, 32.0, True, "32"])
