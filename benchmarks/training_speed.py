@@ -110,9 +110,11 @@ class ReadyBatches:
 def edgecil_loop(learned: Split, backbone: str) -> Contender:
     """Edgecil's own loop, unchanged, in the first task of MEMO."""
     network = new_network(backbone)
-    task = TaskView(stage=1, known_classes=0, new_classes=CLASSES, first_classes=CLASSES)
-    recipe = recipe_named("fast").adapted(epochs=1, batch_size=BATCH)
-    (phase,) = method_named("memo").prepare(network, task, recipe)
+    counts = tuple(np.bincount(learned.labels, minlength=CLASSES).tolist())
+    task = TaskView(stage=1, first_classes=CLASSES, class_counts=counts, known_classes=0)
+    recipe = recipe_named("fast", "memo").adapted(epochs=1, batch_size=BATCH)
+    lesson = method_named("memo").prepare(network, task, recipe)
+    phase = lesson.phases[0]
     images = ResidentImages(learned.pixels(), learned.labels, CPU, mirrors=True)
 
     def batches() -> Iterator[Batch]:
@@ -120,9 +122,9 @@ def edgecil_loop(learned: Split, backbone: str) -> Contender:
 
     ready = ReadyBatches(next(batches()), len(learned))
     return Contender(
-        whole=lambda: list(train_phase(network, phase, images, seeds=[0])),
+        whole=lambda: list(train_phase(network, lesson, phase, images, seeds=[0])),
         data=lambda: sum(1 for _ in batches()),
-        step=lambda: list(train_phase(network, phase, ready, seeds=[0])),
+        step=lambda: list(train_phase(network, lesson, phase, ready, seeds=[0])),
     )
 
 

@@ -39,7 +39,13 @@ TasksAhead = Annotated[
     int, typer.Option(help="Tasks that the budget must still hold after the last one.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of class order, weights, batches, augmentation.")]
-MethodName = Annotated[str, typer.Option("--method", help="Method: memo.")]
+MethodName = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="finetune, replay, icarl, wa, der, foster, memo, memo-2 (cut at last-two), joint.",
+    ),
+]
 BackboneName = Annotated[
     str | None,
     typer.Option(
@@ -49,7 +55,11 @@ BackboneName = Annotated[
     ),
 ]
 Cut = Annotated[
-    str, typer.Option(help="Groups of the backbone that become the block: last, last-two.")
+    str | None,
+    typer.Option(
+        help="Groups of the backbone that become the block: memo takes last or last-two.",
+        show_default="the method's",
+    ),
 ]
 Trunk = Annotated[
     str,
@@ -71,7 +81,9 @@ StatePrecision = Annotated[
     str | None,
     typer.Option(help="Weights in the state as fp32, fp16 or int8.", show_default="fp16"),
 ]
-Recipe = Annotated[str, typer.Option(help="fast (few epochs, one-cycle) or published.")]
+Recipe = Annotated[
+    str, typer.Option(help="fast (few epochs, one-cycle), published, published-cosine.")
+]
 Epochs = Annotated[
     int | None, typer.Option(help="Epochs of every task.", show_default="the recipe's")
 ]

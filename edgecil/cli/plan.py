@@ -29,7 +29,7 @@ def plan(
     seed: options.Seed = 1993,
     method: options.MethodName = "memo",
     backbone: options.BackboneName = None,
-    cut: options.Cut = "last",
+    cut: options.Cut = None,
     accounting: options.Accounting = "strict",
     codec: options.Codec = None,
     state_precision: options.StatePrecision = None,
@@ -59,7 +59,7 @@ def plan(
     )
     facts = _facts(request)
     settings, planned, reason = settle(request, facts)
-    others = alternatives(demand_of(settings, facts), cut, settings.budget_bytes)
+    others = alternatives(demand_of(settings, facts), settings.cut, settings.budget_bytes)
     if as_json:
         about = {
             "method": settings.method,

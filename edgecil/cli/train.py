@@ -27,7 +27,7 @@ def train(
     seed: options.Seed = 1993,
     method: options.MethodName = "memo",
     backbone: options.BackboneName = None,
-    cut: options.Cut = "last",
+    cut: options.Cut = None,
     trunk: options.Trunk = "auto",
     accounting: options.Accounting = "strict",
     codec: options.Codec = None,

@@ -3,24 +3,38 @@
 Shapes: N test images, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images
 
 
 def predicted_labels(
-    network: ExpandableNetwork, images: Images, batch_size: int = 256
+    network: ExpandableNetwork,
+    images: Images,
+    logits: Callable[[Tensor], Tensor] | None = None,
+    batch_size: int = 256,
 ) -> np.ndarray:
-    """The label of the highest logit for every image, (N,) int64; full precision, no crops."""
+    """The label of the highest logit for every image, (N,) int64; full precision, no crops.
+
+    `logits` turns pixels (B, 3, S, S) into (B, C); the network's own head does if it is None.
+    """
+    logits = logits or network
     network.eval()
     with torch.inference_mode():
-        found = [network(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(batch_size)]
+        found = [logits(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(batch_size)]
     labels: np.ndarray = torch.cat(found).numpy()
     return labels
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int) -> np.ndarray:
+    """How many images of each class (row) were taken for which (column), (C, C) int64."""
+    cells = np.bincount(labels * class_count + predicted, minlength=class_count**2)
+    return cells.reshape(class_count, class_count)
 
 
 def percent_correct(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -167,6 +167,11 @@ class ExemplarSet:
         """
         return self.pictures.pixels(indices)
 
+    def by_class(self) -> list[EncodedPictures]:
+        """The exemplars of each class, in herding order."""
+        encoded = (self.codec, self.image_size_px, self.shared_header)
+        return [EncodedPictures(images, *encoded) for images in self.payloads]
+
     def with_new_classes(self, payloads: Iterable[Sequence[bytes]]) -> "ExemplarSet":
         """The set with classes C, C+1, ... appended, their images encoded by the set's codec.
 

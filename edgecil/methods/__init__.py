@@ -2,9 +2,18 @@
 
 from edgecil.errors import UsageError
 from edgecil.methods.base import Method, TaskView
-from edgecil.methods.memo import Memo
+from edgecil.methods.der import DER
+from edgecil.methods.finetune import Finetune
+from edgecil.methods.foster import Foster
+from edgecil.methods.icarl import ICaRL
+from edgecil.methods.joint import Joint
+from edgecil.methods.memo import Memo, Memo2
+from edgecil.methods.replay import Replay
+from edgecil.methods.wa import WA
 
-METHODS = {"memo": Memo}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Finetune, Replay, ICaRL, WA, DER, Foster, Memo, Memo2, Joint)
+}
 """Methods by the name that `--method` takes."""
 
 __all__ = ["METHODS", "Method", "TaskView", "method_named"]
@@ -14,8 +23,8 @@ def method_named(name: str, *, trunk: str = "auto") -> Method:
     """The method called `name`.
 
     Raises:
-        UsageError: there is none of that name, or `trunk` is no policy.
+        UsageError: there is none of that name, or it has no such trunk policy.
     """
     if name not in METHODS:
         raise UsageError(f"unknown method {name!r}; choose one of: {', '.join(METHODS)}")
-    return METHODS[name](trunk=trunk)
+    return METHODS[name]().with_trunk(trunk)

@@ -5,11 +5,14 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 
 import copy
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from edgecil.networks.backbones import Parts
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def new_linear(features: int, outputs: int) -> nn.Linear:
@@ -18,6 +21,24 @@ def new_linear(features: int, outputs: int) -> nn.Linear:
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def grown(head: nn.Linear, features: int, outputs: int) -> nn.Linear:
+    """A larger head on the same device: old rows keep their old columns and biases.
+
+    New rows, and the new columns of old rows, start at random, as the published code has it (PyCIL,
+    `utils/inc_net.py`).
+    """
+    larger = new_linear(features, outputs).to(head.weight.device)
+    with torch.no_grad():
+        larger.weight[: head.out_features, : head.in_features] = head.weight
+        larger.bias[: head.out_features] = head.bias
+    return larger
+
+
+def frozen_copy(module: Module) -> Module:
+    """A copy that answers and never learns: evaluation mode, no gradients."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
 
 
 class ExpandableNetwork(nn.Module):
@@ -52,7 +73,6 @@ class ExpandableNetwork(nn.Module):
         self.trunk = parts.trunk()
         self.blocks = nn.ModuleList(parts.block() for _ in range(block_count))
         self.head = new_linear(block_count * parts.feature_size, class_count)
-        self._frozen: list[nn.Module] = []
 
     @property
     def class_count(self) -> int:
@@ -61,33 +81,11 @@ class ExpandableNetwork(nn.Module):
 
     def add_block(self) -> None:
         """Append a block that starts from the weights of the one before it."""
-        self.blocks.append(copy.deepcopy(self.blocks[-1]).requires_grad_(True))
+        self.blocks.append(copy.deepcopy(self.blocks[-1]))
 
     def grow_head(self, class_count: int) -> None:
-        """Give the head `class_count` rows and a column for every feature of every block.
-
-        Old rows keep their old columns and biases. New rows, and the new columns of old rows, start
-        at random, as the published code has it (PyCIL, `utils/inc_net.py`).
-        """
-        old = self.head
-        head = new_linear(len(self.blocks) * self.feature_size, class_count).to(self.mean.device)
-        with torch.no_grad():
-            head.weight[: old.out_features, : old.in_features] = old.weight
-            head.bias[: old.out_features] = old.bias
-        self.head = head
-
-    def freeze(self, *modules: nn.Module) -> None:
-        """Stop training `modules`: no gradients, and BatchNorm keeps its statistics."""
-        for module in modules:
-            module.requires_grad_(False)
-            self._frozen.append(module)
-
-    def train(self, mode: bool = True) -> "ExpandableNetwork":
-        """Switch to training mode, all but the frozen modules."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
+        """Give the head `class_count` rows and a column for every feature of every block."""
+        self.head = grown(self.head, len(self.blocks) * self.feature_size, class_count)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels in 0..255, uint8 or float, (N, 3, S, S) -> normalised float, same shape."""

@@ -30,7 +30,7 @@ class Checkpoint:
     network: dict[str, Any]
     """State dict of the network."""
     extras: dict[str, Any]
-    """State dict of what is trained beside it and not kept, the auxiliary head for instance."""
+    """State dict of what learns beside it and is not kept, the auxiliary head for instance."""
     optimiser: dict[str, Any]
     """State dict of the optimiser."""
 

@@ -9,7 +9,13 @@ import torch
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
-from edgecil.evaluation.accuracy import accuracy_by_task, percent_correct, predicted_labels
+from edgecil.evaluation.accuracy import (
+    accuracy_by_task,
+    confusion_matrix,
+    percent_correct,
+    predicted_labels,
+)
+from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
@@ -83,20 +89,25 @@ class Learner:
 
     def _learn_task(self, stage: int, state: State | None) -> float:
         """Train task `stage` from `state` and write the new state; returns the seconds it took."""
-        task = self._task_view(stage)
         torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
-        network = state.network() if state else self._state_settings(task, 1).empty_network()
         kept = state.exemplars if state else self._no_exemplars()
-        network.to(self._device)
-        phases = self._method.prepare(network, task, self._settings.training_recipe())
-
-        new = [self._as_rehearsed(split) for split in self._library.training(stage)]
-        pictures = JoinedPictures(kept, *new)
-        labels = [np.full(len(p), task.known_classes + c, np.int64) for c, p in enumerate(new)]
-        images = self._images(Labelled(pictures, np.concatenate([kept.labels(), *labels])))
+        new = self._new_pictures(stage)
+        old: Sequence[Pictures] = kept.by_class()
+        if self._method.sees_all_pictures:
+            old = [pictures for k in range(1, stage) for pictures in self._new_pictures(k)]
+        if state and not self._method.sees_all_pictures:
+            network = state.network()
+        else:
+            network = self._state_settings(stage, 1).empty_network()
+        counts = tuple(len(pictures) for pictures in (*old, *new))
+        task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
+        network.to(self._device).to(memory_format=torch.channels_last)
+        lesson = self._method.prepare(network, task, self._settings.training_recipe())
+        labels = np.repeat(np.arange(len(counts)), counts)
+        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline)
-        seconds = train_task(network, phases, images, task, self._settings.seed, keeper)
+        seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
 
         started = time.perf_counter()
         self._method.finish(network, task)
@@ -113,11 +124,13 @@ class Learner:
         new: Sequence[Pictures],
     ) -> State:
         """The state to keep: the network, and as many exemplars as the accounting allows."""
+        settings = self._state_settings(task.stage, len(network.blocks))
+        if not self._method.keeps_exemplars:
+            return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
         candidates = []
         for pictures in new:
             images = self._images(Labelled(pictures, np.zeros(len(pictures), np.int64)))
             candidates.append(Candidates(pictures, class_features(network, images), self._codec))
-        settings = self._state_settings(task, len(network.blocks))
         bare = State.of(settings, network.cpu(), self._no_exemplars())
         if self._bound_bytes is None:
             return replace(bare, exemplars=by_quota(kept, candidates, self._published_memory()))
@@ -130,13 +143,24 @@ class Learner:
         state = State.read(self._run.state_folder)
         network = state.network().to(self._device)
         test = self._library.test(stage)
-        predicted = predicted_labels(network, self._images(test))
+        images = self._images(test)
+        predicted = predicted_labels(network, images)
+        classes = len(state.settings.classes)
+        self._run.record_confusion(confusion_matrix(test.labels, predicted, classes))
+        nearest_mean = None
+        if self._method.nearest_mean:
+            means = exemplar_means(network, state.exemplars)
+            nearest = predicted_labels(
+                network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
+            )
+            nearest_mean = percent_correct(test.labels, nearest)
         ledger = Ledger.of_folder(self._run.state_folder)
         return StageResult(
             stage=stage,
-            classes=len(state.settings.classes),
+            classes=classes,
             accuracy=percent_correct(test.labels, predicted),
             accuracy_by_task=accuracy_by_task(test.labels, predicted, state.settings.task_sizes),
+            nearest_mean_accuracy=nearest_mean,
             state_bytes=ledger.total_bytes,
             bytes_by_owner=ledger.by_owner(),
             exemplars=len(state.exemplars),
@@ -172,8 +196,8 @@ class Learner:
     def _no_exemplars(self) -> ExemplarSet:
         return ExemplarSet.empty(self._codec, self._settings.image_size_px)
 
-    def _state_settings(self, task: TaskView, block_count: int) -> StateSettings:
-        learned = self._settings.tasks[: task.stage]
+    def _state_settings(self, stage: int, block_count: int) -> StateSettings:
+        learned = self._settings.tasks[:stage]
         return StateSettings(
             method=self._settings.method,
             backbone=self._settings.backbone,
@@ -188,9 +212,9 @@ class Learner:
             task_sizes=tuple(len(planned.classes) for planned in learned),
         )
 
-    def _task_view(self, stage: int) -> TaskView:
-        sizes = self._settings.horizon_sizes
-        return TaskView(stage, sum(sizes[: stage - 1]), sizes[stage - 1], sizes[0])
+    def _new_pictures(self, stage: int) -> list[Pictures]:
+        """The pictures of task `stage`, class by class, as they are trained on."""
+        return [self._as_rehearsed(split) for split in self._library.training(stage)]
 
     def _as_rehearsed(self, pictures: Pictures) -> Pictures:
         """New pictures as the network will see them again once they are exemplars.

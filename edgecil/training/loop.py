@@ -22,7 +22,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """What `--device` takes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Phase:
     """One stretch of training: what is learned, and how."""
 
@@ -32,8 +32,25 @@ class Phase:
     """Epochs and optimiser."""
     loss: Callable[[Tensor, Tensor], Tensor]
     """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
+    trained: Sequence[nn.Module]
+    """What learns. All else is frozen: no gradients, and BatchNorm keeps its statistics."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a task is learned."""
+
+    phases: Sequence[Phase]
+    """One after another."""
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)
-    """Trained beside the network and thrown away after the phase."""
+    """Modules that learn beside the network and are thrown away after the task."""
+
+    def begin(self, network: nn.Module, phase: Phase) -> None:
+        """Freeze everything but what the phase trains."""
+        for module in (network, self.extras):
+            module.requires_grad_(False).eval()
+        for module in phase.trained:
+            module.requires_grad_(True).train()
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,7 @@ def _advice() -> Iterator[None]:
 
 def train_phase(
     network: ExpandableNetwork,
+    lesson: Lesson,
     phase: Phase,
     images: Images,
     *,
@@ -112,8 +130,9 @@ def train_phase(
     """Train `network` through `phase`, from epoch `finished_epochs` on, one epoch a report.
 
     Args:
-        network: on the training device; frozen modules stay as they are.
-        phase: what to train.
+        network: on the training device, as the lesson's extras are.
+        lesson: how the task is learned.
+        phase: the part of it that is due.
         images: the task's images.
         seeds: one seed an epoch.
         finished_epochs: epochs to skip, when a run is resumed.
@@ -127,10 +146,8 @@ def train_phase(
     """
     device = network.mean.device
     recipe = phase.recipe
-    network.to(memory_format=torch.channels_last)
-    network.train()
-    phase.extras.to(device).train()
-    trained = [p for m in (network, phase.extras) for p in m.parameters() if p.requires_grad]
+    lesson.begin(network, phase)
+    trained = [p for module in phase.trained for p in module.parameters()]
     optimiser = torch.optim.SGD(
         trained,
         lr=recipe.learning_rate,

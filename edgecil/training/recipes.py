@@ -1,10 +1,12 @@
 """Recipes: how long and with which optimiser each task is trained, as data.
 
 `published` is what the papers' public code does (PyCIL and the MEMO repository: SGD with momentum
-0.9, batch 128, step-wise learning rate); `fast` is a one-cycle schedule of few epochs for a
-processor without a graphics card.
+0.9, batch 128, step-wise learning rate), each method with its own epochs; `published-cosine` the
+same with the cosine schedule that the scripts of MEMO's later benchmark ask for. `fast` is a
+one-cycle schedule of few epochs for a processor without a graphics card.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from edgecil.errors import UsageError
@@ -20,8 +22,10 @@ class PhaseRecipe:
     """Highest learning rate, for a batch of `batch_size` images."""
     weight_decay: float
     """L2 penalty of SGD, coupled to the learning rate as in torch.optim.SGD."""
+    schedule: str = "one-cycle"
+    """`one-cycle`, `cosine` (falls to 0, epoch by epoch) or `steps`."""
     milestones: tuple[float, ...] = ()
-    """Fractions of the epochs after which the rate falls to a tenth; none means one-cycle."""
+    """Steps only: fractions of the epochs after which the rate falls to a tenth."""
     batch_size: int = 128
     """Images a step."""
     momentum: float = 0.9
@@ -37,13 +41,19 @@ class PhaseRecipe:
 
     def rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, the fraction of all steps that are done, in [0, 1]."""
-        if self.milestones:
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * self._epoch_at(progress))) / 2
+        if self.schedule == "steps":
             # Rounding keeps a milestone at the very epoch that the published code names.
             passed = sum(progress >= round(m * self.epochs) / self.epochs for m in self.milestones)
             return float(self.learning_rate * 0.1**passed)
         if progress < self.warm_up:
             return self.learning_rate * (0.1 + 0.9 * progress / self.warm_up)
         return self.learning_rate * (1 - progress) / (1 - self.warm_up)
+
+    def _epoch_at(self, progress: float) -> float:
+        """The part of the epochs that are over at `progress`."""
+        return math.floor(progress * self.epochs + 1e-9) / self.epochs
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,8 @@ class Recipe:
     """The first task."""
     incremental: PhaseRecipe
     """Every later task."""
+    compression: PhaseRecipe
+    """FOSTER's second phase of every later task; other methods have none."""
 
     def adapted(
         self,
@@ -78,28 +90,59 @@ class Recipe:
             )
 
         first = epochs if first_epochs is None else first_epochs
-        return Recipe(changed(self.first, first), changed(self.incremental, epochs))
+        return Recipe(
+            changed(self.first, first),
+            changed(self.incremental, epochs),
+            changed(self.compression, epochs),
+        )
 
 
-RECIPES = {
-    "published": Recipe(
-        first=PhaseRecipe(200, 0.1, 5e-4, (60 / 200, 120 / 200, 170 / 200)),
-        incremental=PhaseRecipe(170, 0.1, 2e-4, (80 / 170, 120 / 170, 150 / 170)),
-    ),
-    "fast": Recipe(
-        first=PhaseRecipe(20, 0.2, 5e-4),
-        incremental=PhaseRecipe(10, 0.1, 2e-4),
+def _steps(epochs: int, weight_decay: float, *milestones: int) -> PhaseRecipe:
+    fractions = tuple(epoch / epochs for epoch in milestones)
+    return PhaseRecipe(epochs, 0.1, weight_decay, "steps", fractions)
+
+
+_FIRST = _steps(200, 5e-4, 60, 120, 170)
+_COMPRESSION = PhaseRecipe(130, 0.1, 0.0, "cosine")
+
+_PUBLISHED = {
+    "finetune": Recipe(_FIRST, _steps(80, 2e-4, 40, 70), _COMPRESSION),
+    "replay": Recipe(_FIRST, _steps(70, 2e-4, 30, 50), _COMPRESSION),
+    "icarl": Recipe(_FIRST, _steps(170, 2e-4, 80, 120), _COMPRESSION),
+    "wa": Recipe(_FIRST, _steps(170, 2e-4, 60, 100, 140), _COMPRESSION),
+    "foster": Recipe(
+        PhaseRecipe(200, 0.1, 5e-4, "cosine"), PhaseRecipe(170, 0.1, 5e-4, "cosine"), _COMPRESSION
     ),
 }
-"""Recipes by the name that `--recipe` takes."""
+_PUBLISHED_EXPANDING = Recipe(_FIRST, _steps(170, 2e-4, 80, 120, 150), _COMPRESSION)
+"""DER's and MEMO's; joint training takes the first task's again and again."""
+
+_FAST = Recipe(
+    first=PhaseRecipe(20, 0.2, 5e-4),
+    incremental=PhaseRecipe(10, 0.1, 2e-4),
+    compression=PhaseRecipe(10, 0.1, 0.0),
+)
+
+RECIPES = ("fast", "published", "published-cosine")
+"""What `--recipe` takes."""
 
 
-def recipe_named(name: str) -> Recipe:
-    """The recipe called `name`.
+def recipe_named(name: str, method: str) -> Recipe:
+    """The recipe called `name` as it is for the method called `method`.
 
     Raises:
         UsageError: there is none of that name.
     """
-    if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}; choose one of: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    if name == "fast":
+        return _FAST
+    published = _PUBLISHED.get(method, _PUBLISHED_EXPANDING)
+    if name == "published":
+        return published
+    if name == "published-cosine":
+        first, incremental = published.first, published.incremental
+        return Recipe(
+            replace(first, schedule="cosine"),
+            replace(incremental, schedule="cosine"),
+            published.compression,
+        )
+    raise UsageError(f"unknown recipe {name!r}; choose one of: {', '.join(RECIPES)}")

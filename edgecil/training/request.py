@@ -51,7 +51,7 @@ class TrainRequest:
     """Name of the method."""
     backbone: str | None = None
     """Name of the backbone."""
-    cut: str = "last"
+    cut: str | None = None
     """Where the backbone is cut."""
     trunk: str = "auto"
     """Whether the trunk goes on training."""
@@ -91,9 +91,12 @@ class TrainRequest:
             raise UsageError("--tasks names every task; leave out --base and --increment")
         parse_bytes(self.budget)
         codec_named(self.chosen_codec)
-        method_named(self.method, trunk=self.trunk)
-        cut_backbone(self.backbone or "resnet14", self.cut)
-        recipe_named(self.recipe).adapted(
+        method = method_named(self.method, trunk=self.trunk)
+        if self.cut and self.cut not in method.cuts:
+            cuts = " or ".join(method.cuts)
+            raise UsageError(f"{method.name} is cut at {cuts}, not {self.cut!r}; leave out --cut")
+        cut_backbone(self.backbone or "resnet14", self.chosen_cut)
+        recipe_named(self.recipe, self.method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
 
@@ -101,6 +104,11 @@ class TrainRequest:
     def budget_bytes(self) -> int:
         """The budget in bytes."""
         return parse_bytes(self.budget)
+
+    @property
+    def chosen_cut(self) -> str:
+        """The cut asked for, or the method's own."""
+        return self.cut or method_named(self.method).cuts[0]
 
     @property
     def chosen_codec(self) -> str:
@@ -171,7 +179,7 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         seed=request.seed,
         method=request.method,
         backbone=request.backbone or "",
-        cut=request.cut,
+        cut=request.chosen_cut,
         trunk=request.trunk,
         budget_bytes=request.budget_bytes,
         accounting=request.accounting,
@@ -186,9 +194,9 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     )
     demand = demand_of(draft, facts)
     if request.backbone:
-        planned, reason = fitting(demand, request.backbone, request.cut, draft.budget_bytes), ""
+        planned, reason = fitting(demand, draft.backbone, draft.cut, draft.budget_bytes), ""
     else:
-        planned, reason = choose(demand, request.cut, draft.budget_bytes)
+        planned, reason = choose(demand, draft.cut, draft.budget_bytes)
     return replace(draft, backbone=planned.backbone), planned, reason
 
 

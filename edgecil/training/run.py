@@ -3,6 +3,7 @@
 config.json     the settings
 state/          all that survives between tasks; the budget bounds it
 results.json    accuracy and bytes after every task
+confusion.csv   images of each class (row) that were taken for which class (column), last measured
 metrics.csv     one line an epoch
 checkpoint/     the last finished epoch of the task in training; gone when it ends
 """
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgecil.errors import RunError
@@ -42,6 +44,8 @@ class StageResult:
     """Top-1 accuracy over the test images of all classes so far, in percent."""
     accuracy_by_task: list[float]
     """The same for the images of each task."""
+    nearest_mean_accuracy: float | None
+    """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
     state_bytes: int
     """Sum of the sizes of all files of the state."""
     bytes_by_owner: dict[str, int]
@@ -86,6 +90,7 @@ class Run:
         self.config_file = folder / "config.json"
         self.state_folder = folder / "state"
         self.results_file = folder / "results.json"
+        self.confusion_file = folder / "confusion.csv"
         self.metrics_file = folder / "metrics.csv"
         self.checkpoints = Checkpoints(folder / "checkpoint")
 
@@ -151,6 +156,7 @@ class Run:
             "codec": settings.codec,
             "state_precision": settings.precision,
             "seed": settings.seed,
+            "task_sizes": [len(task.classes) for task in settings.tasks],
             "finished": len(results) == settings.stage_count,
             "stages": [asdict(result) for result in results],
             "average_accuracy": sum(accuracies) / len(accuracies),
@@ -160,6 +166,11 @@ class Run:
             "hardware": hardware(device),
         }
         replace_atomically(self.results_file, (json.dumps(content, indent=1) + "\n").encode())
+
+    def record_confusion(self, matrix: np.ndarray) -> None:
+        """Write confusion.csv anew; `matrix` is (C, C), the true class by row."""
+        lines = (",".join(map(str, row)) for row in matrix.tolist())
+        replace_atomically(self.confusion_file, ("\n".join(lines) + "\n").encode())
 
     def log_epoch(self, stage: int, phase: str, report: EpochReport) -> None:
         """Append one line to metrics.csv; the columns are `METRICS`."""

@@ -92,7 +92,7 @@ class RunSettings:
 
     def training_recipe(self) -> Recipe:
         """The recipe with this run's own epochs, learning rate and batch size."""
-        recipe = recipe_named(self.recipe)
+        recipe = recipe_named(self.recipe, self.method)
         return recipe.adapted(
             epochs=self.epochs,
             first_epochs=self.first_epochs,

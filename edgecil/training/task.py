@@ -10,7 +10,7 @@ from edgecil.networks import ExpandableNetwork
 from edgecil.planner import Plan
 from edgecil.training.batches import Images
 from edgecil.training.checkpoint import Checkpoint
-from edgecil.training.loop import EpochReport, Phase, epoch_seed, train_phase
+from edgecil.training.loop import EpochReport, Lesson, Phase, epoch_seed, train_phase
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
@@ -46,7 +46,7 @@ class EpochKeeper:
 
 def train_task(
     network: ExpandableNetwork,
-    phases: list[Phase],
+    lesson: Lesson,
     images: Images,
     task: TaskView,
     seed: int,
@@ -55,8 +55,8 @@ def train_task(
     """Train what the checkpoint of the task, if there is one, has not done yet.
 
     Args:
-        network: grown and frozen for the task, on the training device.
-        phases: what to train, in order.
+        network: grown for the task, on the training device.
+        lesson: how it is learned.
         images: the task's images.
         task: the task.
         seed: the run's seed.
@@ -73,20 +73,26 @@ def train_task(
     spent = checkpoint.seconds if checkpoint else 0.0
     if checkpoint:
         network.load_state_dict(checkpoint.network)
+        lesson.extras.load_state_dict(checkpoint.extras)
     started = time.perf_counter()
-    for number, phase in enumerate(phases):
+    for number, phase in enumerate(lesson.phases):
         done, optimiser = 0, None
         if checkpoint and number < checkpoint.phase:
             continue
         if checkpoint and number == checkpoint.phase:
             done, optimiser = checkpoint.epoch, checkpoint.optimiser
-            phase.extras.load_state_dict(checkpoint.extras)
         seeds = [
             epoch_seed(seed, task.stage, number, epoch) for epoch in range(phase.recipe.epochs)
         ]
         epoch_started = time.perf_counter()
         for report in train_phase(
-            network, phase, images, seeds=seeds, finished_epochs=done, optimiser_state=optimiser
+            network,
+            lesson,
+            phase,
+            images,
+            seeds=seeds,
+            finished_epochs=done,
+            optimiser_state=optimiser,
         ):
             now = time.perf_counter()
             keeper.run.checkpoints.save(
@@ -96,7 +102,7 @@ def train_task(
                     epoch=report.epoch,
                     seconds=spent + now - started,
                     network=network.state_dict(),
-                    extras=phase.extras.state_dict(),
+                    extras=lesson.extras.state_dict(),
                     optimiser=report.optimiser,
                 )
             )

@@ -48,9 +48,10 @@ def state_files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_keeps_state_and_results_and_nothing_of_its_training(tmp_path: Path) -> None:
-    results = learned(tmp_path / "run", request())
+    results = learned(tmp_path / "run", request(epochs=6))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "config.json",
+        "confusion.csv",
         "metrics.csv",
         "results.json",
         "state",

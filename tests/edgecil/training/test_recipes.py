@@ -1,6 +1,7 @@
 """Recipes have the published numbers, and schedules the published shape."""
 
 import pytest
+import torch
 
 from edgecil.errors import UsageError
 from edgecil.training.recipes import PhaseRecipe, recipe_named
@@ -14,8 +15,13 @@ def rate_in_epoch(phase: PhaseRecipe, epoch: int) -> float:
 @pytest.mark.parametrize(
     ("phase", "epochs", "milestones", "weight_decay"),
     [
-        (recipe_named("published").first, 200, (60, 120, 170), 5e-4),
-        (recipe_named("published").incremental, 170, (80, 120, 150), 2e-4),
+        (recipe_named("published", "memo").first, 200, (60, 120, 170), 5e-4),
+        (recipe_named("published", "memo").incremental, 170, (80, 120, 150), 2e-4),
+        (recipe_named("published", "der").incremental, 170, (80, 120, 150), 2e-4),
+        (recipe_named("published", "finetune").incremental, 80, (40, 70), 2e-4),
+        (recipe_named("published", "replay").incremental, 70, (30, 50), 2e-4),
+        (recipe_named("published", "icarl").incremental, 170, (80, 120), 2e-4),
+        (recipe_named("published", "wa").incremental, 170, (60, 100, 140), 2e-4),
     ],
 )
 def test_the_published_recipe_falls_to_a_tenth_at_the_published_epochs(
@@ -26,11 +32,32 @@ def test_the_published_recipe_falls_to_a_tenth_at_the_published_epochs(
     for fallen, milestone in enumerate(milestones):
         assert rate_in_epoch(phase, milestone - 1) == pytest.approx(0.1 * 0.1**fallen)
         assert rate_in_epoch(phase, milestone) == pytest.approx(0.1 * 0.1 ** (fallen + 1))
-    assert rate_in_epoch(phase, epochs - 1) == pytest.approx(1e-4)
+    assert rate_in_epoch(phase, epochs - 1) == pytest.approx(0.1 * 0.1 ** len(milestones))
+
+
+@pytest.mark.parametrize(
+    ("phase", "epochs", "weight_decay"),
+    [
+        (recipe_named("published", "foster").first, 200, 5e-4),
+        (recipe_named("published", "foster").incremental, 170, 5e-4),
+        (recipe_named("published", "foster").compression, 130, 0.0),
+        (recipe_named("published-cosine", "memo").incremental, 170, 2e-4),
+    ],
+)
+def test_the_cosine_falls_epoch_by_epoch_as_torch_has_it(
+    phase: PhaseRecipe, epochs: int, weight_decay: float
+) -> None:
+    assert (phase.epochs, phase.learning_rate, phase.weight_decay) == (epochs, 0.1, weight_decay)
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=epochs)
+    for epoch in range(epochs):
+        assert rate_in_epoch(phase, epoch) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-9)
+        optimiser.step()
+        scheduler.step()
 
 
 def test_fewer_epochs_keep_the_milestones_at_their_fractions() -> None:
-    phase = recipe_named("published").adapted(epochs=10).first
+    phase = recipe_named("published", "memo").adapted(epochs=10).first
     falls = [e for e in range(1, 10) if rate_in_epoch(phase, e) < rate_in_epoch(phase, e - 1)]
     assert falls == [3, 6, 8]
 
@@ -44,7 +71,7 @@ def test_one_cycle_rises_to_the_highest_rate_and_falls_to_nothing() -> None:
 
 
 def test_numbers_given_by_hand_override_the_recipe() -> None:
-    recipe = recipe_named("fast").adapted(
+    recipe = recipe_named("fast", "memo").adapted(
         epochs=3, first_epochs=5, learning_rate=0.01, batch_size=32
     )
     assert (recipe.first.epochs, recipe.incremental.epochs) == (5, 3)
@@ -54,8 +81,8 @@ def test_numbers_given_by_hand_override_the_recipe() -> None:
 
 def test_impossible_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 1"):
-        recipe_named("fast").adapted(epochs=0)
+        recipe_named("fast", "memo").adapted(epochs=0)
     with pytest.raises(UsageError, match="at least 2"):
-        recipe_named("fast").adapted(batch_size=1)
-    with pytest.raises(UsageError, match="published, fast"):
-        recipe_named("slow")
+        recipe_named("fast", "memo").adapted(batch_size=1)
+    with pytest.raises(UsageError, match="fast, published, published-cosine"):
+        recipe_named("slow", "memo")

@@ -1,0 +1,42 @@
+"""The nearest mean of exemplars: a classifier that needs no head.
+
+Shapes: N images, F features, C classes.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.networks import ExpandableNetwork
+
+_BATCH = 256
+
+
+def exemplar_means(network: ExpandableNetwork, exemplars: ExemplarSet) -> Tensor:
+    """The mean of each class's features, (C, F) on the network's device.
+
+    Features are scaled to unit length, averaged, and the mean is scaled likewise. No mirrored
+    copies are averaged in, as in the public code (PyCIL, `models/base.py`). A class without
+    exemplars has the mean zero.
+    """
+    network.eval()
+    device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
+    sums = torch.zeros(len(exemplars.counts), network.head.in_features, device=device)
+    with torch.inference_mode():
+        for start in range(0, len(exemplars), _BATCH):
+            rows = np.arange(start, min(start + _BATCH, len(exemplars)))
+            pixels = torch.from_numpy(exemplars.pixels(rows)).permute(0, 3, 1, 2).to(device)
+            features = F.normalize(network.features(pixels), dim=1)
+            sums.index_add_(0, labels[start : start + _BATCH].to(device), features)
+        return F.normalize(sums, dim=1)
+
+
+def nearest_mean_logits(features: Tensor, means: Tensor) -> Tensor:
+    """Features (N, F) as they come and means (C, F) -> (N, C), highest for the nearest mean.
+
+    With f of unit length, f.m - |m|^2 / 2 is half of 1 - |f - m|^2: a linear head over unit
+    features, which is how a device evaluates it.
+    """
+    return F.normalize(features, dim=1) @ means.T - means.square().sum(dim=1) / 2

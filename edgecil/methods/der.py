@@ -1,0 +1,70 @@
+"""DER: a whole new backbone a task, features side by side."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgecil.methods.base import Method, TaskView, align_weights
+from edgecil.networks import ExpandableNetwork, new_linear
+from edgecil.training.loop import Lesson, Phase
+from edgecil.training.recipes import Recipe
+
+
+def auxiliary_targets(labels: Tensor, known_classes: int) -> Tensor:
+    """Labels (B,) -> 0 for every old class, 1 ... |Y_b| for the new ones."""
+    return (labels - known_classes + 1).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class DER(Method):
+    """DER (Yan et al., CVPR 2021), without its pruning, as the public code has it.
+
+    Features of all backbones are concatenated under one head: equation 2 of MEMO (Zhou et al., ICLR
+    2023), and its loss equation 3. The new backbone starts from the one before it, which its own
+    paper does not say (PyCIL, `models/der.py`). Older ones are frozen, BatchNorm statistics
+    included. An auxiliary head over |Y_b|+1 classes, all old classes in one, trains the new
+    backbone alone and is not kept. The new rows of the head are aligned to the old ones at the end.
+
+    The trunk is empty, and every block takes the picture itself.
+    """
+
+    auxiliary_weight: float = 1.0
+    """Weight of the auxiliary loss."""
+
+    name = "der"
+    cuts: ClassVar[tuple[str, ...]] = ("whole",)
+
+    def blocks_after(self, stage: int) -> int:
+        """One block a task."""
+        return stage
+
+    def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
+        """Add a block, and train it with the head and perhaps the trunk."""
+        network.add_block()
+        network.grow_head(task.total_classes)
+        auxiliary = new_linear(network.feature_size, task.new_classes + 1)
+
+        def loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            features = network.block_features(pixels)
+            logits = network.head(torch.cat(features, dim=1))
+            targets = auxiliary_targets(labels, task.known_classes)
+            auxiliary_loss = F.cross_entropy(auxiliary(features[-1]), targets)
+            return F.cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
+
+        trained = [network.blocks[-1], network.head, auxiliary]
+        if self.trains_trunk(task.first_classes):
+            trained.append(network.trunk)
+        extras = nn.ModuleDict({"auxiliary": auxiliary})
+        return Lesson([Phase("train", recipe.incremental, loss, trained)], extras)
+
+    def trains_trunk(self, first_classes: int) -> bool:
+        """Whether the trunk goes on training after a first task of `first_classes` classes."""
+        return False
+
+    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
+        """Align the new rows of the head to the old ones."""
+        if task.stage > 1:
+            align_weights(network.head, task.known_classes)

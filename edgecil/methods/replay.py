@@ -1,0 +1,20 @@
+"""Replay: exemplars of old classes are learned again beside the new ones."""
+
+from edgecil.methods.base import Method, TaskView, classification
+from edgecil.networks import ExpandableNetwork
+from edgecil.training.loop import Lesson, Phase
+from edgecil.training.recipes import Recipe
+
+
+class Replay(Method):
+    """The whole network goes on, with cross-entropy over all classes, exemplars included.
+
+    Source: PyCIL, `models/replay.py`.
+    """
+
+    name = "replay"
+
+    def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
+        """Train everything on new pictures and exemplars alike."""
+        network.grow_head(task.total_classes)
+        return Lesson([Phase("train", recipe.incremental, classification(network), [network])])
