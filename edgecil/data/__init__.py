@@ -1,10 +1,11 @@
 """Pictures, classes and tasks to learn from."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgecil.data.cifar100 import load_cifar100
+from edgecil.data.class_folders import read_class_list
 from edgecil.data.datasets import ImageDataset, Split
 from edgecil.data.folder import FolderReport, load_folder
 from edgecil.data.glyphs import load_glyphs
@@ -22,6 +23,7 @@ __all__ = [
     "default_data_dir",
     "load_dataset",
     "load_folder",
+    "read_class_list",
     "read_tasks",
 ]
 
@@ -37,8 +39,10 @@ def load_dataset(
     *,
     data_dir: Path | None = None,
     image_size_px: int | None = None,
+    shorter_side_px: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -49,8 +53,10 @@ def load_dataset(
         data_dir: where downloaded data are and go; None means the environment variable
             EDGECIL_DATA, and ~/.cache/edgecil where it is not set.
         image_size_px: side of the square that the network sees; None lets the data decide.
+        shorter_side_px: cuts a margin off a folder's test pictures; None for no margin.
         holdout: share of each class that is kept for the test, where a folder has no test folder.
         seed: draws the glyphs and the pictures that are held out.
+        classes: class folders of a folder that count, in label order; None for all.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -58,9 +64,19 @@ def load_dataset(
         MissingExtraError: the data set needs packages that are not installed.
     """
     if data in DATASETS:
+        if classes is not None:
+            raise UsageError(f"--classes-file is for folders, and {data} is none; leave it out")
         return DATASETS[data](data_dir or default_data_dir(), image_size_px, seed)
     if Path(data).is_dir():
-        return load_folder(Path(data), image_size_px=image_size_px, holdout=holdout, seed=seed)[0]
+        dataset, _ = load_folder(
+            Path(data),
+            image_size_px=image_size_px,
+            shorter_side_px=shorter_side_px,
+            holdout=holdout,
+            seed=seed,
+            classes=classes,
+        )
+        return dataset
     raise UsageError(
         f"there is no data set and no folder {data!r}; "
         f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"

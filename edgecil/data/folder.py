@@ -8,7 +8,8 @@ Two layouts are read:
 
 Pictures may lie in folders within a class folder. The names of the class folders, sorted, are the
 classes. Hidden files and folders are skipped, and so are files whose name ends in something that is
-no picture's ending; they are counted in the report.
+no picture's ending; they are counted in the report. A list of classes restricts the folder to
+these, in the list's order; other class folders are then not looked into.
 
 Every file is read and decoded once before anything is learned, and all that is wrong is reported
 together: damaged files, and files with the same bytes. None of it stops the learning:
@@ -25,21 +26,17 @@ import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from edgecil.data.class_folders import pictures_of_classes, split_roots
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
 from edgecil.errors import DataError, ImageError, UsageError
 from edgecil_devices.images import Preprocessing, read_file, read_image
-
-PICTURE_SUFFIXES = frozenset(
-    {"", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"}
-)
-"""Endings of the files that are read, in lower case; what counts then is what is inside."""
 
 SMALLEST_DEFAULT_PX = 32
 LARGEST_DEFAULT_PX = 224
@@ -108,7 +105,13 @@ class _Picture:
 
 
 def load_folder(
-    folder: Path, *, image_size_px: int | None = None, holdout: float = 0.2, seed: int = 0
+    folder: Path,
+    *,
+    image_size_px: int | None = None,
+    shorter_side_px: int | None = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -116,111 +119,65 @@ def load_folder(
         folder: see the module's docstring.
         image_size_px: side of the square that the network sees. None takes the median of the
             pictures' shorter sides, within 32 to 224, rounded down to a multiple of 8.
+        shorter_side_px: cuts a margin off the test pictures, see `Preprocessing`; it needs
+            `image_size_px`. Training crops at random anyway, and keeps the margin for that.
         holdout: share of each class that is kept for the test where there is no test folder, at
             least one picture; above 0, and 1 keeps all of them for the test. The choice depends on
             the seed and the class's pictures, not on other classes or the names of files.
         seed: draws the pictures that are held out.
+        classes: names of the class folders that count, in label order; None for all, sorted.
 
     Returns:
         The data set, whose pictures stay files, and the report.
 
     Raises:
-        DataError: there are no class folders, or a class has no pictures to learn from or test on.
+        DataError: there are no class folders or not those of `classes`, or a class has no pictures
+            to learn from or test on.
         UsageError: the holdout or the size are out of range.
     """
     if not 0 < holdout <= 1:
         raise UsageError(f"a holdout of {holdout:g} is not possible; give a share like 0.2")
     if image_size_px is not None:
-        Preprocessing(image_size_px)  # refuses an impossible size before anything is read
+        # Refuses impossible sizes before anything is read.
+        Preprocessing(image_size_px, shorter_side_px=shorter_side_px)
     ignored: Counter[str] = Counter()
     listed = [
-        picture
-        for is_test, root in _roots(folder).items()
-        for picture in _list_pictures(root, is_test, ignored)
+        _Picture(path, class_name, is_test)
+        for is_test, root in split_roots(folder).items()
+        for path, class_name in pictures_of_classes(root, classes, ignored)
     ]
-    classes = tuple(sorted({picture.class_name for picture in listed}))
+    found = {picture.class_name for picture in listed}
+    if classes is None:
+        classes = sorted(found)
+    elif missing := [name for name in classes if name not in found]:
+        raise DataError(
+            f"{folder}: {len(missing)} of the {len(classes)} classes of the list have no folder "
+            f"({_shown(missing)}); check --data and --classes-file"
+        )
     pictures, report = _inspect(folder, listed, ignored)
     for line in report.lines():
         _logger.warning("%s", line)
     pictures = _split(pictures, holdout, seed)
     _check_classes(folder, classes, pictures, needs_training=holdout < 1)
-    preprocessing = Preprocessing(image_size_px or _default_size_px(pictures))
+    size_px = image_size_px or _default_size_px(pictures)
+    rules = {False: Preprocessing(size_px)}
+    rules[True] = Preprocessing(size_px, shorter_side_px=shorter_side_px)
     splits = [
-        _as_split([p for p in pictures if p.is_test is is_test], classes, preprocessing)
-        for is_test in (False, True)
+        _as_split([p for p in pictures if p.is_test is is_test], classes, rule)
+        for is_test, rule in rules.items()
     ]
     digests = [picture.digest for picture in pictures]
     dataset = ImageDataset(
         name=str(folder),
-        classes=classes,
+        classes=tuple(classes),
         train=splits[0],
         test=splits[1],
-        image_size_px=preprocessing.image_size_px,
+        image_size_px=size_px,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
     )
     return dataset, report
-
-
-def _roots(folder: Path) -> dict[bool | None, Path]:
-    """The folders that hold class folders: for training and test, or for both together (None)."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; check --data")
-    train = folder / "train"
-    if not (train.is_dir() and _subfolders(train)):
-        return {None: folder}
-    if {path.name for path in _subfolders(folder)} - {"train", "val", "test"}:
-        return {None: folder}  # "train" is one class among others
-    for name in ("test", "val"):
-        if (folder / name).is_dir() and _subfolders(folder / name):
-            return {False: train, True: folder / name}
-    return {None: train}
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
-    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
-
-
-def _list_pictures(root: Path, is_test: bool | None, ignored: Counter[str]) -> Iterator[_Picture]:
-    class_folders = _subfolders(root)
-    if not class_folders:
-        raise DataError(
-            f"{root}: there are no class folders; put the pictures of each class into a folder "
-            "that has the class's name"
-        )
-    for class_folder in class_folders:
-        if not class_folder.name.isprintable():
-            raise DataError(
-                f"{root}: the folder {class_folder.name!r} has characters that no class name may "
-                "have; rename it"
-            )
-        paths = list(_walk(class_folder, ignored))
-        if not paths:
-            raise DataError(
-                f"{class_folder}: there is no JPEG, PNG, WebP, BMP or GIF picture in this class "
-                "folder; add pictures or delete the folder"
-            )
-        for path in paths:
-            yield _Picture(path, class_folder.name, is_test)
-
-
-def _walk(class_folder: Path, ignored: Counter[str]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from None
-
-    for folder, subfolders, names in os.walk(class_folder, onerror=refuse):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
-            suffix = Path(name).suffix.lower()
-            if suffix in PICTURE_SUFFIXES:
-                yield Path(folder) / name
-            else:
-                ignored[suffix] += 1
 
 
 def _inspect(
@@ -288,12 +245,15 @@ def _check_classes(
         found = {picture.class_name for picture in pictures if picture.is_test is is_test}
         lacking = [name for name in classes if name not in found]
         if lacking and (is_test or needs_training):
-            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             raise DataError(
                 f"{folder}: no usable picture to {purpose} in {len(lacking)} of the "
-                f"{len(classes)} classes ({shown}); each needs two pictures or more, or one under "
-                "train/ and one under val/; add some or delete the class's folder"
+                f"{len(classes)} classes ({_shown(lacking)}); each needs two pictures or more, or "
+                "one under train/ and one under val/; add some or delete the class's folder"
             )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _default_size_px(pictures: Sequence[_Picture]) -> int:
