@@ -23,8 +23,9 @@ MAX_BLOB_BYTES = 2**31 - 1
 MAX_BLOBS = 1024
 WEIGHTS = ("fp32", "fp16", "int8")
 """How weights can be kept; all are float32 again once loaded."""
-TRUNK, BLOCK, HEAD = "trunk", "block", "head"
-"""The roles of blobs, in the order in which they appear."""
+TRUNK, BLOCK, HEAD, NEAREST_MEAN = "trunk", "block", "head", "nearest-mean"
+"""The roles of blobs, in the order in which they appear; the last two take each other's place."""
+HEADS = (HEAD, NEAREST_MEAN)
 
 _BLOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -38,7 +39,7 @@ class Blob:
     name: str
     """What it is called when extracted; at most 64 of a-z, 0-9, dot, dash and underscore."""
     role: str
-    """"trunk", "block" or "head"."""
+    """"trunk", "block", "head" or "nearest-mean"."""
     size_bytes: int
     """Its exact size."""
     sha256: str
@@ -52,7 +53,7 @@ class Blob:
 
     def __post_init__(self) -> None:
         _require(bool(_BLOB_NAME.fullmatch(self.name)), f"blob name {self.name!r} is not allowed")
-        if self.role not in (TRUNK, BLOCK, HEAD):
+        if self.role not in (TRUNK, BLOCK, *HEADS):
             raise BundleVersionError(
                 f"{self.name}: unknown role {self.role!r}; run: pip install -U edgecil"
             )
@@ -169,7 +170,7 @@ class Manifest:
 
     @property
     def head(self) -> Blob:
-        """The one head."""
+        """The one head, linear or of the nearest mean."""
         return self.blobs[-1]
 
     def to_json(self) -> bytes:
@@ -258,7 +259,7 @@ def _check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
     _require(3 <= len(blobs) <= MAX_BLOBS, "it needs a trunk, a block and a head")
     trunk, *blocks, head = blobs
     _require(
-        trunk.role == TRUNK and head.role == HEAD and all(b.role == BLOCK for b in blocks),
+        trunk.role == TRUNK and head.role in HEADS and all(b.role == BLOCK for b in blocks),
         "the blobs must be one trunk, blocks, one head, in this order",
     )
     _require(len({blob.name for blob in blobs}) == len(blobs), "two blobs have one name")

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from edgecil_devices._onnxruntime import Graph, Port, require_version
 from edgecil_devices.bundle import Bundle
 from edgecil_devices.errors import BundleCorruptError, BundleError, UsageError
-from edgecil_devices.manifest import Blob, Manifest
+from edgecil_devices.manifest import NEAREST_MEAN, Blob, Manifest
 
 PIXELS, FEATURE_MAP, FEATURES = "pixels", "feature_map", "features"
 """What the graphs call their inputs and outputs: pixels -> feature_map -> features."""
 
 _MOST_THREADS_UNASKED = 4
+_LEAST_LENGTH = np.float32(1e-12)
+"""Features that are all zero stay so."""
 _BUNDLE_IS_BAD = "; export the bundle again"
 
 
@@ -71,6 +73,7 @@ class Runtime:
         self._blocks = [_open(bundle, block, threads_per_block) for block in manifest.blocks]
         self._check_shapes(manifest)
         self._weight, self._bias = _read_head(bundle)
+        self._unit_features = manifest.head.role == NEAREST_MEAN
 
     def run(self, pixels: NDArray[np.uint8]) -> Inference:
         """Pixels (N, S, S, 3), RGB, to logits. All N are in memory at once, so keep N moderate.
@@ -90,6 +93,9 @@ class Runtime:
         of_blocks = self._run_blocks(feature_map)  # K x (N, D)
         after_blocks = time.perf_counter()
         features = np.concatenate(of_blocks, axis=1)  # (N, F)
+        if self._unit_features:
+            lengths = np.linalg.norm(features, axis=1, keepdims=True)
+            features = features / np.maximum(lengths, _LEAST_LENGTH)
         with np.errstate(over="ignore", invalid="ignore"):
             logits = features @ self._weight + self._bias
         # A comparison with NaN picks some class or other without a word, so stop here. A feature

@@ -16,11 +16,15 @@ def export(
     weights: Annotated[
         str, typer.Option(help="Store weights as fp32, fp16 (half the bytes) or int8 (a quarter).")
     ] = "fp32",
+    classifier: Annotated[
+        str,
+        typer.Option(help="linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."),
+    ] = "linear",
 ) -> None:
     """Write what a run has learned as a bundle, after checking it against the network."""
     from edgecil_export import export as export_run
 
-    report = export_run(run, out or Path(f"{run.resolve().name}.edgecil"), weights)
+    report = export_run(run, out or Path(f"{run.resolve().name}.edgecil"), weights, classifier)
     for line in report.lines():
         print(line)
     print(f"next: edgecil predict {report.path} PICTURE.jpg")

@@ -39,4 +39,9 @@ def nearest_mean_logits(features: Tensor, means: Tensor) -> Tensor:
     With f of unit length, f.m - |m|^2 / 2 is half of 1 - |f - m|^2: a linear head over unit
     features, which is how a device evaluates it.
     """
-    return F.normalize(features, dim=1) @ means.T - means.square().sum(dim=1) / 2
+    return F.normalize(features, dim=1) @ means.T + nearest_mean_bias(means)
+
+
+def nearest_mean_bias(means: Tensor) -> Tensor:
+    """-|m|^2 / 2 for means (C, F) -> (C,)."""
+    return -means.square().sum(dim=1) / 2

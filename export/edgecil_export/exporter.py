@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecil.errors import ExportError
+from edgecil.errors import ExportError, UsageError
+from edgecil.evaluation.nearest_mean import (
+    exemplar_means,
+    nearest_mean_bias,
+    nearest_mean_logits,
+)
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.run import Run
 from edgecil_devices.bundle import pack
 from edgecil_devices.files import sync_folder, write_synced
-from edgecil_devices.manifest import BLOCK, HEAD, TRUNK, Accuracy, Blob, Manifest
+from edgecil_devices.manifest import BLOCK, HEAD, NEAREST_MEAN, TRUNK, Accuracy, Blob, Manifest
 from edgecil_export.graphs import (
     IR_VERSION,
     OPSET,
@@ -38,6 +43,9 @@ from edgecil_export.graphs import (
 from edgecil_export.inference import for_inference
 from edgecil_export.parity import Parity, Pixels, comparison_images, require_parity
 from edgecil_export.precision import Floats, Stored, require_precision, store, to_half
+
+CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
+"""What `--classifier` takes, and the role of its blob."""
 
 MIN_ONNXRUNTIME = "1.24.4"
 """Older ones can be made to read foreign files through a model."""
@@ -79,16 +87,21 @@ class _Network:
     trunk: PixelTrunk
     blocks: list[nn.Module]
     head: Floats  # (C, K*D+1), the bias last
+    unit_features: bool  # whether features are scaled to unit length first
 
     def logits(self, pixels: Pixels) -> Floats:
         with torch.inference_mode():
             feature_map = self.trunk(torch.from_numpy(pixels))
             features = torch.cat([block(feature_map) for block in self.blocks], dim=1)
+            if self.unit_features:
+                features = F.normalize(features, dim=1)
             table = torch.from_numpy(self.head)
             return F.linear(features, table[:, :-1], table[:, -1]).numpy()
 
 
-def export(run: str | Path, out: str | Path, weights: str = "fp32") -> ExportReport:
+def export(
+    run: str | Path, out: str | Path, weights: str = "fp32", classifier: str = "linear"
+) -> ExportReport:
     """Write the network of a run's state as a bundle, after checking that both say the same.
 
     The same state gives the same bytes, with the same versions of torch and onnxscript.
@@ -97,29 +110,40 @@ def export(run: str | Path, out: str | Path, weights: str = "fp32") -> ExportRep
         run: a run folder; what its last finished task left is exported.
         out: the bundle to write; one that is there is replaced once the new one is checked.
         weights: how weights are stored, "fp32", "fp16" or "int8".
+        classifier: "linear", the head that was trained, or "nearest-mean", the nearest mean of the
+            state's exemplars.
 
     Raises:
-        UsageError: unknown weights.
+        UsageError: unknown weights or classifier.
         StateError: the run holds no state, or one that is damaged.
         ExportError: `out` cannot be written, or the exported graphs do not say what the network
             says. Nothing is left behind.
     """
     run, out = Path(run), Path(out)
     require_precision(weights)
+    if classifier not in CLASSIFIERS:
+        raise UsageError(
+            f"unknown classifier {classifier!r}; choose one of: {', '.join(CLASSIFIERS)}"
+        )
     if not run.is_dir():
         raise ExportError(f"{run} is not a run folder; edgecil train makes one")
     if out.is_dir() or not out.parent.is_dir():
         raise ExportError(f"{out} cannot be written; name a file in a folder that exists")
     state = State.read(run / "state")
     settings, network = state.settings, state.network()
-    blobs, exported = _blobs(network, settings.image_size_px, weights)
-    manifest = _manifest(network, settings, blobs, weights, _accuracy(Run(run), settings))
+    means = _means(state, network) if classifier == "nearest-mean" else None
+    blobs, exported = _blobs(network, means, settings.image_size_px, weights)
+    accuracy = _accuracy(Run(run), settings, classifier)
+    manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
     data = pack(manifest, blobs)
 
     def original(pixels: Pixels) -> Floats:
         with torch.inference_mode():
-            logits: Floats = network(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
-            return logits
+            features = network.features(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+            logits: torch.Tensor = network.head(features)
+            if means is not None:
+                logits = nearest_mean_logits(features, means)
+            return logits.numpy()
 
     images, real = comparison_images(state)
     # The device's own reader reads the very file that will be the bundle, before it has its name.
@@ -136,8 +160,18 @@ def export(run: str | Path, out: str | Path, weights: str = "fp32") -> ExportRep
     return ExportReport(out, manifest, len(data), parity)
 
 
+def _means(state: State, network: ExpandableNetwork) -> Tensor:
+    """The means of a state's exemplars, (C, F)."""
+    if not state.exemplars.counts.all():
+        raise ExportError(
+            "the nearest mean needs an exemplar of every class, and the state does not keep one; "
+            "export with --classifier linear"
+        )
+    return exemplar_means(network, state.exemplars)
+
+
 def _blobs(
-    network: ExpandableNetwork, image_size_px: int, weights: str
+    network: ExpandableNetwork, means: Tensor | None, image_size_px: int, weights: str
 ) -> tuple[dict[str, bytes], _Network]:
     """Every blob of the bundle by its name, and the network they hold."""
     trunk = folded_trunk(network.trunk, network.mean, network.std)
@@ -151,9 +185,12 @@ def _blobs(
         stored = {key: store(tensor, weights) for key, tensor in tensors_of(module).items()}
         blobs[name] = with_weights(template, stored)
         _load_restored(module, stored)
-    head = _head(network.head, weights)
+    if means is None:
+        head = _table(network.head.weight, network.head.bias, weights)
+    else:
+        head = _table(means, nearest_mean_bias(means), weights)
     blobs["head.npy"] = _npy(head)
-    return blobs, _Network(trunk, list(blocks), head.astype(np.float32))
+    return blobs, _Network(trunk, list(blocks), head.astype(np.float32), means is not None)
 
 
 def _load_restored(module: nn.Module, stored: dict[str, Stored]) -> None:
@@ -163,9 +200,9 @@ def _load_restored(module: nn.Module, stored: dict[str, Stored]) -> None:
     module.load_state_dict(tensors)
 
 
-def _head(head: nn.Linear, weights: str) -> NDArray[Any]:
+def _table(weight: Tensor, bias: Tensor, weights: str) -> NDArray[Any]:
     """(C, K*D+1): each class's weights and, last, its bias; half precision unless fp32."""
-    table = torch.cat([head.weight, head.bias[:, None]], dim=1).detach().numpy()
+    table = torch.cat([weight, bias[:, None]], dim=1).detach().numpy()
     if not np.isfinite(table).all():
         raise ExportError("the head holds values that are not finite; train the task again")
     return table if weights == "fp32" else to_half(table)
@@ -182,6 +219,7 @@ def _manifest(
     settings: StateSettings,
     blobs: dict[str, bytes],
     weights: str,
+    head_role: str,
     accuracy: Accuracy | None,
 ) -> Manifest:
     *graphs, head = blobs.items()
@@ -210,18 +248,22 @@ def _manifest(
         opset=OPSET,
         ir_version=IR_VERSION,
         min_onnxruntime=MIN_ONNXRUNTIME,
-        blobs=(trunk, *blocks, Blob.of(head[0], HEAD, head[1])),
+        blobs=(trunk, *blocks, Blob.of(head[0], head_role, head[1])),
         network={"method": settings.method, "backbone": settings.backbone, "cut": settings.cut},
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,
     )
 
 
-def _accuracy(run: Run, settings: StateSettings) -> Accuracy | None:
+def _accuracy(run: Run, settings: StateSettings, classifier: str) -> Accuracy | None:
     """What the run measured after the task that the state is of."""
     for result in run.stage_results():
-        if result.stage == settings.stage and math.isfinite(result.accuracy):
+        if result.stage != settings.stage or not math.isfinite(result.accuracy):
+            continue
+        if classifier == "linear":
             return Accuracy(result.accuracy, tuple(result.accuracy_by_task))
+        if result.nearest_mean_accuracy is not None:
+            return Accuracy(result.nearest_mean_accuracy, ())
     return None
 
 
