@@ -44,8 +44,6 @@ class StageResult:
     """Top-1 accuracy over the test images of all classes so far, in percent."""
     accuracy_by_task: list[float]
     """The same for the images of each task."""
-    nearest_mean_accuracy: float | None
-    """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
     state_bytes: int
     """Sum of the sizes of all files of the state."""
     bytes_by_owner: dict[str, int]
@@ -54,6 +52,8 @@ class StageResult:
     """Pictures kept."""
     seconds: float
     """Time spent on the task, evaluation included."""
+    nearest_mean_accuracy: float | None = None
+    """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -148,6 +148,7 @@ class Run:
         """Write results.json anew."""
         accuracies = [result.accuracy for result in results]
         content = {
+            "protocol": settings.protocol,
             "method": settings.method,
             "backbone": settings.backbone,
             "cut": settings.cut,
