@@ -1,0 +1,199 @@
+"""`edgecil compare`: a grid of runs, and one table of what they came to."""
+
+import errno
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecil.cli import options
+from edgecil.errors import EdgecilError, UsageError
+
+if TYPE_CHECKING:
+    from edgecil.comparison.comparison import Comparison, Standing
+    from edgecil.comparison.engine import Engine
+    from edgecil.comparison.processes import Event
+
+
+def compare(
+    data: options.Data,
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas: memo,der,wa.")],
+    budgets: Annotated[str, typer.Option(help="Budgets, separated by commas: 7.6MB,24684160.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1993",
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    holdout: options.Holdout = 0.2,
+    base: options.Base = None,
+    increment: options.Increment = None,
+    tasks: options.Tasks = None,
+    tasks_ahead: options.TasksAhead = 0,
+    backbone: options.BackboneName = None,
+    cut: options.Cut = None,
+    trunk: options.Trunk = "auto",
+    accounting: options.Accounting = "strict",
+    codec: options.Codec = None,
+    state_precision: options.StatePrecision = None,
+    recipe: options.Recipe = "fast",
+    epochs: options.Epochs = None,
+    first_epochs: options.FirstEpochs = None,
+    learning_rate: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
+    device: options.Device = "auto",
+    jobs: Annotated[
+        int, typer.Option(help="Runs at a time; on a Ray cluster their resources decide.")
+    ] = 1,
+    cpus_per_run: Annotated[
+        int | None, typer.Option(help="Processors of a run.", show_default="cores / jobs")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="processes, or ray (extra edgecil[ray]).")] = (
+        "processes"
+    ),
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="A Ray cluster, all of whose nodes see --out.", show_default="a local Ray"
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(help="GPUs of a run on Ray, 0.5 for two on one.", show_default="1 if any"),
+    ] = None,
+    stop_after: options.StopAfter = None,
+) -> None:
+    """Train every method under every budget with every seed; the same command goes on."""
+    from edgecil.comparison.comparison import Comparison, sole_use
+    from edgecil.comparison.engine import Engine
+    from edgecil.comparison.grid import grid
+    from edgecil.training.request import TrainRequest
+    from edgecil.training.stopping import parse_duration
+
+    where = Engine(
+        name=engine, at_once=jobs, cpus=cpus_per_run, gpus=gpus_per_run, ray_address=ray_address
+    )
+    request = TrainRequest(
+        data=data,
+        budget=_listed(budgets, "budgets")[0],
+        data_dir=data_dir,
+        image_size_px=image_size,
+        holdout=holdout,
+        base=base,
+        increment=increment,
+        tasks=tasks,
+        tasks_ahead=tasks_ahead,
+        backbone=backbone,
+        method=_listed(methods, "methods")[0],
+        cut=cut,
+        trunk=trunk,
+        accounting=accounting,
+        codec=codec,
+        precision=state_precision,
+        recipe=recipe,
+        epochs=epochs,
+        first_epochs=first_epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+    )
+    cells = grid(
+        request,
+        methods=_listed(methods, "methods"),
+        budgets=_listed(budgets, "budgets"),
+        seeds=[_seed(text) for text in _listed(seeds, "seeds")],
+        folder=out,
+        device=device,
+    )
+    seconds = parse_duration(stop_after) if stop_after else None
+    with sole_use(out):
+        comparison = Comparison(out, cells, None)
+        _end(comparison, *_run(comparison, where, seconds))
+
+
+def _listed(text: str, what: str) -> list[str]:
+    values = [word.strip() for word in text.split(",") if word.strip()]
+    if not values:
+        raise UsageError(f"--{what} is empty; give at least one, separated by commas")
+    return values
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f"cannot read {text!r} as a seed; write whole numbers such as 1993,1994")
+    return int(text)
+
+
+def _run(comparison: "Comparison", engine: "Engine", seconds: float | None) -> tuple[int, str]:
+    """Run what is not finished -> the exit code, and what stopped it if anything did."""
+    from edgecil.comparison.comparison import FINISHED, WAITING
+    from edgecil.training.stopping import EXIT_STOPPED, Stopped, stopping_on_signals
+
+    stop_at = None if seconds is None else time.time() + seconds
+    standings = comparison.standings.values()
+    todo = [
+        standing.cell.job(engine.threads, stop_at)
+        for standing in standings
+        if standing.status != FINISHED
+    ]
+    _say(f"{len(standings)} runs, {len(standings) - len(todo)} of them finished before")
+    if engine.warning:
+        _say(engine.warning)
+    try:
+        comparison.write_commands(engine.threads)
+        with stopping_on_signals(), closing(engine.run(todo)) as events:
+            for event, standing in comparison.follow(events):
+                _tell(event, standing)
+        comparison.write()
+    except Stopped as stopped:
+        return stopped.exit_code, str(stopped).partition(";")[0]
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise EdgecilError(
+            "the disk is full; make room and give the same command again, what is finished is kept"
+        ) from error
+    return (EXIT_STOPPED, "stopped by --stop-after") if comparison.with_status(WAITING) else (0, "")
+
+
+def _tell(event: "Event", standing: "Standing") -> None:
+    """One line for a cell that starts or has ended."""
+    from edgecil.comparison.comparison import FAILED, FINISHED, linear_result
+
+    if event.exit_code is None:
+        _say(f"{event.name}  started")
+    elif standing.status == FAILED:
+        _say(f"{event.name}  failed: {standing.reason}")
+    elif standing.status == FINISHED:
+        result = linear_result(standing.cell)
+        _say(
+            f"{event.name}  finished: {result.average_accuracy:.2f} average, "
+            f"{result.last_accuracy:.2f} last accuracy, {result.seconds:.0f} s"
+        )
+    elif standing.cell.folder.exists():
+        _say(f"{event.name}  stopped")
+
+
+def _end(comparison: "Comparison", exit_code: int, stopped_by: str) -> None:
+    """The table, what failed, and the exit code."""
+    from edgecil.comparison.comparison import FAILED
+    from edgecil.comparison.render import table_lines
+
+    if results := comparison.results():
+        print("\n".join(table_lines(results, None)), flush=True)
+    failed = comparison.with_status(FAILED)
+    for standing in failed:
+        _say(f"failed: {standing.cell.name}: {standing.reason}")
+    if exit_code:
+        _say(f"{stopped_by}; the same command goes on")
+        raise typer.Exit(exit_code)
+    if failed:
+        raise EdgecilError(
+            f"{len(failed)} of {len(comparison.standings)} runs failed; "
+            "the same command tries them again, the others are kept"
+        )
+    print(f"next: edgecil report {comparison.folder} --out report.html")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

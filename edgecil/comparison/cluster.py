@@ -1,0 +1,135 @@
+"""The engine that runs cells as Ray tasks, on a Ray that it starts here or on a cluster.
+
+Ray schedules them by the processors and GPUs they declare, and starts a task again when its worker
+or its node is lost; the cell then resumes from its last finished epoch. The output folder has to be
+on a file system that all nodes share.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from edgecil.comparison.job import Job, ending, start, stop
+from edgecil.comparison.processes import LEAST_SECONDS, Event
+from edgecil.errors import EdgecilError, MissingExtraError, RunError
+from edgecil.training.stopping import EXIT_STOPPED
+
+RETRIES = 10
+"""Workers that a cell may lose in one comparison."""
+
+LOOK_SECONDS = 0.2
+"""How often to look whether a task or a process has ended."""
+
+_OBJECT_STORE_BYTES = 80 * 2**20
+"""Nearly the least that Ray takes; tasks hand over nothing but a few words."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What Ray is told that a cell needs."""
+
+    cpus: int
+    """Processors."""
+    gpus: float | None
+    """GPUs, 0.5 for two cells on one; None for one where there are any."""
+
+
+def run_on_ray(
+    jobs: Sequence[Job], resources: Resources, address: str | None, at_once: int
+) -> Generator[Event, None, None]:
+    """Run jobs as Ray tasks; closing the iterator ends them, and their last epochs are kept.
+
+    Args:
+        jobs: the cells' jobs; their folders are on a file system that all nodes share.
+        resources: what each needs.
+        address: of a Ray cluster; None starts a Ray on this machine.
+        at_once: cells at a time on a Ray that is started here.
+
+    Raises:
+        MissingExtraError: ray is not installed.
+        EdgecilError: the cluster cannot be reached.
+    """
+    ray = _connected(resources, address, at_once)
+    try:
+        gpus = resources.gpus
+        if gpus is None:
+            gpus = min(1, ray.cluster_resources().get("GPU", 0))
+        _warn_of_waiting(ray, resources.cpus, gpus)
+        declared = {"num_cpus": resources.cpus, "num_gpus": gpus, "max_retries": RETRIES}
+        task = ray.remote(**declared)(_run_job)
+        names = {task.remote(job): job.name for job in jobs}
+        while names:
+            for done in ray.wait(list(names), timeout=LOOK_SECONDS)[0]:
+                yield _event(ray, names.pop(done), done)
+    finally:
+        ray.shutdown()
+
+
+def _run_job(job: Job) -> tuple[int, str]:
+    """In a Ray worker: run a cell to its end -> its exit code, and why it ended."""
+    if job.seconds_left < LEAST_SECONDS:
+        return EXIT_STOPPED, ""
+    try:
+        process = start(job)
+    except RunError as error:
+        return error.exit_code, str(error)
+    try:
+        while process.poll() is None and not job.overdue:
+            time.sleep(LOOK_SECONDS)
+    finally:
+        late = process.poll() is None
+        stop([process])
+    return ending(job, process.returncode, stopped=late)
+
+
+def _event(ray: ModuleType, name: str, done: object) -> Event:
+    """How a task ended."""
+    try:
+        return Event(name, *ray.get(done))
+    except ray.exceptions.RayTaskError as error:
+        return Event(name, 1, f"the Ray worker failed: {error.cause}")
+    except ray.exceptions.RayError:
+        return Event(
+            name, 1, f"its Ray worker was lost {RETRIES + 1} times; its last epoch is kept"
+        )
+
+
+def _connected(resources: Resources, address: str | None, at_once: int) -> ModuleType:
+    """Ray, connected to the cluster at `address` or to one that is started here."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise MissingExtraError("--engine ray", "ray") from None
+    handler = signal.getsignal(signal.SIGTERM)
+    here: dict[str, Any] = {
+        "num_cpus": resources.cpus * at_once,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    where = {"address": address} if address else here
+    try:
+        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        told = str(error).strip().partition("\n")[0]
+        raise EdgecilError(f"no Ray at {address or 'this machine'}: {told}") from error
+    signal.signal(signal.SIGTERM, handler)  # Ray's own would leave without a word
+    module: ModuleType = ray
+    return module
+
+
+def _warn_of_waiting(ray: ModuleType, cpus: int, gpus: float) -> None:
+    """Say so if no node can take a cell: Ray would wait for one, which a cluster may start."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        print(
+            f"no node has {cpus} processors and {gpus:g} GPUs free for a run: waiting for one; "
+            "lower --cpus-per-run or --gpus-per-run if none will come",
+            file=sys.stderr,
+        )

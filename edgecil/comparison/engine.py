@@ -1,0 +1,80 @@
+"""Where the cells of a comparison run, how many at once, and with how much of the machine each."""
+
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from edgecil.comparison.job import Job
+from edgecil.comparison.processes import Event, run_in_processes
+from edgecil.errors import UsageError
+
+ENGINES = ("processes", "ray")
+"""What `--engine` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How cells are run."""
+
+    name: str
+    """`processes` on this machine, or `ray`."""
+    at_once: int
+    """Cells at a time; on a Ray cluster it is their resources that decide."""
+    cpus: int | None
+    """Processors of a cell; None shares those of this machine."""
+    gpus: float | None
+    """GPUs of a cell, for Ray; None for one where there are any."""
+    ray_address: str | None
+    """A Ray cluster; None starts a Ray on this machine."""
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise UsageError(f"unknown engine {self.name!r}; choose one of: {', '.join(ENGINES)}")
+        if self.at_once < 1:
+            raise UsageError(f"--jobs is {self.at_once}; give at least 1")
+        if self.cpus is not None and self.cpus < 1:
+            raise UsageError(f"--cpus-per-run is {self.cpus}; give at least 1")
+        if self.gpus is not None and self.gpus < 0:
+            raise UsageError(f"--gpus-per-run is {self.gpus}; give 0 or more")
+        if self.name != "ray" and (self.ray_address or self.gpus is not None):
+            raise UsageError("--ray-address and --gpus-per-run are for --engine ray; add it")
+
+    @property
+    def cpus_per_cell(self) -> int:
+        """Processors of a cell."""
+        return self.cpus or max(1, cores() // self.at_once)
+
+    @property
+    def threads(self) -> int:
+        """Threads of a cell: its processors, unless the environment says something else."""
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        return int(asked) if asked.isdigit() and int(asked) else self.cpus_per_cell
+
+    @property
+    def warning(self) -> str:
+        """What a person should know before it starts; mostly nothing."""
+        if self.ray_address or self.at_once <= cores():
+            return ""
+        return (
+            f"--jobs {self.at_once} on {cores()} cores: runs share cores and take longer, "
+            "and each holds PyTorch and the data in memory"
+        )
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """Run jobs and say how each ends; closing the iterator stops them.
+
+        Raises:
+            MissingExtraError, EdgecilError: there is no Ray.
+            OSError: a log cannot be written.
+        """
+        if self.name == "processes":
+            return run_in_processes(jobs, self.at_once)
+        from edgecil.comparison.cluster import Resources, run_on_ray
+
+        resources = Resources(self.cpus_per_cell, self.gpus)
+        return run_on_ray(jobs, resources, self.ray_address, self.at_once)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

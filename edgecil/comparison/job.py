@@ -1,0 +1,160 @@
+"""One cell as a process: how it is started so that it can never be left behind, and how it ended.
+
+A process holds a lock on its log for as long as it lives. Whoever would start the same cell a
+second time, after a comparison or a Ray worker was killed, waits for the first to be gone.
+"""
+
+import ctypes
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from edgecil.errors import RunError
+from edgecil.training.stopping import EXIT_STOPPED
+
+LEFT_BEHIND_SECONDS = 15.0
+"""How long a process that an earlier comparison left behind may take to end."""
+
+STOPPING_SECONDS = 60.0
+"""How long a cell may take to stop once it is asked to; it is killed after that."""
+
+_OVERTIME_SECONDS = 5.0
+"""A cell is told the time it has and stops after an epoch; this much later it is stopped."""
+
+_PROGRAM = (sys.executable, "-m", "edgecil")
+"""Looked up where the job runs: on a cluster, that machine's own Python."""
+
+_PROMPT = "$ "
+"""Every attempt at a cell starts its part of the log with a line of its own."""
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What it takes to run a cell, on any machine that sees the output folder."""
+
+    name: str
+    """The cell's."""
+    arguments: tuple[str, ...]
+    """What follows `edgecil`."""
+    log: Path
+    """Where all that it says is appended."""
+    threads: int
+    """Threads that may compute at once."""
+    stop_at: float | None
+    """Seconds since the epoch by which it has to stop; None for never."""
+
+    @property
+    def command(self) -> str:
+        """The command as a person can copy it into a shell and run it alone."""
+        return f"OMP_NUM_THREADS={self.threads} {shlex.join([*_PROGRAM, *self.arguments])}"
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until it has to stop."""
+        return float("inf") if self.stop_at is None else self.stop_at - time.time()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it should have stopped by itself."""
+        return self.seconds_left < -_OVERTIME_SECONDS
+
+
+def start(job: Job) -> "subprocess.Popen[bytes]":
+    """Start the command of a job; it ends when this process does, however that ends.
+
+    Raises:
+        RunError: the cell is still being trained by a process that was left behind.
+        OSError: the log cannot be written.
+    """
+    if job.stop_at is not None:
+        seconds_left = f"{max(job.seconds_left, 0.1):.1f}s"
+        job = replace(job, arguments=(*job.arguments, "--stop-after", seconds_left))
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        _lock(log, job.name)
+        log.write(f"{_PROMPT}{job.command}\n".encode())
+        log.flush()
+        # A session of its own: Ctrl-C in a terminal reaches the comparison, which tells the cells.
+        return subprocess.Popen(
+            [*_PROGRAM, *job.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"OMP_NUM_THREADS": str(job.threads)},
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+
+def stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask processes to keep their last epoch and end, and wait until they have."""
+    for process in processes:
+        process.terminate()
+    give_up = time.monotonic() + STOPPING_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, give_up - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ending(job: Job, exit_code: int, *, stopped: bool) -> tuple[int, str]:
+    """The exit code that counts and, if the job neither finished nor was stopped, why."""
+    if stopped and exit_code:
+        return EXIT_STOPPED, ""
+    return exit_code, "" if exit_code in (0, EXIT_STOPPED) else _why(job, exit_code)
+
+
+def _why(job: Job, exit_code: int) -> str:
+    if exit_code == -signal.SIGKILL:
+        return (
+            "killed by the system (SIGKILL), most likely because memory ran out; "
+            "lower --jobs and give the same command again, its last epoch is kept"
+        )
+    for line in reversed(_tail(job.log).splitlines()):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+        if line.startswith(_PROMPT):
+            break  # what an earlier attempt said does not count
+    if exit_code < 0:
+        return f"ended by {signal.Signals(-exit_code).name}; see {job.log}"
+    return f"ended with exit code {exit_code}; see {job.log}"
+
+
+def _lock(log: IO[bytes], name: str) -> None:
+    """Lock the log; the process that gets it as its output keeps the lock while it lives."""
+    give_up = time.monotonic() + LEFT_BEHIND_SECONDS
+    while True:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise RunError(
+                    f"{name} is still being trained by a process that was left behind; "
+                    "wait for it or end it, and give the same command again"
+                ) from None
+            time.sleep(0.05)
+
+
+def _die_with_parent() -> None:
+    """Linux: killed when the thread that started it ends, so that no cell trains unwatched."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _tail(path: Path, size_bytes: int = 16_384) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size_bytes))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,63 @@
+"""The engine that runs cells on this machine, some at once, each in a process of its own."""
+
+import subprocess
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from edgecil.comparison.job import Job, ending, start, stop
+from edgecil.errors import RunError
+from edgecil.training.stopping import EXIT_STOPPED
+
+LOOK_SECONDS = 0.05
+"""How often to look whether a process has ended."""
+
+LEAST_SECONDS = 1.0
+"""A cell is not started for less than this."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A cell starts, or has ended."""
+
+    name: str
+    """The cell's."""
+    exit_code: int | None = None
+    """None for a start; negative where a signal ended it."""
+    reason: str = ""
+    """Why it ended, if neither finished nor stopped."""
+
+
+def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None, None]:
+    """Run jobs, `at_once` at a time; closing the iterator stops them all, with a checkpoint.
+
+    When their time is over, those that run are stopped and the others are not started.
+
+    Raises:
+        OSError: a log cannot be written.
+    """
+    waiting, running = deque(jobs), dict[str, tuple[Job, subprocess.Popen[bytes]]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                job = waiting.popleft()
+                if job.seconds_left < LEAST_SECONDS:
+                    yield Event(job.name, EXIT_STOPPED)
+                    continue
+                try:
+                    running[job.name] = job, start(job)
+                except RunError as error:
+                    yield Event(job.name, error.exit_code, str(error))
+                    continue
+                yield Event(job.name)
+            late = [process for job, process in running.values() if job.overdue]
+            stop(late)
+            for job, process in list(running.values()):
+                code = process.poll()
+                if code is not None:
+                    del running[job.name]
+                    yield Event(job.name, *ending(job, code, stopped=process in late))
+            time.sleep(LOOK_SECONDS)
+    finally:
+        stop([process for _, process in running.values()])
