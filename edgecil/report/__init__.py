@@ -1,0 +1,1 @@
+"""Finished runs as one page: tables, plots, and published numbers beside them."""

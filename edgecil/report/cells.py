@@ -1,0 +1,190 @@
+"""Groups runs: the seeds of one setting are a cell, the budgets of one method a series."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from edgecil.evaluation.measures import Spread, average_incremental_accuracy, forgetting
+from edgecil.report.runs import SavedRun
+from edgecil.training.settings import RunSettings
+
+METHOD_ORDER = (
+    "finetune",
+    "replay",
+    "icarl",
+    "wa",
+    "der",
+    "foster",
+    "memo",
+    "memo-2",
+    "joint",
+)
+"""From the floor to the ceiling, as tables list them; others follow."""
+
+BYTES_PER_MIB = 2**20
+
+_PER_RUN = {"seed", "tasks", "sources", "mean", "std", "mirrors", "protocol", "classes_file"}
+"""Settings that may differ between the runs of one cell, or that all runs of a report share."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs that differ in nothing but the seed."""
+
+    label: str
+    """Method, and what tells it from other cells of the method; the budget aside."""
+    runs: tuple[SavedRun, ...]
+    """One a seed."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the runs were asked for; the seed and the class order are the first run's."""
+        return self.runs[0].settings
+
+    @property
+    def budget_mib(self) -> float:
+        """The budget in MiB."""
+        return self.settings.budget_bytes / BYTES_PER_MIB
+
+    @property
+    def seeds(self) -> str:
+        """The seeds, in words."""
+        return ", ".join(str(run.settings.seed) for run in self.runs)
+
+    @cached_property
+    def matrix(self) -> list[list[float]]:
+        """Accuracy of task i after task k in row k, the mean over the seeds."""
+        matrices = [[stage.accuracy_by_task for stage in run.stages] for run in self.runs]
+        return [
+            [Spread.of(values).mean for values in zip(*rows, strict=True)]
+            for rows in zip(*matrices, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row of the accuracy table: a cell with one of its classifiers."""
+
+    label: str
+    """Name of the row."""
+    cell: Cell
+    """Whose it is."""
+    nearest_mean: bool
+    """Whether the nearest mean of exemplars classifies, and not the head."""
+    sessions: tuple[Spread, ...]
+    """Session accuracies in percent."""
+    average: Spread
+    """Average incremental accuracy in percent."""
+    last: Spread
+    """Last accuracy in percent."""
+    forgetting: tuple[Spread, ...]
+    """Forgetting after every task in points; empty where it was not measured."""
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether it had all pictures of all tasks, and so is nobody's rival."""
+        return self.cell.settings.method == "joint"
+
+
+def cells_of(runs: Iterable[SavedRun]) -> list[Cell]:
+    """The runs by cell, in the order of methods, then labels, then budgets."""
+    grouped: dict[tuple[object, ...], list[SavedRun]] = defaultdict(list)
+    for run in runs:
+        grouped[tuple(_settings(run).items())].append(run)
+    groups = list(grouped.values())
+    labels = _labels([_settings(group[0]) for group in groups])
+    cells = [
+        Cell(label, tuple(sorted(group, key=lambda run: run.settings.seed)))
+        for label, group in zip(labels, groups, strict=True)
+    ]
+    return sorted(cells, key=_place)
+
+
+def budgets_of(cells: Iterable[Cell]) -> list[int]:
+    """The budgets in bytes, smallest first."""
+    return sorted({cell.settings.budget_bytes for cell in cells})
+
+
+def outcomes_of(cell: Cell) -> list[Outcome]:
+    """The rows of a cell: one, or two where the nearest mean was measured too."""
+    linear = [[stage.accuracy for stage in run.stages] for run in cell.runs]
+    means = [
+        [mean for stage in run.stages if (mean := stage.nearest_mean_accuracy) is not None]
+        for run in cell.runs
+    ]
+    losses = [forgetting([stage.accuracy_by_task for stage in run.stages]) for run in cell.runs]
+    forgotten = tuple(Spread.of(values) for values in zip(*losses, strict=True))
+    if any(len(row) != len(run.stages) for row, run in zip(means, cell.runs, strict=True)):
+        return [_outcome(cell.label, cell, linear, forgotten)]
+    return [
+        _outcome(f"{cell.label}, linear", cell, linear, forgotten),
+        _outcome(f"{cell.label}, nearest mean", cell, means, (), nearest_mean=True),
+    ]
+
+
+def mib(size_mib: float) -> str:
+    """A size in MiB as tables and titles show it."""
+    return f"{size_mib:.2f}" if size_mib < 100 else f"{size_mib:.0f}"
+
+
+def _outcome(
+    label: str,
+    cell: Cell,
+    accuracies: Sequence[Sequence[float]],
+    forgotten: tuple[Spread, ...],
+    *,
+    nearest_mean: bool = False,
+) -> Outcome:
+    """A row from the session accuracies of every run."""
+    return Outcome(
+        label=label,
+        cell=cell,
+        nearest_mean=nearest_mean,
+        sessions=tuple(Spread.of(values) for values in zip(*accuracies, strict=True)),
+        average=Spread.of([average_incremental_accuracy(row) for row in accuracies]),
+        last=Spread.of([row[-1] for row in accuracies]),
+        forgetting=forgotten,
+    )
+
+
+def _settings(run: SavedRun) -> dict[str, object]:
+    """What makes a cell."""
+    settings = asdict(run.settings)
+    return {name: value for name, value in settings.items() if name not in _PER_RUN}
+
+
+def _labels(cells: Sequence[dict[str, object]]) -> list[str]:
+    """The method and every setting in which its cells differ.
+
+    A method has a network of its own at every budget, as in the papers, so the backbone counts as
+    a difference only where a budget has several.
+    """
+    labels = []
+    for cell in cells:
+        peers = [other for other in cells if other["method"] == cell["method"]]
+        differing = [
+            name
+            for name in cell
+            if name not in ("method", "budget_bytes", "backbone")
+            and len({other[name] for other in peers}) > 1
+        ]
+        told = {tuple(other[name] for name in (*differing, "budget_bytes")) for other in peers}
+        if len(told) < len(peers):
+            differing.insert(0, "backbone")
+        words = [_in_words(name, cell[name]) for name in differing]
+        labels.append(", ".join([str(cell["method"]), *words]))
+    return labels
+
+
+def _in_words(name: str, value: object) -> str:
+    if name in ("backbone", "codec", "precision", "accounting", "recipe"):
+        return str(value)
+    return f"{name.replace('_', ' ')} {'default' if value is None else value}"
+
+
+def _place(cell: Cell) -> tuple[int, str, int, str]:
+    settings = cell.settings
+    known = settings.method in METHOD_ORDER
+    place = METHOD_ORDER.index(settings.method) if known else len(METHOD_ORDER)
+    return place, cell.label, settings.budget_bytes, settings.backbone

@@ -1,0 +1,259 @@
+"""Reads finished runs for a report; torch is not needed.
+
+Results that an older edgecil wrote lack what it did not measure: None or empty here.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgecil.errors import RunError
+from edgecil.training.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a run came to after one task."""
+
+    classes: int
+    """Classes learned so far."""
+    accuracy: float
+    """Session accuracy in percent."""
+    nearest_mean_accuracy: float | None
+    """The same with the nearest mean of exemplars as the classifier, where the method has one."""
+    accuracy_by_task: tuple[float, ...]
+    """Accuracy in percent over the images of each task so far."""
+    state_bytes: int
+    """All files of the state."""
+    bytes_by_owner: dict[str, int]
+    """The same by trunk, blocks, head, exemplars and the rest."""
+    exemplars: int
+    """Pictures kept."""
+    seconds: float
+    """Time spent on the task."""
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """One finished run."""
+
+    folder: Path
+    """Where it is."""
+    settings: RunSettings
+    """What it was asked for."""
+    stages: tuple[Stage, ...]
+    """One a task."""
+    protocol: str | None
+    """The protocol of its data and tasks, None if they are nobody's."""
+    versions: dict[str, str]
+    """Of edgecil and the packages under it."""
+    hardware: dict[str, Any]
+    """What it ran on."""
+
+    @property
+    def task_sizes(self) -> tuple[int, ...]:
+        """Classes of every task."""
+        return tuple(len(task.classes) for task in self.settings.tasks)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in learning order."""
+        return tuple(name for task in self.settings.tasks for name in task.classes)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on all tasks."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @cached_property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Test images by true class (row) and predicted class (column); empty if not measured.
+
+        Raises:
+            RunError: confusion.csv is not a square of numbers of the run's classes.
+        """
+        path = self.folder / "confusion.csv"
+        if not path.exists():
+            return ()
+        count = len(self.classes)
+        try:
+            with path.open(newline="") as file:
+                rows = tuple(tuple(int(cell) for cell in row) for row in csv.reader(file))
+        except ValueError:
+            rows = ()
+        if len(rows) != count or any(len(row) != count for row in rows):
+            raise RunError(f"{path} is not a table of {count} x {count} numbers; remove it")
+        return rows
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The runs of one report: same classes, same task sizes."""
+
+    runs: tuple[SavedRun, ...]
+    """At least one."""
+    notes: tuple[str, ...]
+    """What a reader should know of them: runs left out, runs of another edgecil."""
+
+    @property
+    def first(self) -> SavedRun:
+        """One of them, for what they have in common."""
+        return self.runs[0]
+
+
+def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collection:
+    """Read runs, given as their folders or as folders of such.
+
+    Args:
+        paths: folders of runs, or folders with folders of runs in them.
+        finished_only: leave out unfinished runs instead of refusing them.
+
+    Raises:
+        RunError: a folder is no run, a run is unfinished or cannot be read, or two runs have
+            different classes, tasks or pictures.
+    """
+    finished: list[SavedRun] = []
+    unfinished: list[str] = []
+    for folder in _run_folders(paths):
+        run = _read(folder)
+        total = run.settings.stage_count
+        if len(run.stages) == total:
+            finished.append(run)
+        else:
+            unfinished.append(f"{folder} ({len(run.stages)} of {total} tasks)")
+    if unfinished and not finished_only:
+        raise RunError(
+            f"unfinished: {', '.join(unfinished)}; finish with --resume, "
+            "or leave them out with --finished-only"
+        )
+    if not finished:
+        raise RunError(f"no run is finished: {', '.join(unfinished)}; finish one with --resume")
+    _require_same_tasks(finished)
+    notes = [f"Left out, unfinished: {', '.join(unfinished)}."] if unfinished else []
+    return Collection(tuple(finished), (*notes, *_version_notes(finished)))
+
+
+def _run_folders(paths: Iterable[Path]) -> list[Path]:
+    """Each once, in the order given."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise RunError(f"{path} does not exist; give the folder of a run")
+        inside = sorted(child.parent for child in path.glob("*/config.json"))
+        here = [path] if (path / "config.json").exists() else inside
+        if not here:
+            raise RunError(f"{path} is no run, and has none in it; edgecil train makes one")
+        for folder in here:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def _read(folder: Path) -> SavedRun:
+    results = _read_results(folder / "results.json")
+    versions = results.get("versions", {})
+    try:
+        settings = RunSettings.load(folder / "config.json")
+    except RunError as error:
+        theirs, ours = versions.get("edgecil"), version("edgecil")
+        if theirs in (None, ours):
+            raise
+        raise RunError(
+            f"{folder} was written by edgecil {theirs}, which this edgecil {ours} cannot read; "
+            f"make the report with edgecil {theirs}, or leave the run out"
+        ) from error
+    try:
+        stages = tuple(_stage(stage) for stage in results["stages"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder / 'results.json'} is damaged; restore it from a copy") from error
+    return SavedRun(
+        folder=folder,
+        settings=settings,
+        stages=stages,
+        protocol=results.get("protocol") or _protocol_of(settings),
+        versions=versions,
+        hardware=results.get("hardware", {}),
+    )
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"stages": []}
+    try:
+        results: dict[str, Any] = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged; restore it from a copy") from error
+    return results
+
+
+def _stage(stage: dict[str, Any]) -> Stage:
+    return Stage(
+        classes=stage["classes"],
+        accuracy=stage["accuracy"],
+        nearest_mean_accuracy=stage.get("nearest_mean_accuracy"),
+        accuracy_by_task=tuple(stage["accuracy_by_task"]),
+        state_bytes=stage["state_bytes"],
+        bytes_by_owner=dict(stage["bytes_by_owner"]),
+        exemplars=stage["exemplars"],
+        seconds=stage["seconds"],
+    )
+
+
+def _protocol_of(settings: RunSettings) -> str | None:
+    """The name of the published protocol that a run follows without having been told to."""
+    first, *later = (len(task.classes) for task in settings.tasks)
+    names = [source.data for source in settings.sources]
+    if names != ["cifar100"] or len(set(later)) != 1:
+        return None
+    base = 0 if first == later[0] else first
+    return f"cifar100-b{base}-inc{later[0]}"
+
+
+def _require_same_tasks(runs: Sequence[SavedRun]) -> None:
+    first, *others = runs
+    for run in others:
+        same = run.task_sizes == first.task_sizes and set(run.classes) == set(first.classes)
+        if not same:
+            raise RunError(
+                f"{first.folder} learns {tasks_in_words(first)} and {run.folder} "
+                f"{tasks_in_words(run)}; give each protocol a report of its own"
+            )
+    # A folder's split depends on the seed, and its fingerprint on both that and the size.
+    seen: dict[tuple[object, ...], SavedRun] = {}
+    for run in runs:
+        sources = run.settings.sources
+        split = (run.settings.seed, run.settings.image_size_px, *(s.holdout for s in sources))
+        other = seen.setdefault(split, run)
+        if {s.fingerprint for s in other.settings.sources} != {s.fingerprint for s in sources}:
+            raise RunError(
+                f"{other.folder} and {run.folder} learned from different pictures of the same "
+                "classes; give each data set a report of its own"
+            )
+
+
+def tasks_in_words(run: SavedRun) -> str:
+    """The tasks of a run: "cifar100 in 10 tasks of 10 classes"."""
+    names = list(dict.fromkeys(Path(source.data).name for source in run.settings.sources))
+    sizes = run.task_sizes
+    first, later = sizes[0], set(sizes[1:])
+    if later <= {first}:
+        return f"{' + '.join(names)} in {len(sizes)} tasks of {first} classes"
+    if len(later) == 1:
+        return f"{' + '.join(names)} in tasks of {first} + {len(sizes) - 1} x {sizes[1]} classes"
+    return f"{' + '.join(names)} in tasks of {', '.join(map(str, sizes))} classes"
+
+
+def _version_notes(runs: Sequence[SavedRun]) -> list[str]:
+    ours = version("edgecil")
+    theirs: dict[str, list[str]] = {}
+    for run in runs:
+        theirs.setdefault(run.versions.get("edgecil", "unknown"), []).append(str(run.folder))
+    return [
+        f"Trained by edgecil {name}, while this report is of edgecil {ours}: {', '.join(folders)}."
+        for name, folders in theirs.items()
+        if name != ours
+    ]

@@ -1,0 +1,162 @@
+"""Tables of bytes, settings, runs, and what was published."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from html import escape
+
+from edgecil.budget import format_bytes
+from edgecil.published import PublishedAccuracy
+from edgecil.report.accuracy_tables import published_percent
+from edgecil.report.cells import BYTES_PER_MIB, Cell
+from edgecil.report.html import NOTHING, Row, numbered, table
+from edgecil.report.runs import SavedRun
+from edgecil.report.style import OWNER_COLOURS, owned
+
+
+def bytes_table(cells: Sequence[Cell]) -> str:
+    """Who owns the bytes of the state after the last task."""
+    rows = []
+    for cell in cells:
+        stage = cell.runs[0].stages[-1]
+        sizes = [f"{size / BYTES_PER_MIB:.3f}" for size in owned(stage.bytes_by_owner).values()]
+        budget = cell.settings.budget_bytes
+        rows.append(
+            Row(
+                [
+                    escape(cell.label),
+                    escape(cell.settings.backbone),
+                    *sizes,
+                    format_bytes(stage.state_bytes),
+                    format_bytes(budget),
+                    f"{100 * stage.state_bytes / budget:.1f}&#8239;%",
+                    str(stage.exemplars),
+                ]
+            )
+        )
+    owners = [f"{owner}, MiB" for owner in OWNER_COLOURS]
+    head = ["method", "network", *owners, "state", "budget", "filled", "exemplars"]
+    caption = "Files of the state after the last task, of the first seed where there are several."
+    return table(head, rows, caption)
+
+
+def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
+    """The settings that all cells share, and a table of those that differ."""
+    hidden = {"tasks", "sources", "seed", "mean", "std", "classes_file"}
+    asked = [asdict(cell.settings) for cell in cells]
+    names = [name for name in asked[0] if name not in hidden]
+    shared = [name for name in names if len({str(one[name]) for one in asked}) == 1]
+    differing = [name for name in names if name not in shared and name != "method"]
+    rows = [
+        Row(
+            [
+                escape(cell.label),
+                *(_setting(name, one[name]) for name in differing),
+                escape(cell.seeds),
+            ]
+        )
+        for cell, one in zip(cells, asked, strict=True)
+    ]
+    common = {_SETTING_NAMES.get(name, name): _setting(name, asked[0][name]) for name in shared}
+    if len(cells) == 1:
+        return common | {"seeds": escape(cells[0].seeds)}, ""
+    head = ["method", *(_SETTING_NAMES.get(name, name) for name in differing), "seeds"]
+    return common, table(head, rows, "Where they differ.")
+
+
+def runs_table(runs: Sequence[SavedRun]) -> str:
+    """Every run with its time, versions and hardware."""
+    columns: dict[str, Callable[[SavedRun], object]] = {
+        "run": lambda run: run.folder.name,
+        "seed": lambda run: run.settings.seed,
+        "training time": lambda run: duration(run.seconds),
+        "edgecil": lambda run: run.versions.get("edgecil"),
+        "Python": lambda run: run.versions.get("python"),
+        "torch": lambda run: run.versions.get("torch"),
+        "numpy": lambda run: run.versions.get("numpy"),
+        "device": lambda run: run.hardware.get("gpu") or run.hardware.get("device"),
+        "processor": lambda run: run.hardware.get("processor"),
+        "cores": lambda run: run.hardware.get("cores"),
+        "threads": lambda run: run.hardware.get("threads"),
+    }
+    rows = [
+        Row(
+            [
+                NOTHING if (value := of(run)) is None else escape(str(value))
+                for of in columns.values()
+            ]
+        )
+        for run in runs
+    ]
+    return table(list(columns), rows, "Every run, what it took, and what it ran on.")
+
+
+def most_confused(run: SavedRun, count: int = 3) -> str:
+    """The pairs of classes that are confused most, in words."""
+    pairs = [
+        (100 * wrong / sum(row), run.classes[true], run.classes[predicted])
+        for true, row in enumerate(run.confusion)
+        for predicted, wrong in enumerate(row)
+        if wrong and true != predicted
+    ]
+    told = [
+        f"{escape(a)} as {escape(b)} {share:.0f}&#8239;%"
+        for share, a, b in sorted(pairs, reverse=True)[:count]
+    ]
+    return f"Most confused: {', '.join(told)}." if told else "Nothing is confused."
+
+
+def published_table(entries: Sequence[PublishedAccuracy]) -> tuple[str, str]:
+    """Everything published for a protocol, and the list of its sources."""
+    sources = list(dict.fromkeys(entry.source for entry in entries))
+    rows = [
+        Row(
+            [
+                escape(entry.method),
+                f"{entry.budget_mib:g} MiB" if entry.budget_mib else f"{entry.exemplars} exemplars",
+                published_percent(entry.average, entry),
+                published_percent(entry.last, entry),
+                f"[{sources.index(entry.source) + 1}]",
+            ],
+            "published",
+        )
+        for entry in entries
+    ]
+    caption = (
+        "Published for this protocol, in percent. ≈ is read off a plot. A number of exemplars is "
+        "what was fixed, whatever the network takes beside it."
+    )
+    head = ["method", "with", "average", "last", "source"]
+    return table(head, rows, caption), numbered([escape(source) for source in sources])
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: "49 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
+
+
+def _setting(name: str, value: object) -> str:
+    if value is None:
+        return "the recipe's" if name in _RECIPE_SETTINGS else NOTHING
+    if name == "budget_bytes" and isinstance(value, int):
+        return format_bytes(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(str(value))
+
+
+_SETTING_NAMES = {
+    "image_size_px": "image size, px",
+    "budget_bytes": "budget",
+    "tasks_ahead": "tasks ahead",
+    "first_epochs": "epochs of the first task",
+    "learning_rate": "learning rate",
+    "batch_size": "batch size",
+    "precision": "weights in the state",
+    "codec": "exemplars as",
+}
+"""Settings whose names need words."""
+
+_RECIPE_SETTINGS = {"epochs", "first_epochs", "learning_rate", "batch_size"}
