@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgecil.cli import demo, evaluate, export, info, learn, plan, predict, train
+from edgecil.cli import compare, demo, evaluate, export, info, learn, plan, predict, report, train
 from edgecil.errors import EdgecilError, MissingExtraError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("train")(train.train)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("learn")(learn.learn)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
@@ -28,6 +30,9 @@ app.command("info")(info.info)
 
 TRAINING_PACKAGES = {"torch", "torchvision", "onnx", "onnxscript", "safetensors"}
 """Packages of the extra `train`; a base installation runs bundles without them."""
+
+REPORT_PACKAGES = {"matplotlib"}
+"""Packages of the extra `report`."""
 
 
 def _show_version(asked: bool) -> None:
@@ -65,6 +70,8 @@ def _told(error: Exception) -> EdgecilError:
         return error
     if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_PACKAGES:
         return MissingExtraError(f"this command needs {error.name}, which", "train")
+    if isinstance(error, ModuleNotFoundError) and error.name in REPORT_PACKAGES:
+        return MissingExtraError(f"this command needs {error.name}, which", "report")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return EdgecilError("the disk is full; make room, and go on with --resume")
     if isinstance(error, OSError):
