@@ -46,6 +46,8 @@ class Demand:
     """Mean bytes of an encoded exemplar."""
     accounting: str = "strict"
     """`strict` counts files, `published` parameters and raw pixels."""
+    shorter_side_px: int | None = None
+    """The margin of the preprocessing, which is written into the state."""
     class_names: tuple[str, ...] = ()
     """Names in learning order, which are kept too; unnamed classes count ten letters each."""
 
@@ -128,7 +130,7 @@ def _strict_model_bytes(demand: Demand, backbone: str, cut: str, stage: int) -> 
         cut=cut,
         precision=demand.precision,
         codec=demand.codec,
-        preprocessing=Preprocessing(demand.image_size_px),
+        preprocessing=Preprocessing(demand.image_size_px, shorter_side_px=demand.shorter_side_px),
         mean=(0.1234, 0.1234, 0.1234),
         std=(0.1234, 0.1234, 0.1234),
         block_count=blocks,

@@ -40,7 +40,8 @@ def demo(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.cli.train import say_results
     from edgecil.training.api import train
-    from edgecil.training.request import TrainRequest, load_requested
+    from edgecil.training.request import TrainRequest
+    from edgecil.training.settling import load_requested
     from edgecil_devices import Classifier
     from edgecil_export import export
 

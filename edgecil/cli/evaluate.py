@@ -42,9 +42,16 @@ def evaluate(
     from edgecil_devices import Classifier
 
     classifier = Classifier.load(bundle, threads)
-    size = classifier.manifest.preprocessing.image_size_px
+    rule = classifier.manifest.preprocessing
     datasets = [
-        load_dataset(one, data_dir=data_dir, image_size_px=size, holdout=holdout, seed=seed)
+        load_dataset(
+            one,
+            data_dir=data_dir,
+            image_size_px=rule.image_size_px,
+            shorter_side_px=rule.shorter_side_px,
+            holdout=holdout,
+            seed=seed,
+        )
         for one in data
     ]
     _require_classes(classifier, datasets)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def learn(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
-    data: options.Data,
+    data: options.NewData,
     data_dir: options.DataDir = None,
     holdout: options.Holdout = 0.2,
     budget: Annotated[
@@ -37,8 +37,8 @@ def learn(
     from edgecil.training.facts import facts_of
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
-    from edgecil.training.request import with_new_task
     from edgecil.training.run import Run
+    from edgecil.training.settling import with_new_task
     from edgecil.training.stopping import Deadline, parse_duration, stopping_on_signals
 
     deadline = Deadline(parse_duration(stop_after) if stop_after else None)
@@ -52,6 +52,7 @@ def learn(
         data,
         data_dir=data_dir,
         image_size_px=settings.image_size_px,
+        shorter_side_px=settings.shorter_side_px,
         holdout=holdout,
         seed=settings.seed,
     )
@@ -81,6 +82,7 @@ def _old_source(
             source.data,
             data_dir=data_dir,
             image_size_px=settings.image_size_px,
+            shorter_side_px=settings.shorter_side_px,
             holdout=source.holdout,
             seed=settings.seed,
         )

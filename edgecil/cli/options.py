@@ -6,8 +6,32 @@ from typing import Annotated
 import typer
 
 Data = Annotated[
+    str | None,
+    typer.Option(
+        help="cifar100, glyphs, or a folder of class folders (photos/<class>/*.jpg), perhaps in "
+        "train/ and val/.",
+        show_default="the protocol's",
+    ),
+]
+NewData = Annotated[
     str,
     typer.Option(help="cifar100, glyphs, or a folder of class folders (photos/<class>/*.jpg)."),
+]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="A published comparison: cifar100-b0-inc5, -inc10, -inc20, cifar100-b50-inc5, "
+        "-inc10, -inc25, imagenet100-b0-inc10, imagenet100-b50-inc5, imagenet1000-b0-inc100. It "
+        "settles data (ImageNet: --data FOLDER), tasks, image size, recipe, and with --accounting "
+        "published the backbone at the published budgets.",
+    ),
+]
+ClassesFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The class folders that count, one name a line in label order; # starts a remark."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -50,7 +74,8 @@ BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="convnet2, resnet14, -20, -26, -32 (CIFAR); resnet18, -34, -50 (larger images).",
+        help="For CIFAR: convnet2, resnet14, -20, -26, -32. For larger images: convnet4, resnet10, "
+        "-18, -34, -50, and resnet26-bottleneck, which the papers call ResNet26 there.",
         show_default="the planner's choice",
     ),
 ]
@@ -82,7 +107,11 @@ StatePrecision = Annotated[
     typer.Option(help="Weights in the state as fp32, fp16 or int8.", show_default="fp16"),
 ]
 Recipe = Annotated[
-    str, typer.Option(help="fast (few epochs, one-cycle), published, published-cosine.")
+    str | None,
+    typer.Option(
+        help="fast (few epochs, one-cycle), published, published-cosine.",
+        show_default="fast; published with --protocol",
+    ),
 ]
 Epochs = Annotated[
     int | None, typer.Option(help="Epochs of every task.", show_default="the recipe's")

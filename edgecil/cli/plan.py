@@ -1,25 +1,36 @@
 """`edgecil plan`: what fits a budget, before anything is trained."""
 
 import json
+import shlex
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecil.budget import format_bytes
 from edgecil.cli import options
+from edgecil.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from edgecil.planner import Plan
     from edgecil.training.facts import DataFacts
     from edgecil.training.request import TrainRequest
+    from edgecil.training.settings import RunSettings
 
 
 def plan(
-    budget: options.Budget,
-    data: options.Data = "cifar100",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Bound on all that is kept between tasks: 7.6MB, 500kB, 8MiB, 7600000.",
+            show_default="all budget points of the protocol",
+        ),
+    ] = None,
+    data: options.Data = None,
+    protocol: options.ProtocolName = None,
     data_dir: options.DataDir = None,
+    classes_file: options.ClassesFile = None,
     image_size: options.ImageSize = None,
     holdout: options.Holdout = 0.2,
     base: options.Base = None,
@@ -35,14 +46,18 @@ def plan(
     state_precision: options.StatePrecision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a budget holds after every task, and the backbones that fit it."""
-    from edgecil.planner import alternatives
-    from edgecil.training.request import TrainRequest, demand_of, settle
+    """Show what a budget holds after every task, and the backbones that fit it.
+
+    Without --data and --protocol it is CIFAR-100 in ten tasks.
+    """
+    from edgecil.training.request import TrainRequest
 
     request = TrainRequest(
-        data=data,
-        budget=budget,
+        data=data or (None if protocol else "cifar100"),
+        protocol=protocol,
+        budget=budget or str(_points_of(protocol)[0]),
         data_dir=data_dir,
+        classes_file=classes_file,
         image_size_px=image_size,
         holdout=holdout,
         base=base,
@@ -58,37 +73,89 @@ def plan(
         precision=state_precision,
     )
     facts = _facts(request)
+    if budget is None:
+        points = [replace(request, budget=str(size)) for size in _points_of(protocol)]
+        _tell_points(points, facts, as_json)
+    else:
+        planning = _planned(request, facts)
+        request = replace(request, backbone=planning.plan.backbone)
+        if as_json:
+            print(json.dumps(planning.to_dict()))
+        else:
+            _print_table(planning)
+    if not as_json:
+        print(f"next: {_training_command(request)}")
+
+
+@dataclass(frozen=True)
+class _Planning:
+    """What a request comes to under its budget."""
+
+    settings: "RunSettings"
+    plan: "Plan"
+    reason: str
+    others: "list[Plan]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        fitting = [other.backbone for other in self.others if other.fits]
+        found = {"reason": self.reason, "alternatives": fitting}
+        return _about(self.settings) | asdict(self.plan) | found
+
+
+def _about(settings: "RunSettings") -> dict[str, Any]:
+    return {
+        "protocol": settings.protocol,
+        "method": settings.method,
+        "accounting": settings.accounting,
+        "codec": settings.codec,
+        "state_precision": settings.precision,
+    }
+
+
+def _planned(request: "TrainRequest", facts: "DataFacts") -> _Planning:
+    from edgecil.planner import alternatives
+    from edgecil.training.settling import demand_of, settle
+
     settings, planned, reason = settle(request, facts)
     others = alternatives(demand_of(settings, facts), settings.cut, settings.budget_bytes)
-    if as_json:
-        about = {
-            "method": settings.method,
-            "accounting": settings.accounting,
-            "codec": settings.codec,
-            "state_precision": settings.precision,
-        }
-        fitting = [other.backbone for other in others if other.fits]
-        print(json.dumps(about | asdict(planned) | {"reason": reason, "alternatives": fitting}))
-        return
-    _print_table(planned, reason, others)
-    print(f"next: edgecil train --data {data} --budget {budget} --backbone {planned.backbone}")
+    return _Planning(settings, planned, reason, others)
+
+
+def _points_of(protocol: str | None) -> tuple[int, ...]:
+    from edgecil.protocols import protocol_named
+
+    if protocol is None:
+        raise UsageError("no budget is given; give --budget, or --protocol for its budget points")
+    return protocol_named(protocol).budgets_bytes
 
 
 def _facts(request: "TrainRequest") -> "DataFacts":
     """What must be known of the data; planning downloads nothing."""
     from edgecil.data import default_data_dir
-    from edgecil.training.facts import cifar100_facts, facts_of, is_absent
-    from edgecil.training.request import load_requested
+    from edgecil.training.facts import cifar100_facts, facts_of, imagenet_facts, is_absent
+    from edgecil.training.settling import load_requested
 
-    if is_absent(request.data, request.data_dir or default_data_dir()):
+    protocol, codec = request.followed, request.chosen_codec
+    if protocol and request.chosen_data is None:
+        facts = imagenet_facts(protocol, codec)
+        as_cifar = "" if codec == "raw" else ", as many a pixel as in CIFAR-100"
+        print(
+            f"ImageNet is not at hand: {facts.images_per_class} pictures a class are assumed, and "
+            f"{facts.exemplar_bytes:.0f} bytes an exemplar{as_cifar}",
+            file=sys.stderr,
+        )
+        return facts
+    if is_absent(request.chosen_data or "", request.data_dir or default_data_dir()):
         print("cifar100 is not at hand: exemplars count their usual size", file=sys.stderr)
-        return cifar100_facts(request.chosen_codec)
-    return facts_of(load_requested(request), request.chosen_codec)
+        return cifar100_facts(codec)
+    return facts_of(load_requested(request), codec)
 
 
-def _print_table(planned: "Plan", reason: str, others: "list[Plan]") -> None:
-    if reason:
-        print(reason)
+def _print_table(planning: _Planning) -> None:
+    planned = planning.plan
+    if planning.reason:
+        print(planning.reason)
     print(f"{planned.backbone}, cut at {planned.cut}, {format_bytes(planned.budget_bytes)}")
     print(f"{'task':>4} {'classes':>7} {'model':>10} {'exemplars':>9} {'total':>10} {'spare':>8}")
     for stage in planned.stages:
@@ -98,11 +165,48 @@ def _print_table(planned: "Plan", reason: str, others: "list[Plan]") -> None:
             f"{stage.total_bytes:>10} {spare:>8}"
         )
     print("backbones, with what they leave after the last task:")
-    for other in others:
+    for other in planning.others:
         last = other.stages[-1]
         told = (
             f"model {last.model_bytes}, {last.exemplars} exemplars"
             if other.fits
             else f"does not fit, needs {other.smallest_budget_bytes}"
         )
-        print(f"  {other.backbone:<10} {told}")
+        print(f"  {other.backbone:<19} {told}")
+
+
+def _tell_points(requests: "list[TrainRequest]", facts: "DataFacts", as_json: bool) -> None:
+    """One line, or one plan, for every budget point of the protocol; none stops the others."""
+    plans: list[dict[str, Any]] = []
+    for request in requests:
+        try:
+            plans.append(_planned(request, facts).to_dict())
+        except BudgetError as error:
+            unfit: dict[str, Any] = {"backbone": None, "stages": [], "reason": str(error)}
+            plans.append({"budget_bytes": request.budget_bytes} | unfit)
+    if as_json:
+        print(json.dumps({"protocol": request.protocol, "method": request.method, "points": plans}))
+        return
+    print(f"{'budget':>10} {'MiB':>8}  {'backbone':<19} {'model':>10} {'exemplars':>9} at the end")
+    for found in plans:
+        size = found["budget_bytes"]
+        if last := found["stages"][-1] if found["stages"] else None:
+            held = f"{found['backbone']:<19} {last['model_bytes']:>10} {last['exemplars']:>9}"
+        else:
+            held = found["reason"]
+        print(f"{size:>10} {size / 2**20:>8.2f}  {held}")
+
+
+def _training_command(request: "TrainRequest") -> str:
+    """What trains just this, with a folder for the person to fill in where none was named."""
+    words = ["--protocol", request.protocol] if request.protocol else []
+    if request.data or request.chosen_data is None:
+        words += ["--data", request.data or "FOLDER"]
+    words += ["--budget", request.budget]
+    if request.method != "memo":
+        words += ["--method", request.method]
+    if request.accounting != "strict":
+        words += ["--accounting", request.accounting]
+    if request.backbone:
+        words += ["--backbone", request.backbone]
+    return shlex.join(["edgecil", "train", *words])

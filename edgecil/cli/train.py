@@ -15,9 +15,11 @@ RUNS = Path("runs")
 
 
 def train(
-    data: options.Data,
     budget: options.Budget,
+    data: options.Data = None,
+    protocol: options.ProtocolName = None,
     data_dir: options.DataDir = None,
+    classes_file: options.ClassesFile = None,
     image_size: options.ImageSize = None,
     holdout: options.Holdout = 0.2,
     base: options.Base = None,
@@ -32,7 +34,7 @@ def train(
     accounting: options.Accounting = "strict",
     codec: options.Codec = None,
     state_precision: options.StatePrecision = None,
-    recipe: options.Recipe = "fast",
+    recipe: options.Recipe = None,
     epochs: options.Epochs = None,
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
@@ -56,8 +58,10 @@ def train(
 
     request = TrainRequest(
         data=data,
+        protocol=protocol,
         budget=budget,
         data_dir=data_dir,
+        classes_file=classes_file,
         image_size_px=image_size,
         holdout=holdout,
         base=base,

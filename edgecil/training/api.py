@@ -9,9 +9,10 @@ from edgecil.planner import Plan
 from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, Phase, choose_device
-from edgecil.training.request import TrainRequest, load_requested, settle
+from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
+from edgecil.training.settling import load_requested, settle
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import Reporter
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from edgecil.data import ImageDataset
 from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
+from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from edgecil.memory.codecs import codec_named
+from edgecil.protocols import Protocol
 
 SAMPLED_PICTURES = 128
 """Pictures that are encoded to learn how many bytes an exemplar takes."""
@@ -28,6 +30,8 @@ class DataFacts:
     """Names; a label is an index into them."""
     image_size_px: int
     """Side of the pictures."""
+    shorter_side_px: int | None
+    """What the test's shorter side is resized to before its middle is cut out; None for no more."""
     images_per_class: int
     """Training pictures of the largest class."""
     exemplar_bytes: float
@@ -57,6 +61,7 @@ def facts_of(dataset: ImageDataset, codec_name: str) -> DataFacts:
     return DataFacts(
         classes=dataset.classes,
         image_size_px=dataset.image_size_px,
+        shorter_side_px=dataset.test.preprocessing.shorter_side_px,
         images_per_class=int(np.bincount(dataset.train.labels).max()),
         exemplar_bytes=mean_bytes,
         mean=dataset.mean,
@@ -68,24 +73,50 @@ def facts_of(dataset: ImageDataset, codec_name: str) -> DataFacts:
 
 def cifar100_facts(codec_name: str) -> DataFacts:
     """The facts of CIFAR-100 where its files are not at hand, for planning only."""
-    codec = codec_named(codec_name)
-    mean_bytes: float | None = codec.payload_bytes(IMAGE_SIZE_PX)
-    if mean_bytes is None and codec.lossless:
-        mean_bytes = _CIFAR100_LOSSLESS_BYTES
-    elif mean_bytes is None:
-        kind, quality = codec.name.split(":")
-        table = _CIFAR100_BYTES[kind]
-        mean_bytes = float(np.interp(float(quality), [*table], [*table.values()]))
     return DataFacts(
         classes=tuple(f"class-{label:02d}" for label in range(100)),
         image_size_px=IMAGE_SIZE_PX,
+        shorter_side_px=None,
         images_per_class=500,
-        exemplar_bytes=mean_bytes,
+        exemplar_bytes=_assumed_bytes(codec_name, IMAGE_SIZE_PX),
         mean=MEAN,
         std=STD,
         mirrors=True,
         fingerprint="",
     )
+
+
+def imagenet_facts(protocol: Protocol, codec_name: str) -> DataFacts:
+    """The facts of a protocol on ImageNet where its files are not at hand, for planning only.
+
+    Pictures count as many encoded bytes a pixel as those of CIFAR-100. Larger ones take fewer, so
+    there will be room for more exemplars than this lets a plan say.
+    """
+    size_px = protocol.images.image_size_px
+    return DataFacts(
+        classes=tuple(f"n{label:08d}" for label in range(protocol.class_count)),
+        image_size_px=size_px,
+        shorter_side_px=protocol.images.shorter_side_px,
+        images_per_class=protocol.images.images_per_class,
+        exemplar_bytes=_assumed_bytes(codec_name, size_px),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        mirrors=True,
+        fingerprint="",
+    )
+
+
+def _assumed_bytes(codec_name: str, image_size_px: int) -> float:
+    """Mean bytes of an encoded picture that encodes like CIFAR-100's."""
+    codec = codec_named(codec_name)
+    if (exact_bytes := codec.payload_bytes(image_size_px)) is not None:
+        return exact_bytes
+    pixels = (image_size_px / IMAGE_SIZE_PX) ** 2
+    if codec.lossless:
+        return _CIFAR100_LOSSLESS_BYTES * pixels
+    kind, quality = codec.name.split(":")
+    table = _CIFAR100_BYTES[kind]
+    return float(np.interp(float(quality), [*table], [*table.values()])) * pixels
 
 
 def is_absent(data: str, data_dir: Path) -> bool:

@@ -30,7 +30,6 @@ from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import EpochKeeper, Reporter, train_task
-from edgecil_devices.images import Preprocessing
 
 
 class Learner:
@@ -204,7 +203,7 @@ class Learner:
             cut=self._settings.cut,
             precision=self._settings.precision,
             codec=self._settings.codec,
-            preprocessing=Preprocessing(self._settings.image_size_px),
+            preprocessing=self._settings.preprocessing,
             mean=self._settings.mean,
             std=self._settings.std,
             block_count=block_count,

@@ -1,40 +1,38 @@
-"""From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
+"""What a person asks for, checked before any data are read."""
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgecil.budget import parse_bytes
-from edgecil.data import ImageDataset, load_dataset
-from edgecil.data.scenario import Scenario, class_increments, read_tasks
-from edgecil.errors import DataError, UsageError
+from edgecil.data import DATASETS
+from edgecil.errors import UsageError
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
-from edgecil.networks import cut_backbone
-from edgecil.planner import Demand, Plan, choose, fitting
-from edgecil.training.facts import DataFacts
+from edgecil.networks import BACKBONES, cut_backbone
+from edgecil.networks.backbones import can_be_cut
+from edgecil.protocols import Protocol, protocol_named
 from edgecil.training.recipes import recipe_named
-from edgecil.training.settings import PlannedTask, RunSettings, Source
 
 ACCOUNTINGS = ("strict", "published")
 """What `--accounting` takes."""
-
-DEFAULT_TASK_COUNT = 10
-"""Tasks into which the classes are cut when nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
     """What `edgecil train` was asked for; None leaves the choice to edgecil."""
 
-    data: str
-    """A built-in data set or a folder of class folders."""
     budget: str
     """Bound on the state, such as 7.6MB."""
+    data: str | None = None
+    """A built-in data set or a folder of class folders; None where the protocol names it."""
+    protocol: str | None = None
+    """The published protocol that settles data, tasks, image size, recipe and backbone."""
     data_dir: Path | None = None
     """Where built-in data sets are."""
+    classes_file: Path | None = None
+    """A list of the class folders that count, in label order."""
     image_size_px: int | None = None
     """Height and width of the pictures that the network sees."""
     holdout: float = 0.2
@@ -63,7 +61,7 @@ class TrainRequest:
     """How exemplars are encoded."""
     precision: str | None = None
     """How weights are encoded."""
-    recipe: str = "fast"
+    recipe: str | None = None
     """Name of the training recipe."""
     epochs: int | None = None
     """Epochs a task."""
@@ -83,6 +81,10 @@ class TrainRequest:
                 "published accounting counts raw pixels and fp32 weights; "
                 "leave out --codec and --state-precision"
             )
+        if self.protocol:
+            _refuse_contradictions(self, protocol_named(self.protocol))
+        elif self.data is None:
+            raise UsageError("nothing says what to learn; give --data or --protocol")
         if self.tasks_ahead < 0:
             raise UsageError(f"tasks ahead is {self.tasks_ahead}; give 0 or more")
         if self.learning_rate is not None and self.learning_rate <= 0:
@@ -96,7 +98,7 @@ class TrainRequest:
             cuts = " or ".join(method.cuts)
             raise UsageError(f"{method.name} is cut at {cuts}, not {self.cut!r}; leave out --cut")
         cut_backbone(self.backbone or "resnet14", self.chosen_cut)
-        recipe_named(self.recipe, self.method).adapted(
+        recipe_named(self.chosen_recipe, self.method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
 
@@ -104,6 +106,34 @@ class TrainRequest:
     def budget_bytes(self) -> int:
         """The budget in bytes."""
         return parse_bytes(self.budget)
+
+    @property
+    def followed(self) -> Protocol | None:
+        """The protocol asked for."""
+        return protocol_named(self.protocol) if self.protocol else None
+
+    @property
+    def chosen_data(self) -> str | None:
+        """The data asked for, or the protocol's; None for a folder that is not named yet."""
+        return self.data or (self.followed.images.data if self.followed else None)
+
+    @property
+    def chosen_image_size_px(self) -> int | None:
+        """The size asked for, or the protocol's; None lets the data decide."""
+        return self.image_size_px or (self.followed.images.image_size_px if self.followed else None)
+
+    @property
+    def chosen_recipe(self) -> str:
+        """The recipe asked for, or `published` under a protocol, or `fast`."""
+        return self.recipe or ("published" if self.protocol else "fast")
+
+    @property
+    def published_backbone(self) -> str | None:
+        """The protocol's backbone where the budget is one of its points; None elsewhere."""
+        if self.followed is None or self.accounting != "published":
+            return None
+        name = self.followed.backbone_at(self.budget_bytes, self.method)
+        return name if name and can_be_cut(BACKBONES[name], self.chosen_cut) else None
 
     @property
     def chosen_cut(self) -> str:
@@ -126,118 +156,23 @@ def _require_known(what: str, name: str, known: Iterable[str]) -> None:
         raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
 
 
-def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
-    """The tasks that were asked for.
-
-    Raises:
-        DataError, UsageError: they do not fit the classes.
-    """
-    if request.tasks:
-        return read_tasks(request.tasks, classes)
-    increment = request.increment
-    if increment is None:
-        increment = math.ceil(len(classes) / DEFAULT_TASK_COUNT)
-    return class_increments(len(classes), request.base, increment, request.seed)
-
-
-def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
-    """What the budget has to hold for a run whose next pictures are those of `facts`."""
-    return Demand(
-        method=method_named(settings.method, trunk=settings.trunk),
-        task_sizes=settings.horizon_sizes,
-        image_size_px=settings.image_size_px,
-        images_per_class=facts.images_per_class,
-        precision=settings.precision,
-        codec=settings.codec,
-        exemplar_bytes=facts.exemplar_bytes,
-        accounting=settings.accounting,
-        class_names=tuple(name for task in settings.tasks for name in task.classes),
-    )
-
-
-def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
-    """Settle everything the request leaves open.
-
-    Returns:
-        The run's settings, what they come to stage by stage, and why the planner chose this
-        backbone; nothing where the request names it.
-
-    Raises:
-        BudgetError: the budget cannot hold the tasks.
-        DataError, UsageError: the request cannot be met.
-    """
-    scenario = scenario_of(request, facts.classes)
-    draft = RunSettings(
-        sources=(Source(request.data, request.holdout, facts.fingerprint),),
-        image_size_px=facts.image_size_px,
-        mean=facts.mean,
-        std=facts.std,
-        mirrors=facts.mirrors,
-        tasks=tuple(
-            PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
-        ),
-        seed=request.seed,
-        method=request.method,
-        backbone=request.backbone or "",
-        cut=request.chosen_cut,
-        trunk=request.trunk,
-        budget_bytes=request.budget_bytes,
-        accounting=request.accounting,
-        tasks_ahead=request.tasks_ahead,
-        codec=request.chosen_codec,
-        precision=request.chosen_precision,
-        recipe=request.recipe,
-        epochs=request.epochs,
-        first_epochs=request.first_epochs,
-        learning_rate=request.learning_rate,
-        batch_size=request.batch_size,
-    )
-    demand = demand_of(draft, facts)
-    if request.backbone:
-        planned, reason = fitting(demand, draft.backbone, draft.cut, draft.budget_bytes), ""
-    else:
-        planned, reason = choose(demand, draft.cut, draft.budget_bytes)
-    return replace(draft, backbone=planned.backbone), planned, reason
-
-
-def load_requested(request: TrainRequest) -> ImageDataset:
-    """The data set of a request.
-
-    Raises:
-        DataError, UsageError: it cannot be read.
-    """
-    return load_dataset(
-        request.data,
-        data_dir=request.data_dir,
-        image_size_px=request.image_size_px,
-        holdout=request.holdout,
-        seed=request.seed,
-    )
-
-
-def with_new_task(
-    settings: RunSettings, data: str, holdout: float, facts: DataFacts, budget_bytes: int
-) -> tuple[RunSettings, Plan]:
-    """The settings of a run whose next task is all classes of `facts`.
-
-    Raises:
-        DataError: a class is known already.
-        BudgetError: the budget cannot hold one more task.
-    """
-    known = {name for task in settings.tasks for name in task.classes}
-    again = sorted(known & set(facts.classes))
-    if again:
-        raise DataError(
-            f"the run knows the class {again[0]!r} already; remove its folder from {data}, "
-            "or rename it if it is another class"
+def _refuse_contradictions(request: TrainRequest, protocol: Protocol) -> None:
+    """Refuse options that ask for something else than the protocol."""
+    if protocol.images.data is None and request.data in DATASETS:
+        raise UsageError(
+            f"{protocol.name} learns from a folder of yours, not from {request.data}; "
+            "give --data FOLDER, with train/ and val/ in it"
         )
-    task = PlannedTask(facts.classes, len(settings.sources))
-    grown = replace(
-        settings,
-        sources=(*settings.sources, Source(data, holdout, facts.fingerprint)),
-        tasks=(*settings.tasks, task),
-        tasks_ahead=max(0, settings.tasks_ahead - 1),
-        budget_bytes=budget_bytes,
-    )
-    demand = demand_of(grown, facts)
-    return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)
+    first = protocol.base or protocol.increment
+    base = protocol.increment if request.base == 0 else request.base
+    for option, asked, settled in (
+        ("--data", request.data, protocol.images.data or request.data),
+        ("--image-size", request.image_size_px, protocol.images.image_size_px),
+        ("--base", base, first),
+        ("--increment", request.increment, protocol.increment),
+        ("--tasks", request.tasks, None),
+        ("--tasks-ahead", request.tasks_ahead or None, None),
+    ):
+        if asked is not None and asked != settled:
+            own = "" if settled is None else f", which has {settled}"
+            raise UsageError(f"{option} {asked} contradicts {protocol.name}{own}; leave it out")

@@ -8,6 +8,7 @@ from typing import Any
 from edgecil.errors import RunError
 from edgecil.training.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
+from edgecil_devices.images import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class RunSettings:
     """Highest learning rate of every task, None for the recipe's."""
     batch_size: int | None = None
     """Images a step, None for the recipe's."""
+    protocol: str | None = None
+    """The published protocol that the run follows."""
+    shorter_side_px: int | None = None
+    """What test pictures' shorter side is resized to before their middle is cut out; None for S."""
 
     @property
     def stage_count(self) -> int:
@@ -89,6 +94,11 @@ class RunSettings:
         """Classes of every task that the budget must hold; those ahead are like the last."""
         sizes = tuple(len(task.classes) for task in self.tasks)
         return sizes + sizes[-1:] * self.tasks_ahead
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes the pixels that the network sees, when it is measured and later."""
+        return Preprocessing(self.image_size_px, shorter_side_px=self.shorter_side_px)
 
     def training_recipe(self) -> Recipe:
         """The recipe with this run's own epochs, learning rate and batch size."""

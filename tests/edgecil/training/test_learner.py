@@ -18,8 +18,9 @@ from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.rehearsal import Candidates, filled
-from edgecil.training.request import TrainRequest, with_new_task
+from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run, StageResult
+from edgecil.training.settling import with_new_task
 from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
 

@@ -1,0 +1,161 @@
+"""From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from edgecil.data import ImageDataset, load_dataset, read_class_list
+from edgecil.data.class_folders import split_roots
+from edgecil.data.scenario import Scenario, class_increments, read_tasks
+from edgecil.errors import DataError, UsageError
+from edgecil.methods import method_named
+from edgecil.planner import Demand, Plan, choose, fitting
+from edgecil.training.facts import DataFacts
+from edgecil.training.request import TrainRequest
+from edgecil.training.settings import PlannedTask, RunSettings, Source
+
+DEFAULT_TASK_COUNT = 10
+"""Tasks into which the classes are cut when nothing else is said."""
+
+
+def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
+    """The tasks that were asked for.
+
+    Raises:
+        DataError, UsageError: they do not fit the classes.
+    """
+    if protocol := request.followed:
+        if len(classes) != protocol.class_count:
+            raise DataError(
+                f"{request.chosen_data} has {len(classes)} classes and {protocol.name} "
+                f"{protocol.class_count}; name these in a file and give it as --classes-file"
+            )
+        return class_increments(len(classes), protocol.base, protocol.increment, request.seed)
+    if request.tasks:
+        return read_tasks(request.tasks, classes)
+    increment = request.increment
+    if increment is None:
+        increment = math.ceil(len(classes) / DEFAULT_TASK_COUNT)
+    return class_increments(len(classes), request.base, increment, request.seed)
+
+
+def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
+    """What the budget has to hold for a run whose next pictures are those of `facts`."""
+    return Demand(
+        method=method_named(settings.method, trunk=settings.trunk),
+        task_sizes=settings.horizon_sizes,
+        image_size_px=settings.image_size_px,
+        shorter_side_px=settings.shorter_side_px,
+        images_per_class=facts.images_per_class,
+        precision=settings.precision,
+        codec=settings.codec,
+        exemplar_bytes=facts.exemplar_bytes,
+        accounting=settings.accounting,
+        class_names=tuple(name for task in settings.tasks for name in task.classes),
+    )
+
+
+def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
+    """Settle everything the request leaves open.
+
+    Returns:
+        The run's settings, what they come to stage by stage, and why it is this backbone; nothing
+        where the request names it.
+
+    Raises:
+        BudgetError: the budget cannot hold the tasks.
+        DataError, UsageError: the request cannot be met.
+    """
+    scenario = scenario_of(request, facts.classes)
+    draft = RunSettings(
+        sources=(Source(request.chosen_data or "", request.holdout, facts.fingerprint),),
+        image_size_px=facts.image_size_px,
+        shorter_side_px=facts.shorter_side_px,
+        mean=facts.mean,
+        std=facts.std,
+        mirrors=facts.mirrors,
+        tasks=tuple(
+            PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
+        ),
+        protocol=request.protocol,
+        seed=request.seed,
+        method=request.method,
+        backbone=request.backbone or "",
+        cut=request.chosen_cut,
+        trunk=request.trunk,
+        budget_bytes=request.budget_bytes,
+        accounting=request.accounting,
+        tasks_ahead=request.tasks_ahead,
+        codec=request.chosen_codec,
+        precision=request.chosen_precision,
+        recipe=request.chosen_recipe,
+        epochs=request.epochs,
+        first_epochs=request.first_epochs,
+        learning_rate=request.learning_rate,
+        batch_size=request.batch_size,
+    )
+    demand = demand_of(draft, facts)
+    if request.backbone:
+        planned, reason = fitting(demand, draft.backbone, draft.cut, draft.budget_bytes), ""
+    elif published := request.published_backbone:
+        planned = fitting(demand, published, draft.cut, draft.budget_bytes)
+        reason = f"{published} is the published backbone of {request.method} at this budget"
+    else:
+        planned, reason = choose(demand, draft.cut, draft.budget_bytes)
+    return replace(draft, backbone=planned.backbone), planned, reason
+
+
+def load_requested(request: TrainRequest) -> ImageDataset:
+    """The data set of a request.
+
+    Raises:
+        DataError, UsageError: it cannot be read.
+    """
+    protocol, data = request.followed, request.chosen_data
+    if data is None:
+        raise UsageError(
+            f"{request.protocol} learns from a folder of yours; "
+            "give --data FOLDER, with train/ and val/ in it"
+        )
+    if protocol and protocol.images.data is None and None in split_roots(Path(data)):
+        raise DataError(
+            f"{data}: {protocol.name} wants train/ and val/ in it, each with a folder for every "
+            "class; check --data"
+        )
+    return load_dataset(
+        data,
+        data_dir=request.data_dir,
+        image_size_px=request.chosen_image_size_px,
+        shorter_side_px=protocol.images.shorter_side_px if protocol else None,
+        holdout=request.holdout,
+        seed=request.seed,
+        classes=read_class_list(request.classes_file) if request.classes_file else None,
+    )
+
+
+def with_new_task(
+    settings: RunSettings, data: str, holdout: float, facts: DataFacts, budget_bytes: int
+) -> tuple[RunSettings, Plan]:
+    """The settings of a run whose next task is all classes of `facts`.
+
+    Raises:
+        DataError: a class is known already.
+        BudgetError: the budget cannot hold one more task.
+    """
+    known = {name for task in settings.tasks for name in task.classes}
+    again = sorted(known & set(facts.classes))
+    if again:
+        raise DataError(
+            f"the run knows the class {again[0]!r} already; remove its folder from {data}, "
+            "or rename it if it is another class"
+        )
+    task = PlannedTask(facts.classes, len(settings.sources))
+    grown = replace(
+        settings,
+        sources=(*settings.sources, Source(data, holdout, facts.fingerprint)),
+        tasks=(*settings.tasks, task),
+        tasks_ahead=max(0, settings.tasks_ahead - 1),
+        budget_bytes=budget_bytes,
+    )
+    demand = demand_of(grown, facts)
+    return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)
