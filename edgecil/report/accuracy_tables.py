@@ -46,13 +46,11 @@ def sessions_table(outcomes: Sequence[Outcome], published: Sequence[PublishedAcc
         label = escape(outcome.label)
         if len(counts) > 1:
             label += f" <small>n = {len(outcome.cell.runs)}</small>"
-        settings = outcome.cell.settings
-        rows.append(
-            Row([label, escape(settings.backbone), mib(outcome.cell.budget_mib), *measured])
-        )
+        budget, network = mib(outcome.cell.budget_mib), outcome.cell.settings.backbone
+        rows.append(Row([label, *measured[:3], budget, escape(network), *measured[3:]]))
     sessions = range(1, len(outcomes[0].sessions) + 1)
     rows += [_published_row(entry, len(sessions)) for entry in published]
-    head = ["method", "network", "MiB", "average", "last", "forgetting", *map(str, sessions)]
+    head = ["method", "average", "last", "forgetting", "MiB", "network", *map(str, sessions)]
     return table(head, rows, _caption(outcomes, published, len(rivals), counts))
 
 
@@ -99,10 +97,10 @@ def _published_row(entry: PublishedAccuracy, count: int) -> Row:
     return Row(
         [
             published_label(entry.method),
-            "",
-            f"{entry.budget_mib:g}",
             published_percent(entry.average, entry),
             published_percent(entry.last, entry),
+            "",
+            f"{entry.budget_mib:g}",
             "",
             *(map(_percent, sessions) if sessions else [""] * count),
         ],

@@ -101,9 +101,9 @@ def _findings(material: Material) -> list[str]:
         rivals = [outcome for outcome in outcomes if not outcome.is_ceiling] or outcomes
         best = max(rivals, key=lambda outcome: outcome.average.mean)
         last = max(rivals, key=lambda outcome: outcome.last.mean)
-        is_best = " is best of " + str(len(rivals)) if len(rivals) > 1 else ""
+        is_best = f"is best of {len(rivals)} with" if len(rivals) > 1 else "has"
         told = (
-            f"<b>{mib(budget)} MiB</b>: {escape(best.label)}{is_best} with "
+            f"<b>{mib(budget)} MiB</b>: {escape(best.label)} {is_best} "
             f"{best.average.mean:.2f}&#8239;% average incremental accuracy"
         )
         if best is last:

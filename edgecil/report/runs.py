@@ -174,7 +174,7 @@ def _read(folder: Path) -> SavedRun:
         folder=folder,
         settings=settings,
         stages=stages,
-        protocol=results.get("protocol") or _protocol_of(settings),
+        protocol=settings.protocol or _protocol_of(settings),
         versions=versions,
         hardware=results.get("hardware", {}),
     )

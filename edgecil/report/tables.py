@@ -154,6 +154,7 @@ _SETTING_NAMES = {
     "first_epochs": "epochs of the first task",
     "learning_rate": "learning rate",
     "batch_size": "batch size",
+    "shorter_side_px": "shorter side of test pictures, px",
     "precision": "weights in the state",
     "codec": "exemplars as",
 }
