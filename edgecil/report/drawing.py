@@ -38,6 +38,7 @@ def save(figure: Figure, name: str, description: str, folder: Path) -> Picture:
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     svg = drawn.getvalue()
     write_synced(folder / f"{name}.svg", svg)
+    figure.set_layout_engine("none")  # it is laid out already
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", dpi=PNG_DPI)
     write_synced(folder / f"{name}.png", pixels.getvalue())

@@ -1,0 +1,66 @@
+"""Runs that differ in the seed alone are one cell; labels tell what else differs."""
+
+from pathlib import Path
+
+import pytest
+
+from edgecil.report.cells import Cell, cells_of, outcomes_of
+from edgecil.report.runs import read_runs
+from tests.edgecil.report.made_runs import write_run
+
+
+def cells_in(folder: Path) -> list[Cell]:
+    return cells_of(read_runs([folder]).runs)
+
+
+def test_seeds_of_one_setting_are_averaged(tmp_path: Path) -> None:
+    write_run(tmp_path / "b", seed=1994, start=80)
+    write_run(tmp_path / "a", seed=1993, start=90)
+    (cell,) = cells_in(tmp_path)
+    assert cell.seeds == "1993, 1994"
+    (outcome,) = outcomes_of(cell)
+    # Sessions of 90: 90, (80 + 90) / 2, (70 + 80 + 90) / 3; of 80 ten less.
+    assert [session.mean for session in outcome.sessions] == pytest.approx([85, 80, 75])
+    assert outcome.average.mean == pytest.approx(80)
+    assert outcome.average.deviation == pytest.approx(50**0.5)
+    assert outcome.last.mean == pytest.approx(75)
+    # After the third task the first lost 20 since its best, the second 10.
+    assert [spread.mean for spread in outcome.forgetting] == pytest.approx([0, 10, 15])
+    assert cell.matrix == [[85], [75, 85], [65, 75, 85]]
+
+
+def test_methods_go_from_the_floor_to_the_ceiling_and_budgets_upwards(tmp_path: Path) -> None:
+    for method in ("joint", "memo", "finetune", "podnet"):
+        for budget in (9_000_000, 8_000_000):
+            write_run(tmp_path / f"{method}-{budget}", method=method, budget_bytes=budget)
+    cells = cells_in(tmp_path)
+    assert [cell.label for cell in cells[::2]] == ["finetune", "memo", "joint", "podnet"]
+    assert [cell.settings.budget_bytes for cell in cells[:2]] == [8_000_000, 9_000_000]
+
+
+def test_a_label_says_in_what_the_cells_of_a_method_differ(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", codec="webp:80")
+    write_run(tmp_path / "b", codec="raw", epochs=3)
+    write_run(tmp_path / "c", method="der")
+    labels = [cell.label for cell in cells_in(tmp_path)]
+    assert labels == ["der", "memo, raw, epochs 3", "memo, webp:80, epochs default"]
+
+
+def test_a_network_for_each_budget_makes_one_series(tmp_path: Path) -> None:
+    write_run(tmp_path / "small", budget_bytes=8_000_000, backbone="convnet2")
+    write_run(tmp_path / "large", budget_bytes=24_000_000, backbone="resnet32")
+    assert [cell.label for cell in cells_in(tmp_path)] == ["memo", "memo"]
+
+
+def test_two_networks_at_one_budget_are_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "small", backbone="convnet2")
+    write_run(tmp_path / "large", backbone="resnet32")
+    assert [cell.label for cell in cells_in(tmp_path)] == ["memo, convnet2", "memo, resnet32"]
+
+
+def test_the_nearest_mean_has_a_row_of_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", method="icarl", nearest_mean=2.0)
+    linear, nearest = outcomes_of(cells_in(tmp_path)[0])
+    assert (linear.label, nearest.label) == ("icarl, linear", "icarl, nearest mean")
+    assert nearest.average.mean == pytest.approx(linear.average.mean + 2)
+    assert nearest.forgetting == ()

@@ -1,0 +1,107 @@
+"""The page stands alone, shows every part, and leaves its plots beside it."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+from edgecil.errors import UsageError
+from edgecil.report.report import write_report
+from tests.edgecil.report.made_runs import write_run
+
+
+def test_the_page_needs_nothing_from_elsewhere(report_page: Path) -> None:
+    html = report_page.read_text()
+    links = re.findall(r'(?:src|href)="([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert "<script" not in html
+    assert "@import" not in html
+
+
+def test_every_id_is_there_once_and_every_link_has_its_end(report_page: Path) -> None:
+    html = report_page.read_text()
+    ids = Counter(re.findall(r'\bid="([^"]*)"', html))
+    assert [name for name, times in ids.items() if times > 1] == []
+    ends = set(re.findall(r'href="#([^"]*)"', html)) | set(re.findall(r"url\(#([^)]*)\)", html))
+    assert ends <= set(ids)
+
+
+def test_every_part_is_on_the_page(report_page: Path) -> None:
+    html = report_page.read_text()
+    titles = re.findall("<h2>(.*?)</h2>", html)
+    assert titles == [
+        "Accuracy",
+        "Accuracy and memory",
+        "Bytes",
+        "Forgetting",
+        "Accuracy by task",
+        "Confusion",
+        "Settings",
+        "Runs, versions, hardware",
+        "Published numbers",
+    ]
+    for said in ("AMD EPYC", "webp-lossless", "icarl, nearest mean", "arXiv 2205.13218"):
+        assert said in html
+    assert "dashed: published" in html
+
+
+def test_names_of_folders_are_text_and_not_markup(report_page: Path) -> None:
+    html = report_page.read_text()
+    assert "memo&lt;i&gt;-8000000" in html
+    assert "<i>-" not in html
+
+
+def test_every_plot_is_a_file_as_svg_and_as_png(report_page: Path) -> None:
+    plots = sorted(path.name for path in (report_page.parent / "plots").iterdir())
+    svgs = [name.removesuffix(".svg") for name in plots if name.endswith(".svg")]
+    assert sorted([f"{name}.{ending}" for name in svgs for ending in ("svg", "png")]) == plots
+    kinds = Counter(name.partition("-")[0] for name in svgs)
+    # Three cells at three budgets; one of them did not record its confusion.
+    per_cell = {"bytes": 3, "tasks": 3, "confusion": 2}
+    assert kinds == per_cell | {"accuracy": 3, "forgetting": 3, "memory": 2}
+    for name in svgs:
+        folder = report_page.parent / "plots"
+        assert ElementTree.parse(folder / f"{name}.svg").getroot().tag.endswith("svg")
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.size[0] == 920
+
+
+def test_plots_have_words_for_those_who_cannot_see_them(report_page: Path) -> None:
+    html = report_page.read_text()
+    assert html.count("<svg") == len(
+        re.findall(r'<div role="img" aria-label="[^"]{10,}"><svg', html)
+    )
+
+
+def test_runs_without_confusion_are_named(report_page: Path) -> None:
+    assert "Not recorded by the runs of memo" in report_page.read_text()
+
+
+def test_runs_at_one_budget_without_published_numbers_have_no_curve(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report([tmp_path / "run"], tmp_path / "report.html", tmp_path / "plots")
+    html = (tmp_path / "report.html").read_text()
+    assert "All runs have one budget" in html
+    assert "Published numbers" not in html
+    assert not list((tmp_path / "plots").glob("memory-*"))
+
+
+def test_the_same_runs_give_the_same_plots(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    for name in ("a", "b"):
+        write_report([tmp_path / "run"], tmp_path / f"{name}.html", tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    for path in (tmp_path / "a").glob("*.svg"):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_page_can_not_lie_where_a_folder_is_or_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        write_report([tmp_path], tmp_path, tmp_path / "plots")
+    with pytest.raises(UsageError, match="does not exist; make it"):
+        write_report([tmp_path], tmp_path / "no" / "report.html", tmp_path / "plots")
+    assert list(tmp_path.iterdir()) == []
