@@ -147,14 +147,16 @@ def _strict_model_bytes(demand: Demand, backbone: str, cut: str, stage: int) -> 
 def _exemplars_file_bytes(demand: Demand, classes: int, count: int) -> int:
     """Size of a file of `count` exemplars of mean size, shared equally by the classes."""
     length = math.ceil(demand.exemplar_bytes)
-    shares = [len(share) for share in np.array_split(np.arange(count), classes)]
-    lengths = [np.full(share, length, np.int64) for share in shares]
+    share, larger = divmod(count, classes)
+    most = np.full(share + 1, length, np.int64)
+    lengths = [most] * larger + [most[:share]] * (classes - larger)
     return serialised_size(lengths, codec_named(demand.codec), demand.image_size_px)
 
 
 def _fitting_exemplars(demand: Demand, classes: int, capacity_bytes: int) -> int:
     """How many exemplars fit a file of `capacity_bytes`, by bisection."""
-    low, high = 0, classes * demand.images_per_class * demand.method.keeps_exemplars
+    pictures = classes * demand.images_per_class * demand.method.keeps_exemplars
+    low, high = 0, min(pictures, max(0, capacity_bytes) // math.ceil(demand.exemplar_bytes))
     while low < high:
         middle = (low + high + 1) // 2
         if _exemplars_file_bytes(demand, classes, middle) <= capacity_bytes:

@@ -46,3 +46,85 @@ def test_the_table_shows_stages_spare_bytes_and_alternatives(
         assert backbone in told
     assert told.splitlines()[-1].startswith("next: edgecil train --data cifar100 --budget 7.6MB")
     assert list(tmp_path.iterdir()) == []
+
+
+# Exemplars at every budget point, small to large, as the papers' tables have them.
+@pytest.mark.parametrize(
+    ("method", "exemplars"),
+    [
+        ("icarl", [2000, 3634, 4900, 6165, 7431]),
+        ("der", [2096, 2000, 2000, 2000, 2000]),
+        ("memo", [2118, 2495, 2768, 3040, 3312]),
+    ],
+)
+def test_a_protocol_without_a_budget_plans_every_published_point(
+    method: str,
+    exemplars: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["--protocol", "cifar100-b0-inc10", "--method", method, "--data-dir", str(tmp_path)]
+    words += ["--accounting", "published", "--json"]
+    found = json.loads(planned(capsys, monkeypatch, *words))
+    assert [plan["stages"][-1]["exemplars"] for plan in found["points"]] == exemplars
+    assert [plan["budget_bytes"] for plan in found["points"]] == [
+        7_998_016,
+        13_018_240,
+        16_906_880,
+        20_795_520,
+        24_684_160,
+    ]
+
+
+def test_imagenet_is_planned_without_its_pictures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--protocol", "imagenet100-b50-inc5", "--method", "memo", "--accounting", "published"]
+    found = json.loads(planned(capsys, monkeypatch, *words, "--json"))
+    # What the papers' rule leaves beside a trunk and eleven blocks, by hand from published counts.
+    sizes = {
+        "convnet4": (345_762_048, 314_880, 591_360),
+        "resnet10": (516_910_848, 1_232_704, 3_673_088),
+        "resnet18": (792_822_528, 2_782_784, 8_393_728),
+        "resnet26-bottleneck": (914_687_744, 3_444_032, 10_502_144),
+        "resnet34": (1_237_581_568, 8_170_304, 13_114_368),
+        "resnet50": (1_335_409_408, 8_543_296, 14_964_736),
+    }
+    assert [plan["backbone"] for plan in found["points"]] == list(sizes)
+    for plan, (budget, trunk, block) in zip(found["points"], sizes.values(), strict=True):
+        assert plan["budget_bytes"] == budget
+        left = (budget - 4 * (trunk + 11 * block)) // (224 * 224 * 3)
+        assert plan["stages"][-1]["exemplars"] == left
+
+
+def test_one_budget_of_a_protocol_is_one_plan_and_names_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--protocol", "imagenet100-b0-inc10", "--budget", "400MB", "--codec", "raw"]
+    plan = json.loads(planned(capsys, monkeypatch, *words, "--json"))
+    assert (plan["protocol"], len(plan["stages"])) == ("imagenet100-b0-inc10", 10)
+    told = planned(capsys, monkeypatch, *words).splitlines()[-1]
+    assert told.startswith(
+        "next: edgecil train --protocol imagenet100-b0-inc10 --data FOLDER --budget 400MB "
+    )
+
+
+def test_a_point_that_a_backbone_does_not_fit_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--protocol", "cifar100-b0-inc10", "--method", "der", "--data-dir", str(tmp_path)]
+    words += ["--accounting", "published", "--backbone", "resnet32"]
+    lines = planned(capsys, monkeypatch, *words).splitlines()
+    assert "cannot hold 10 tasks" in lines[1]
+    assert lines[5].split() == ["24684160", "23.54", "resnet32", "18540160", "2000"]
+
+
+def test_neither_a_budget_nor_a_protocol_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgecil", "plan"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code != 0
+    assert "give --budget, or --protocol" in capsys.readouterr().err
