@@ -98,7 +98,7 @@ class Collection:
     runs: tuple[SavedRun, ...]
     """At least one."""
     notes: tuple[str, ...]
-    """What a reader should know of them: runs left out, runs of another edgecil."""
+    """What a reader should know: runs left out, cells that failed, runs of another edgecil."""
 
     @property
     def first(self) -> SavedRun:
@@ -135,7 +135,7 @@ def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collecti
         raise RunError(f"no run is finished: {', '.join(unfinished)}; finish one with --resume")
     _require_same_tasks(finished)
     notes = [f"Left out, unfinished: {', '.join(unfinished)}."] if unfinished else []
-    return Collection(tuple(finished), (*notes, *_version_notes(finished)))
+    return Collection(tuple(finished), (*notes, *_failures(paths), *_version_notes(finished)))
 
 
 def _run_folders(paths: Iterable[Path]) -> list[Path]:
@@ -151,6 +151,21 @@ def _run_folders(paths: Iterable[Path]) -> list[Path]:
         for folder in here:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def _failures(comparisons: Iterable[Path]) -> list[str]:
+    """What a comparison could not run, as its comparison.json says."""
+    found = []
+    for path in comparisons:
+        file = path / "comparison.json"
+        if file.exists():
+            cells = _read_results(file).get("cells", [])
+            found += [
+                f"Not run, {cell['name']}: {cell['reason']}."
+                for cell in cells
+                if cell["status"] == "failed"
+            ]
+    return found
 
 
 def _read(folder: Path) -> SavedRun:

@@ -56,7 +56,8 @@ def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
         )
         for cell, one in zip(cells, asked, strict=True)
     ]
-    common = {_SETTING_NAMES.get(name, name): _setting(name, asked[0][name]) for name in shared}
+    told = {_SETTING_NAMES.get(name, name): _setting(name, asked[0][name]) for name in shared}
+    common = {name: value for name, value in told.items() if value != NOTHING}
     if len(cells) == 1:
         return common | {"seeds": escape(cells[0].seeds)}, ""
     head = ["method", *(_SETTING_NAMES.get(name, name) for name in differing), "seeds"]

@@ -58,6 +58,16 @@ def test_a_folder_of_runs_stands_for_its_runs(tmp_path: Path) -> None:
     assert [run.folder for run in read_runs([tmp_path / "grid", one]).runs] == [one, two]
 
 
+def test_what_a_comparison_could_not_run_is_noted(tmp_path: Path) -> None:
+    write_run(tmp_path / "memo-9")
+    cells = [
+        {"name": "memo-9", "status": "finished", "reason": ""},
+        {"name": "der-1", "status": "failed", "reason": "1 byte cannot hold 3 tasks"},
+    ]
+    (tmp_path / "comparison.json").write_text(json.dumps({"cells": cells}))
+    assert read_runs([tmp_path]).notes == ("Not run, der-1: 1 byte cannot hold 3 tasks.",)
+
+
 def test_what_an_older_run_did_not_measure_is_missing(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", confusion=False)
     results = json.loads((folder / "results.json").read_text())
