@@ -62,6 +62,9 @@ class Protocol:
     """Classes of every later task."""
     exemplars: int = 2000
     """Pictures that a single network keeps beside it at the smallest budget."""
+    brightens: bool = True
+    """Whether training varies the brightness of pictures; the public code does not for
+    ImageNet-100."""
 
     @property
     def task_sizes(self) -> tuple[int, ...]:
@@ -132,8 +135,8 @@ PROTOCOLS = {
         Protocol("cifar100-b50-inc5", _CIFAR, 100, 50, 5),
         Protocol("cifar100-b50-inc10", _CIFAR, 100, 50, 10),
         Protocol("cifar100-b50-inc25", _CIFAR, 100, 50, 25),
-        Protocol("imagenet100-b0-inc10", _IMAGENET, 100, 0, 10),
-        Protocol("imagenet100-b50-inc5", _IMAGENET, 100, 50, 5),
+        Protocol("imagenet100-b0-inc10", _IMAGENET, 100, 0, 10, brightens=False),
+        Protocol("imagenet100-b50-inc5", _IMAGENET, 100, 50, 5, brightens=False),
         Protocol("imagenet1000-b0-inc100", _IMAGENET, 1000, 0, 100, exemplars=20_000),
     )
 }

@@ -202,6 +202,8 @@ def _training_command(request: "TrainRequest") -> str:
     words = ["--protocol", request.protocol] if request.protocol else []
     if request.data or request.chosen_data is None:
         words += ["--data", request.data or "FOLDER"]
+    if request.classes_file:
+        words += ["--classes-file", str(request.classes_file)]
     words += ["--budget", request.budget]
     if request.method != "memo":
         words += ["--method", request.method]

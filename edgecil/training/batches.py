@@ -83,12 +83,19 @@ class ResidentImages:
         labels: (N,) int64.
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
+        brightens: whether the brightness is varied.
     """
 
     def __init__(
-        self, pixels: np.ndarray, labels: np.ndarray, device: torch.device, *, mirrors: bool
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        device: torch.device,
+        *,
+        mirrors: bool,
+        brightens: bool = True,
     ) -> None:
-        self._size, self._mirrors = pixels.shape[1], mirrors
+        self._size, self._mirrors, self._brightens = pixels.shape[1], mirrors, brightens
         self._pad = 0
         if self._size <= augmentation.LARGEST_PADDED_CROP_PX:
             self._pad = augmentation.padding_px(self._size)
@@ -110,8 +117,9 @@ class ResidentImages:
             else:
                 whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
                 pixels = augmentation.resized_crops(whole, self._mirrors, generator)
-            labels = self._labels[indices.to(self._labels.device, non_blocking=True)]
-            yield augmentation.brightened(pixels, generator), labels
+            if self._brightens:
+                pixels = augmentation.brightened(pixels, generator)
+            yield pixels, self._labels[indices.to(self._labels.device, non_blocking=True)]
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
@@ -168,6 +176,7 @@ class StreamedImages:
         image_size_px: S.
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
+        brightens: whether the brightness is varied.
         workers: processes that read pictures; 0 reads them in this one.
     """
 
@@ -179,11 +188,13 @@ class StreamedImages:
         device: torch.device,
         *,
         mirrors: bool,
+        brightens: bool = True,
         workers: int | None = None,
     ) -> None:
         if workers is None:
             workers = min(16, os.cpu_count() or 1)
         self._count, self._device, self._order = len(pictures), device, _Order()
+        self._brightens = brightens
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
             _Samples(pictures, labels, image_size_px, mirrors),
             batch_sampler=self._order,
@@ -207,7 +218,7 @@ class StreamedImages:
         seeds = torch.randint(0, 2**62, (len(self),), generator=generator).tolist()
         asked = [[(index, seeds[index]) for index in batch.tolist()] for batch in order]
         for pixels, labels in self._batches(asked):
-            yield augmentation.brightened(pixels, generator), labels
+            yield augmentation.brightened(pixels, generator) if self._brightens else pixels, labels
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
@@ -237,9 +248,14 @@ def images_on(
     *,
     image_size_px: int,
     mirrors: bool,
+    brightens: bool = True,
 ) -> Images:
     """`pictures` on the device as one tensor if they fit, else streamed."""
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
     if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
-        return ResidentImages(pictures.pixels(), labels, device, mirrors=mirrors)
-    return StreamedImages(pictures, labels, image_size_px, device, mirrors=mirrors)
+        return ResidentImages(
+            pictures.pixels(), labels, device, mirrors=mirrors, brightens=brightens
+        )
+    return StreamedImages(
+        pictures, labels, image_size_px, device, mirrors=mirrors, brightens=brightens
+    )

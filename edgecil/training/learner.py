@@ -190,6 +190,7 @@ class Learner:
             labelled.labels,
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
+            brightens=self._settings.brightens,
         )
 
     def _no_exemplars(self) -> ExemplarSet:

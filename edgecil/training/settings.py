@@ -83,6 +83,8 @@ class RunSettings:
     """The published protocol that the run follows."""
     shorter_side_px: int | None = None
     """What test pictures' shorter side is resized to before their middle is cut out; None for S."""
+    brightens: bool = True
+    """Whether training varies the brightness of pictures."""
 
     @property
     def stage_count(self) -> int:

@@ -26,9 +26,13 @@ def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
     """
     if protocol := request.followed:
         if len(classes) != protocol.class_count:
+            many = len(classes) > protocol.class_count
+            remedy = (
+                "name these in a file and give it as --classes-file" if many else "check --data"
+            )
             raise DataError(
                 f"{request.chosen_data} has {len(classes)} classes and {protocol.name} "
-                f"{protocol.class_count}; name these in a file and give it as --classes-file"
+                f"{protocol.class_count}; {remedy}"
             )
         return class_increments(len(classes), protocol.base, protocol.increment, request.seed)
     if request.tasks:
@@ -74,6 +78,7 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         mean=facts.mean,
         std=facts.std,
         mirrors=facts.mirrors,
+        brightens=request.followed.brightens if request.followed else True,
         tasks=tuple(
             PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),

@@ -125,3 +125,20 @@ def test_a_run_on_streamed_files_learns_as_well(
     results = train(asked, tmp_path / "run", device="cpu")
     assert results[-1].classes == 4
     assert results[-1].accuracy > 50
+
+
+@pytest.mark.parametrize("brightens", [True, False])
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 40])
+def test_brightness_is_varied_only_where_it_is_wanted(
+    memory_bytes: int, brightens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: memory_bytes)
+    grey = np.full((10, 96, 96, 3), 100, np.uint8)  # no crop of it is of another colour
+    pictures = Split(grey, np.arange(10, dtype=np.int64), Preprocessing(96))
+    pixels, _ = one_pass(
+        images_on(
+            CPU, pictures, pictures.labels, image_size_px=96, mirrors=True, brightens=brightens
+        )
+    )
+    unchanged = bool(((pixels.float() - 100).abs() < 0.01).all())
+    assert unchanged is not brightens

@@ -36,6 +36,14 @@ def test_data_tasks_order_recipe_and_backbone_come_from_the_protocol() -> None:
     assert reason == "resnet32 is the published backbone of der at this budget"
 
 
+def test_brightness_is_varied_but_for_imagenet100() -> None:
+    assert settled(protocol="cifar100-b0-inc10", budget=LARGEST)[0].brightens
+    assert settled(data="cifar100", budget=LARGEST)[0].brightens
+    request = imagenet_request(None)
+    facts = imagenet_facts(protocol_named("imagenet100-b0-inc10"), "webp-lossless")
+    assert not settle(request, facts)[0].brightens
+
+
 def test_another_seed_is_another_class_order() -> None:
     one, other = (
         settled(protocol="cifar100-b0-inc20", budget=LARGEST, method="wa", seed=seed)[0].tasks
@@ -160,6 +168,13 @@ def test_another_number_of_classes_asks_for_a_list() -> None:
         settle(imagenet_request(Path("imagenet")), facts)
 
 
+def test_too_few_classes_are_no_matter_for_a_list() -> None:
+    request = replace(imagenet_request(Path("imagenet")), protocol="imagenet1000-b0-inc100")
+    facts = imagenet_facts(protocol_named("imagenet100-b0-inc10"), "raw")
+    with pytest.raises(DataError, match="has 100 classes and .* 1000; check --data"):
+        settle(request, facts)
+
+
 def test_pictures_that_are_not_at_hand_count_no_less_than_they_take() -> None:
     protocol = protocol_named("imagenet100-b50-inc5")
     assert imagenet_facts(protocol, "raw").exemplar_bytes == 224 * 224 * 3
@@ -176,6 +191,7 @@ def test_settings_written_without_a_protocol_are_read(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     settings.save(path)
     lines = path.read_text().splitlines()
-    kept = [line for line in lines if '"protocol"' not in line and '"shorter_side_px"' not in line]
+    new = ('"protocol"', '"shorter_side_px"', '"brightens"')
+    kept = [line for line in lines if not any(name in line for name in new)]
     path.write_text("\n".join(kept).replace('"batch_size": null,', '"batch_size": null'))
     assert RunSettings.load(path) == settings
