@@ -222,7 +222,7 @@ def _protocol_of(settings: RunSettings) -> str | None:
     """The name of the published protocol that a run follows without having been told to."""
     first, *later = (len(task.classes) for task in settings.tasks)
     names = [source.data for source in settings.sources]
-    if names != ["cifar100"] or len(set(later)) != 1:
+    if names != ["cifar100"] or len(set(later)) != 1 or first + sum(later) != 100:
         return None
     base = 0 if first == later[0] else first
     return f"cifar100-b{base}-inc{later[0]}"

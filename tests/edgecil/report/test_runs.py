@@ -81,7 +81,12 @@ def test_what_an_older_run_did_not_measure_is_missing(tmp_path: Path) -> None:
 
 def test_a_run_on_cifar100_follows_its_protocol_without_being_told(tmp_path: Path) -> None:
     source = (Source("cifar100", 0.2, "f00d"),)
-    for name, sizes in (("inc10", (10,) * 10), ("b50", (50, *[5] * 10)), ("odd", (50, 30, 20))):
+    for name, sizes in (
+        ("inc10", (10,) * 10),
+        ("b50", (50, *[5] * 10)),
+        ("odd", (50, 30, 20)),
+        ("few", (5,) * 4),
+    ):
         write_run(tmp_path / name, sizes=sizes, sources=source, confusion=False)
     write_run(tmp_path / "own", sizes=(10,) * 10, confusion=False)
     protocols = {p.name: read_runs([p]).first.protocol for p in tmp_path.iterdir()}
@@ -89,6 +94,7 @@ def test_a_run_on_cifar100_follows_its_protocol_without_being_told(tmp_path: Pat
         "inc10": "cifar100-b0-inc10",
         "b50": "cifar100-b50-inc5",
         "odd": None,
+        "few": None,
         "own": None,
     }
 
