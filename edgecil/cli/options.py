@@ -128,6 +128,14 @@ StopAfter = Annotated[
     str | None,
     typer.Option(help="Stop with a checkpoint after 90s, 9m or 1.5h; the exit code is then 75."),
 ]
+KeepHistory = Annotated[
+    bool,
+    typer.Option(
+        "--keep-history",
+        help="Record in RUN/history what edgecil analyse shows: weights and gradients of every "
+        "task. The budget does not count it; a resumed run goes on with it.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 BundleFile = Annotated[Path, typer.Argument(help="A bundle.", metavar="BUNDLE")]

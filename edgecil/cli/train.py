@@ -47,6 +47,7 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on with the run in the folder, if there is one.")
     ] = False,
+    keep_history: options.KeepHistory = False,
     stop_after: options.StopAfter = None,
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
@@ -90,6 +91,7 @@ def train(
             folder,
             device=device,
             resume=resume,
+            keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
             reporter=TerminalReporter(),
         )

@@ -39,6 +39,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    keep_history: bool = False,
     stop_after_seconds: float | None = None,
     reporter: Reporter | None = None,
     dataset: ImageDataset | None = None,
@@ -50,6 +51,8 @@ def train(
         folder: where the run is kept.
         device: auto, cpu, cuda or mps.
         resume: go on with the run in `folder`, if there is one.
+        keep_history: record in folder/history what `edgecil analyse` shows. A run that was started
+            with it goes on with it; one that was not records from here on.
         stop_after_seconds: stop with a checkpoint when these have passed.
         reporter: who is told how far training is.
         dataset: the request's data set, if it is loaded already.
@@ -69,5 +72,7 @@ def train(
     settings, planned, reason = settle(request, facts_of(dataset, request.chosen_codec))
     run = Run(folder)
     run.start(settings, resume=resume)
+    if keep_history:
+        run.history.start()
     reporter.run_started(run, settings, planned, reason)
     return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()

@@ -126,6 +126,7 @@ def train_phase(
     seeds: Sequence[int],
     finished_epochs: int = 0,
     optimiser_state: dict[str, Any] | None = None,
+    after_backward: Callable[[], None] | None = None,
 ) -> Iterator[EpochReport]:
     """Train `network` through `phase`, from epoch `finished_epochs` on, one epoch a report.
 
@@ -137,6 +138,7 @@ def train_phase(
         seeds: one seed an epoch.
         finished_epochs: epochs to skip, when a run is resumed.
         optimiser_state: the optimiser's state after those epochs.
+        after_backward: called in every step while the gradients are there.
 
     Yields:
         What each epoch came to, when it is over.
@@ -173,6 +175,8 @@ def train_phase(
                     loss = phase.loss(pixels, labels)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                if after_backward:
+                    after_backward()
                 optimiser.step()
                 loss_sum += loss.detach() * len(labels)
                 done += len(labels)

@@ -6,6 +6,7 @@ results.json    accuracy and bytes after every task
 confusion.csv   images of each class (row) that were taken for which class (column), last measured
 metrics.csv     one line an epoch
 checkpoint/     the last finished epoch of the task in training; gone when it ends
+history/        with --keep-history: weights and gradients of every task, for edgecil analyse
 """
 
 import csv
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgecil.analysis.history import History
 from edgecil.errors import RunError
 from edgecil.training.checkpoint import Checkpoints
 from edgecil.training.loop import EpochReport
@@ -93,6 +95,7 @@ class Run:
         self.confusion_file = folder / "confusion.csv"
         self.metrics_file = folder / "metrics.csv"
         self.checkpoints = Checkpoints(folder / "checkpoint")
+        self.history = History(folder / "history")
 
     @property
     def exists(self) -> bool:

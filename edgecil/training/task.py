@@ -84,6 +84,11 @@ def train_task(
         seeds = [
             epoch_seed(seed, task.stage, number, epoch) for epoch in range(phase.recipe.epochs)
         ]
+        recorder = None
+        if phase is lesson.phases[-1]:
+            recorder = keeper.run.history.recorder(
+                task.stage, phase.name, phase.recipe.epochs, network
+            )
         epoch_started = time.perf_counter()
         for report in train_phase(
             network,
@@ -93,7 +98,10 @@ def train_task(
             seeds=seeds,
             finished_epochs=done,
             optimiser_state=optimiser,
+            after_backward=recorder.after_backward if recorder else None,
         ):
+            if recorder:
+                recorder.after_epoch(report.epoch)
             now = time.perf_counter()
             keeper.run.checkpoints.save(
                 Checkpoint(

@@ -1,0 +1,45 @@
+"""Gradient norms, summed where the gradients are and read once an epoch.
+
+Shapes: L layers.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from edgecil.analysis.layers import NewestBackbone
+
+
+class GradientNorms:
+    """The mean over an epoch's steps of the gradient's L2 norm, layer by layer.
+
+    Args:
+        backbone: whose gradients are looked at.
+    """
+
+    def __init__(self, backbone: NewestBackbone) -> None:
+        self._layers = backbone.layers()
+        self._learning: list[str] = []
+        self._sums: Tensor | None = None
+        self._steps = 0
+
+    def add(self) -> None:
+        """Count the gradients that lie there now; nothing waits for the device."""
+        with torch.no_grad():
+            gradients = {
+                name: [p.grad for p in layer.parameters() if p.requires_grad and p.grad is not None]
+                for name, layer in self._layers.items()
+            }
+            self._learning = [name for name, found in gradients.items() if found]
+            # float32 whatever autocast did: parameters and their gradients are.
+            norms = torch.stack([get_total_norm(gradients[name]) for name in self._learning])
+        self._sums = norms if self._sums is None else self._sums + norms
+        self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        """The means of the steps so far by layer, frozen layers left out; then it starts anew."""
+        if self._sums is None:
+            return {}
+        means: list[float] = (self._sums / self._steps).tolist()
+        self._sums, self._steps = None, 0
+        return dict(zip(self._learning, means, strict=True))

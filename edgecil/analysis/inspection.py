@@ -1,0 +1,208 @@
+"""What a run's history shows: the three views of all its stages, and what is missing.
+
+Shapes: S stages with their last epoch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgecil.analysis.history import GradientNorm, StageHistory, load_weights
+from edgecil.analysis.layers import NewestBackbone, layers_in
+from edgecil.analysis.views import layer_changes, similarities
+from edgecil.data import ImageDataset, load_dataset
+from edgecil.errors import DataError, RunError
+from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.training.library import Library
+from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the newest backbone."""
+
+    name: str
+    """`stem`, or the number of its group and its own in it."""
+    group: str
+    """The group that it is in."""
+    in_trunk: bool
+    """Whether all tasks share it."""
+    parameters: int
+    """Its weights and biases; BatchNorm's running statistics are none."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far a layer went within a stage."""
+
+    stage: int
+    """Counted from 1."""
+    layer: str
+    """Its name."""
+    mean_squared_change: float
+    """Mean over its parameters of the squared difference of first and last epoch."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the stages' networks see the same images."""
+
+    stages: tuple[int, ...]
+    """S stages, counted from 1."""
+    images: int
+    """Test images, of all classes up to the last of these stages."""
+    by_depth: dict[str, list[list[float]]]
+    """Linear CKA (S, S) by the name of the depth, shallow to deep; nan where nothing varies."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The three views of a run."""
+
+    settings: RunSettings
+    """The run's."""
+    layers: tuple[Layer, ...]
+    """Shallow to deep."""
+    gradients: tuple[GradientNorm, ...]
+    """Of all stages, epochs and layers."""
+    changes: tuple[Change, ...]
+    """Of all stages whose first and last epoch are there."""
+    similarity: Similarity | None
+    """None where there are no images or no stages."""
+    notes: tuple[str, ...]
+    """What is missing, and why."""
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages of which there are gradients."""
+        return tuple(dict.fromkeys(row.stage for row in self.gradients))
+
+
+def inspect_run(
+    folder: Path, *, data_dir: Path | None, image_count: int, device: torch.device
+) -> Inspection:
+    """Work the three views out.
+
+    Args:
+        folder: of the run, finished or not.
+        data_dir: where built-in data sets are.
+        image_count: test images for the similarity, drawn with the run's seed.
+        device: where to compute.
+
+    Raises:
+        RunError: no run, one without a history, or one whose history is damaged.
+        UsageError: there are too few images.
+    """
+    run = Run(folder)
+    settings = run.settings()
+    stages = [stage for stage in run.history.stages() if stage.gradients()]
+    if run.history.is_kept and not stages:
+        raise RunError(f"{folder} has no finished epoch yet; go on with edgecil train --resume")
+    if not stages:
+        raise RunError(
+            f"{folder} has no history of its training; train again with --keep-history "
+            "and another --run folder"
+        )
+    last = [stage for stage in stages if stage.last_epoch_file.exists()]
+    whole = [stage for stage in last if stage.first_epoch_file.exists()]
+    notes = _gaps(run, settings, stages)
+    similarity = None
+    try:
+        if last:
+            similarity = _similarity(settings, last, data_dir, image_count, device)
+    except DataError as error:
+        notes.append(f"the networks' similarity is left out: {error}")
+    return Inspection(
+        settings=settings,
+        layers=_layers(settings),
+        gradients=tuple(row for stage in stages for row in stage.gradients()),
+        changes=tuple(change for stage in whole for change in _changes(settings, stage)),
+        similarity=similarity,
+        notes=tuple(notes),
+    )
+
+
+def _network(settings: RunSettings, weights: Path | None = None) -> ExpandableNetwork:
+    """A network of one block, the newest; its head is nobody's."""
+    parts = cut_backbone(settings.backbone, settings.cut)
+    network = ExpandableNetwork(parts, 1, mean=settings.mean, std=settings.std)
+    if weights:
+        load_weights(weights, network)
+    return network
+
+
+def _layers(settings: RunSettings) -> tuple[Layer, ...]:
+    backbone = NewestBackbone.of(_network(settings))
+    return tuple(
+        Layer(
+            name=name,
+            group=group_name,
+            in_trunk=place < backbone.trunk_groups,
+            parameters=sum(parameter.numel() for parameter in layer.parameters()),
+        )
+        for place, (group_name, group) in enumerate(backbone.groups().items())
+        for name, layer in layers_in(group_name, group).items()
+    )
+
+
+def _changes(settings: RunSettings, stage: StageHistory) -> list[Change]:
+    first, last = (
+        NewestBackbone.of(_network(settings, file))
+        for file in (stage.first_epoch_file, stage.last_epoch_file)
+    )
+    return [Change(stage.stage, *item) for item in layer_changes(first, last).items()]
+
+
+def _similarity(
+    settings: RunSettings,
+    stages: Sequence[StageHistory],
+    data_dir: Path | None,
+    image_count: int,
+    device: torch.device,
+) -> Similarity:
+    test = Library(_datasets(settings, data_dir), settings.tasks).test(stages[-1].stage)
+    order = np.random.default_rng(settings.seed).permutation(len(test.labels))
+    pixels = test.pictures.pixels(order[:image_count])
+    networks = [_network(settings, stage.last_epoch_file) for stage in stages]
+    by_depth = similarities(networks, pixels, device)
+    return Similarity(
+        stages=tuple(stage.stage for stage in stages),
+        images=len(pixels),
+        by_depth={depth: matrix.tolist() for depth, matrix in by_depth.items()},
+    )
+
+
+def _datasets(settings: RunSettings, data_dir: Path | None) -> list[ImageDataset]:
+    return [
+        load_dataset(
+            source.data,
+            data_dir=data_dir,
+            image_size_px=settings.image_size_px,
+            shorter_side_px=settings.shorter_side_px,
+            holdout=source.holdout,
+            seed=settings.seed,
+        )
+        for source in settings.sources
+    ]
+
+
+def _gaps(run: Run, settings: RunSettings, recorded: Sequence[StageHistory]) -> list[str]:
+    """What the history lacks, a line each."""
+    learned = len(run.stage_results())
+    there = {stage.stage for stage in recorded}
+    absent = [stage for stage in range(1, settings.stage_count + 1) if stage not in there]
+    begun = [stage.stage for stage in recorded if not stage.last_epoch_file.exists()]
+    late = [stage.stage for stage in recorded if not stage.first_epoch_file.exists()]
+    short = [stage.stage for stage in recorded if stage.gradients()[-1].epoch == 1]
+    told = (
+        ([stage for stage in absent if stage <= learned], "trained without --keep-history"),
+        ([stage for stage in absent if stage > learned], "not trained yet"),
+        (begun, "unfinished: gradients alone are shown, as far as they go"),
+        (late, "recorded from a later epoch on: the change since the first is left out"),
+        ([stage for stage in short if stage not in begun], "of one epoch: nothing changes in it"),
+    )
+    return [f"task {', '.join(map(str, some))}: {what}" for some, what in told if some]
