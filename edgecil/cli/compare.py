@@ -16,15 +16,23 @@ if TYPE_CHECKING:
     from edgecil.comparison.comparison import Comparison, Standing
     from edgecil.comparison.engine import Engine
     from edgecil.comparison.processes import Event
+    from edgecil.training.request import TrainRequest
 
 
 def compare(
-    data: options.Data,
     methods: Annotated[str, typer.Option(help="Methods, separated by commas: memo,der,wa.")],
-    budgets: Annotated[str, typer.Option(help="Budgets, separated by commas: 7.6MB,24684160.")],
+    budgets: Annotated[
+        str,
+        typer.Option(
+            help="Budgets, separated by commas: 7.6MB,24684160; or published, the protocol's own."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1993",
+    data: options.Data = None,
+    protocol: options.ProtocolName = None,
     data_dir: options.DataDir = None,
+    classes_file: options.ClassesFile = None,
     image_size: options.ImageSize = None,
     holdout: options.Holdout = 0.2,
     base: options.Base = None,
@@ -37,7 +45,7 @@ def compare(
     accounting: options.Accounting = "strict",
     codec: options.Codec = None,
     state_precision: options.StatePrecision = None,
-    recipe: options.Recipe = "fast",
+    recipe: options.Recipe = None,
     epochs: options.Epochs = None,
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
@@ -62,6 +70,9 @@ def compare(
         float | None,
         typer.Option(help="GPUs of a run on Ray, 0.5 for two on one.", show_default="1 if any"),
     ] = None,
+    published: Annotated[
+        bool, typer.Option(help="Show the protocol's published numbers beside ours.")
+    ] = False,
     stop_after: options.StopAfter = None,
 ) -> None:
     """Train every method under every budget with every seed; the same command goes on."""
@@ -74,18 +85,23 @@ def compare(
     where = Engine(
         name=engine, at_once=jobs, cpus=cpus_per_run, gpus=gpus_per_run, ray_address=ray_address
     )
+    chosen_methods, chosen_budgets = _listed(methods, "methods"), _budgets(budgets, protocol)
+    if published and not protocol:
+        raise UsageError("published numbers belong to a protocol; give --protocol")
     request = TrainRequest(
         data=data,
-        budget=_listed(budgets, "budgets")[0],
+        protocol=protocol,
+        budget=chosen_budgets[0],
         data_dir=data_dir,
+        classes_file=classes_file,
         image_size_px=image_size,
         holdout=holdout,
         base=base,
         increment=increment,
         tasks=tasks,
         tasks_ahead=tasks_ahead,
+        method=chosen_methods[0],
         backbone=backbone,
-        method=_listed(methods, "methods")[0],
         cut=cut,
         trunk=trunk,
         accounting=accounting,
@@ -97,17 +113,12 @@ def compare(
         learning_rate=learning_rate,
         batch_size=batch_size,
     )
-    cells = grid(
-        request,
-        methods=_listed(methods, "methods"),
-        budgets=_listed(budgets, "budgets"),
-        seeds=[_seed(text) for text in _listed(seeds, "seeds")],
-        folder=out,
-        device=device,
-    )
+    chosen_seeds = [_seed(text) for text in _listed(seeds, "seeds")]
+    cells = grid(request, chosen_methods, chosen_budgets, chosen_seeds, out, device)
     seconds = parse_duration(stop_after) if stop_after else None
+    _require_data(request)
     with sole_use(out):
-        comparison = Comparison(out, cells, None)
+        comparison = Comparison(out, cells, protocol if published else None)
         _end(comparison, *_run(comparison, where, seconds))
 
 
@@ -116,6 +127,29 @@ def _listed(text: str, what: str) -> list[str]:
     if not values:
         raise UsageError(f"--{what} is empty; give at least one, separated by commas")
     return values
+
+
+def _budgets(text: str, protocol: str | None) -> list[str]:
+    if text.strip() != "published":
+        return _listed(text, "budgets")
+    if protocol is None:
+        raise UsageError("published budgets belong to a protocol; give --protocol")
+    from edgecil.protocols import protocol_named
+
+    return [str(size) for size in protocol_named(protocol).budgets_bytes]
+
+
+def _require_data(request: "TrainRequest") -> None:
+    """Say what is missing before any run does, and download once what several would."""
+    from edgecil.data import DATASETS, default_data_dir
+    from edgecil.training.facts import is_absent
+    from edgecil.training.settling import load_requested
+
+    data = request.chosen_data
+    is_folder = data is not None and Path(data).is_dir()
+    is_named = data in DATASETS and not is_absent(data, request.data_dir or default_data_dir())
+    if not is_folder and not is_named:
+        load_requested(request)
 
 
 def _seed(text: str) -> int:
@@ -180,7 +214,7 @@ def _end(comparison: "Comparison", exit_code: int, stopped_by: str) -> None:
     from edgecil.comparison.render import table_lines
 
     if results := comparison.results():
-        print("\n".join(table_lines(results, None)), flush=True)
+        print("\n".join(table_lines(results, comparison.published)), flush=True)
     failed = comparison.with_status(FAILED)
     for standing in failed:
         _say(f"failed: {standing.cell.name}: {standing.reason}")

@@ -8,6 +8,7 @@ on a file system that all nodes share.
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -18,13 +19,16 @@ from typing import Any
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.comparison.processes import LEAST_SECONDS, Event
 from edgecil.errors import EdgecilError, MissingExtraError, RunError
-from edgecil.training.stopping import EXIT_STOPPED
+from edgecil.training.stopping import EXIT_STOPPED, Stopped
 
 RETRIES = 10
 """Workers that a cell may lose in one comparison."""
 
 LOOK_SECONDS = 0.2
 """How often to look whether a task or a process has ended."""
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster may take to answer."""
 
 _OBJECT_STORE_BYTES = 80 * 2**20
 """Nearly the least that Ray takes; tasks hand over nothing but a few words."""
@@ -67,6 +71,11 @@ def run_on_ray(
         while names:
             for done in ray.wait(list(names), timeout=LOOK_SECONDS)[0]:
                 yield _event(ray, names.pop(done), done)
+    except SystemError as error:
+        # Ray waits in C++, which wraps what a signal handler raises.
+        if isinstance(error.__cause__, Stopped):
+            raise error.__cause__ from None
+        raise
     finally:
         ray.shutdown()
 
@@ -107,6 +116,8 @@ def _connected(resources: Resources, address: str | None, at_once: int) -> Modul
         import ray
     except ModuleNotFoundError:
         raise MissingExtraError("--engine ray", "ray") from None
+    if address:
+        _require_answer(address)
     handler = signal.getsignal(signal.SIGTERM)
     here: dict[str, Any] = {
         "num_cpus": resources.cpus * at_once,
@@ -122,6 +133,19 @@ def _connected(resources: Resources, address: str | None, at_once: int) -> Modul
     signal.signal(signal.SIGTERM, handler)  # Ray's own would leave without a word
     module: ModuleType = ray
     return module
+
+
+def _require_answer(address: str) -> None:
+    """Find out in seconds what Ray would try for minutes: that nobody listens at HOST:PORT."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator:
+        return  # "auto", which Ray looks up itself
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise EdgecilError(
+            f"no Ray answers at {address} ({error}); give the HOST:PORT that ray start printed"
+        ) from error
 
 
 def _warn_of_waiting(ray: ModuleType, cpus: int, gpus: float) -> None:

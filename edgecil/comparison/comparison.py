@@ -64,7 +64,7 @@ class Comparison:
     def __init__(self, folder: Path, cells: Sequence[Cell], published_protocol: str | None) -> None:
         self.folder = folder
         self._json, self._csv = folder / "comparison.json", folder / "comparison.csv"
-        self._published = published_protocol
+        self.published = published_protocol
         earlier = self._earlier()
         self.standings = {cell.name: Standing(cell) for cell in cells}
         for cell in cells:
@@ -105,7 +105,7 @@ class Comparison:
         results = self.results()
         cells = [standing.to_dict() for standing in self.standings.values()]
         replace_atomically(self._csv, to_csv(results))
-        replace_atomically(self._json, to_json(cells, results, self._published))
+        replace_atomically(self._json, to_json(cells, results, self.published))
 
     def _earlier(self) -> dict[str, list[str]]:
         """The arguments of the cells that an earlier call has seen finished."""
