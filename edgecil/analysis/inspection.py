@@ -67,12 +67,14 @@ class Inspection:
     """The run's."""
     layers: tuple[Layer, ...]
     """Shallow to deep."""
+    learned_stages: tuple[int, ...]
+    """The stages whose last epoch is there."""
     gradients: tuple[GradientNorm, ...]
     """Of all stages, epochs and layers."""
     changes: tuple[Change, ...]
     """Of all stages whose first and last epoch are there."""
     similarity: Similarity | None
-    """None where there are no images or no stages."""
+    """None where there are no images, or fewer than two stages with their last epoch."""
     notes: tuple[str, ...]
     """What is missing, and why."""
 
@@ -110,15 +112,18 @@ def inspect_run(
     last = [stage for stage in stages if stage.last_epoch_file.exists()]
     whole = [stage for stage in last if stage.first_epoch_file.exists()]
     notes = _gaps(run, settings, stages)
+    if len(last) < 2:
+        notes.append("similarity is between tasks: two must have been learned")
     similarity = None
     try:
-        if last:
+        if len(last) > 1:
             similarity = _similarity(settings, last, data_dir, image_count, device)
     except DataError as error:
         notes.append(f"the networks' similarity is left out: {error}")
     return Inspection(
         settings=settings,
         layers=_layers(settings),
+        learned_stages=tuple(stage.stage for stage in last),
         gradients=tuple(row for stage in stages for row in stage.gradients()),
         changes=tuple(change for stage in whole for change in _changes(settings, stage)),
         similarity=similarity,

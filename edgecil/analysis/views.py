@@ -42,10 +42,11 @@ def layer_changes(first: NewestBackbone, last: NewestBackbone) -> dict[str, floa
     """
     changes = {}
     layers = zip(first.layers().items(), last.layers().values(), strict=True)
-    for (name, before), after in layers:
-        pairs = list(zip(before.parameters(), after.parameters(), strict=True))
-        squares = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
-        changes[name] = squares / sum(a.numel() for a, _ in pairs)
+    with torch.no_grad():
+        for (name, before), after in layers:
+            pairs = zip(before.parameters(), after.parameters(), strict=True)
+            squares = [(b.double() - a.double()).square().flatten() for a, b in pairs]
+            changes[name] = torch.cat(squares).mean().item()
     return changes
 
 

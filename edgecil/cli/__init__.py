@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from edgecil.cli import compare, demo, evaluate, export, info, learn, plan, predict, report, train
+from edgecil.cli import (
+    analyse,
+    compare,
+    demo,
+    evaluate,
+    export,
+    info,
+    learn,
+    plan,
+    predict,
+    report,
+    train,
+)
 from edgecil.errors import EdgecilError, MissingExtraError
 
 app = typer.Typer(
@@ -22,6 +34,7 @@ app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("analyse")(analyse.analyse)
 app.command("learn")(learn.learn)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)

@@ -1,0 +1,94 @@
+"""`edgecil analyse`: how the shallow and the deep layers of a run learned."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecil.cli import options
+from edgecil.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgecil.analysis.inspection import Inspection, Similarity
+
+
+def analyse(
+    run: options.RunFolder,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of what is written.", show_default="RUN/analysis")
+    ] = None,
+    task: Annotated[
+        int | None,
+        typer.Option(help="The task whose gradients are drawn.", show_default="the last one learned"),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(help="Test images on which the tasks' networks are compared.")
+    ] = 2000,
+    data_dir: options.DataDir = None,
+    device: options.Device = "auto",
+) -> None:
+    """Plot gradients, change and similarity of a run's layers, shallow to deep.
+
+    The run must have been trained with --keep-history. Three views, as PNG, SVG, CSV and JSON:
+    the gradient's norm over the epochs of one task, the mean squared change between the first and
+    the last epoch of every task, and the similarity (linear CKA) of the networks after every task.
+    """
+    from edgecil.analysis.inspection import inspect_run
+    from edgecil.analysis.writing import write_analysis
+    from edgecil.training.loop import choose_device
+
+    inspection = inspect_run(
+        run, data_dir=data_dir, image_count=images, device=choose_device(device)
+    )
+    stages = inspection.stages
+    if task is not None and task not in stages:
+        recorded = ", ".join(map(str, stages))
+        raise UsageError(f"nothing is recorded of task {task}; give --task one of: {recorded}")
+    stage = task or (inspection.learned_stages or stages)[-1]
+    folder = out or run / "analysis"
+    write_analysis(inspection, stage, folder)
+    _print_layers(inspection, stage)
+    if inspection.similarity:
+        _print_similarity(inspection.similarity)
+    for note in inspection.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{folder}: the numbers as JSON and CSV, the plots as PNG and SVG")
+    if len(inspection.learned_stages) < inspection.settings.stage_count:
+        print(f"next: go on with edgecil train ... --run {run} --resume")
+    else:
+        print(f"next: edgecil report {run} --out report.html")
+
+
+def _print_layers(inspection: "Inspection", stage: int) -> None:
+    """A line a layer: its mean gradient norm in one task, its mean change over all tasks."""
+    norms: dict[str, list[float]] = {}
+    for row in inspection.gradients:
+        if row.stage == stage:
+            norms.setdefault(row.layer, []).append(row.norm)
+    changes: dict[str, list[float]] = {}
+    for change in inspection.changes:
+        changes.setdefault(change.layer, []).append(change.mean_squared_change)
+    print("means over epochs and tasks")
+    print(
+        f"{'layer':<6} {'in':<5} {'parameters':>10} {f'gradient, task {stage}':>18} {'change':>10}"
+    )
+    for layer in inspection.layers:
+        print(
+            f"{layer.name:<6} {'trunk' if layer.in_trunk else 'block':<5} {layer.parameters:>10} "
+            f"{_mean(norms.get(layer.name)):>18} {_mean(changes.get(layer.name)):>10}"
+        )
+
+
+def _print_similarity(similarity: "Similarity") -> None:
+    """A line a depth: how alike the networks of different tasks are."""
+    stages = similarity.stages
+    print(f"linear CKA of the networks after {len(stages)} tasks, {similarity.images} test images")
+    print(f"{'depth':<10} {'neighbours':>10} {'first-last':>10}")
+    for depth, matrix in similarity.by_depth.items():
+        neighbours = [matrix[i][i + 1] for i in range(len(stages) - 1)]
+        print(f"{depth:<10} {_mean(neighbours):>10} {_mean([matrix[0][-1]]):>10}")
+
+
+def _mean(values: list[float] | None) -> str:
+    return f"{sum(values) / len(values):.3g}" if values else "-"
