@@ -53,6 +53,7 @@ def train(
     """Learn a data set task after task; what is kept never exceeds the budget."""
     from edgecil.cli.progress import TerminalReporter
     from edgecil.training.api import train as learn
+    from edgecil.training.distributed import team
     from edgecil.training.request import TrainRequest
     from edgecil.training.run import latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
@@ -95,7 +96,8 @@ def train(
             stop_after_seconds=stop_after_seconds,
             reporter=TerminalReporter(),
         )
-    say_results(folder, results)
+    if team().leads:
+        say_results(folder, results)
 
 
 def say_results(folder: Path, results: "list[StageResult]") -> None:

@@ -138,7 +138,7 @@ def _row_sizes(module: nn.Module) -> NDArray[np.int64]:
 
 def _joined(tensors: list[Tensor]) -> Floats:
     flat = [tensor.detach().to("cpu", torch.float32).reshape(-1) for tensor in tensors]
-    joined: Floats = torch.cat([torch.empty(0), *flat]).numpy()
+    joined: Floats = torch.cat([torch.empty(0, dtype=torch.float32), *flat]).numpy()
     return joined
 
 

@@ -1,11 +1,13 @@
 """Training from Python: `edgecil.train`, which the command line uses too."""
 
+from functools import partial
 from pathlib import Path
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
 from edgecil.methods import TaskView
 from edgecil.planner import Plan
+from edgecil.training.distributed import in_turn, joined, lead, team
 from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, Phase, choose_device
@@ -46,6 +48,8 @@ def train(
 ) -> list[StageResult]:
     """Learn a data set task after task; what is kept never exceeds the budget.
 
+    Under torchrun the processes train together; all of them call it alike, and all get the results.
+
     Args:
         request: data, budget, and whatever else is not left to edgecil.
         folder: where the run is kept.
@@ -65,14 +69,15 @@ def train(
         BudgetError: the budget cannot hold the tasks; nothing was written.
         DataError, RunError, StateError, TrainingError, UsageError: see their messages.
     """
-    reporter = reporter or SilentReporter()
+    reporter = reporter if reporter and team().leads else SilentReporter()
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
-    dataset = dataset or load_requested(request)
-    settings, planned, reason = settle(request, facts_of(dataset, request.chosen_codec))
-    run = Run(folder)
-    run.start(settings, resume=resume)
-    if keep_history:
-        run.history.start()
-    reporter.run_started(run, settings, planned, reason)
-    return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()
+    with joined(torch_device):
+        dataset = dataset or in_turn(partial(load_requested, request))
+        settings, planned, reason = settle(request, facts_of(dataset, request.chosen_codec))
+        run = Run(lead(lambda: folder))
+        lead(partial(run.start, settings, resume=resume))
+        if keep_history:
+            lead(run.history.start)
+        reporter.run_started(run, settings, planned, reason)
+        return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()

@@ -77,7 +77,11 @@ def resized_crops(pixels: Tensor, mirrors: bool, generator: torch.Generator) -> 
     return F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
 
 
-def brightened(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Pixels (B, 3, S, S) in 0..255 times a factor a picture, clipped; float32."""
-    factors = 1 + BRIGHTNESS * (2 * torch.rand(len(pixels), 1, 1, 1, generator=generator) - 1)
+def brightness(count: int, generator: torch.Generator) -> Tensor:
+    """Random factors for `count` pictures, (count, 1, 1, 1) on the CPU."""
+    return 1 + BRIGHTNESS * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
+
+
+def brightened(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Pixels (B, 3, S, S) in 0..255 times factors (B, 1, 1, 1), clipped; float32."""
     return (pixels * factors.to(pixels.device, non_blocking=True)).clamp(max=255)

@@ -5,15 +5,17 @@ Shapes: N images of the task, B images of a batch, S image size, P padding.
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from torchvision.transforms import v2
 
 from edgecil.training import augmentation
+from edgecil.training.distributed import share_of, team
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
@@ -57,22 +59,31 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """One pass in random order, augmented; all randomness comes from `generator`."""
+        """One pass in random order, augmented; all randomness comes from `generator`.
+
+        Of several processes that train together, each gets its share of every batch.
+        """
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
 
 
-def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """The indices of one pass in random order, cut into batches.
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """The sizes of the batches of one pass over `count` images.
 
     A last batch of one image joins the batch before it, since BatchNorm cannot learn from one.
     """
+    whole, rest = divmod(count, batch_size)
+    sizes = [batch_size] * whole + ([rest] if rest else [])
+    if len(sizes) > 1 and rest == 1:
+        sizes[-2:] = [batch_size + 1]
+    return sizes
+
+
+def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """The indices of one pass in random order, cut into batches of `batch_sizes`."""
     order = torch.randperm(count, generator=generator)
-    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+    return list(torch.split(order, batch_sizes(count, batch_size)))
 
 
 class ResidentImages:
@@ -117,9 +128,13 @@ class ResidentImages:
             else:
                 whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
                 pixels = augmentation.resized_crops(whole, self._mirrors, generator)
+            # Whole batches are made, and cut: that takes little time beside a step.
+            share = share_of(len(indices))
+            pixels = pixels[share]
             if self._brightens:
-                pixels = augmentation.brightened(pixels, generator)
-            yield pixels, self._labels[indices.to(self._labels.device, non_blocking=True)]
+                factors = augmentation.brightness(len(indices), generator)
+                pixels = augmentation.brightened(pixels, factors[share])
+            yield pixels, self._labels[indices[share].to(self._labels.device, non_blocking=True)]
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
@@ -149,6 +164,15 @@ class _Samples(Dataset[tuple[Tensor, int]]):
                 torch.manual_seed(seed)
                 pixels = self._augment(pixels)
         return pixels.contiguous(), int(self._labels[index])
+
+
+def _collated(image_size_px: int, samples: list[tuple[Tensor, int]]) -> Batch:
+    """Samples as one batch; a share of a batch may be empty."""
+    if not samples:
+        empty = torch.empty(0, 3, image_size_px, image_size_px, dtype=torch.uint8)
+        return empty, torch.empty(0, dtype=torch.int64)
+    pixels, labels = default_collate(samples)
+    return pixels, labels
 
 
 class _Order(Sampler[list[tuple[int, int | None]]]):
@@ -192,7 +216,7 @@ class StreamedImages:
         workers: int | None = None,
     ) -> None:
         if workers is None:
-            workers = min(16, os.cpu_count() or 1)
+            workers = max(1, min(16, (os.cpu_count() or 1) // team().local_size))
         self._count, self._device, self._order = len(pictures), device, _Order()
         self._brightens = brightens
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
@@ -200,6 +224,7 @@ class StreamedImages:
             batch_sampler=self._order,
             num_workers=workers,
             persistent_workers=workers > 0,
+            collate_fn=partial(_collated, image_size_px),
             pin_memory=device.type == "cuda",
         )
 
@@ -216,9 +241,17 @@ class StreamedImages:
         """One pass in random order, augmented; all randomness comes from `generator`."""
         order = shuffled(len(self), batch_size, generator)
         seeds = torch.randint(0, 2**62, (len(self),), generator=generator).tolist()
-        asked = [[(index, seeds[index]) for index in batch.tolist()] for batch in order]
-        for pixels, labels in self._batches(asked):
-            yield augmentation.brightened(pixels, generator) if self._brightens else pixels, labels
+        shares = [share_of(len(batch)) for batch in order]
+        asked = [
+            [(index, seeds[index]) for index in batch[share].tolist()]
+            for batch, share in zip(order, shares, strict=True)
+        ]
+        batches = zip(order, shares, self._batches(asked), strict=True)
+        for batch, share, (pixels, labels) in batches:
+            if self._brightens:
+                factors = augmentation.brightness(len(batch), generator)
+                pixels = augmentation.brightened(pixels, factors[share])
+            yield pixels, labels
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
@@ -236,7 +269,8 @@ def resident_limit_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+        free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return free_bytes // 4 // team().local_size
     except (ValueError, OSError, AttributeError):
         return 1 << 30  # a system that does not say
 
@@ -249,10 +283,16 @@ def images_on(
     image_size_px: int,
     mirrors: bool,
     brightens: bool = True,
+    limit_bytes: int | None = None,
 ) -> Images:
-    """`pictures` on the device as one tensor if they fit, else streamed."""
+    """`pictures` on the device as one tensor if they fit in `limit_bytes`, else streamed.
+
+    None for `limit_bytes` is `resident_limit_bytes`. Processes that train together agree on one,
+    since the two kinds draw different crops.
+    """
+    limit_bytes = resident_limit_bytes(device) if limit_bytes is None else limit_bytes
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
-    if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
+    if len(pictures) * side_px * side_px * 3 <= limit_bytes:
         return ResidentImages(
             pictures.pixels(), labels, device, mirrors=mirrors, brightens=brightens
         )

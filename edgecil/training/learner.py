@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +23,14 @@ from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
 from edgecil.planner import published_memory
-from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
+from edgecil.training.batches import (
+    Images,
+    JoinedPictures,
+    Pictures,
+    images_on,
+    resident_limit_bytes,
+)
+from edgecil.training.distributed import lead
 from edgecil.training.library import Labelled, Library
 from edgecil.training.loop import epoch_seed
 from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
@@ -69,21 +77,21 @@ class Learner:
             Stopped: as it was asked to, with a checkpoint.
             BudgetError, TrainingError, DataError, StateError: training cannot go on.
         """
-        recover(self._run.state_folder)
+        lead(partial(recover, self._run.state_folder))
         state = State.read(self._run.state_folder) if self._run.state_folder.exists() else None
         learned = state.settings.stage if state else 0
         results = self._run.stage_results()[:learned]
         if len(results) < learned:
             # A crash came between the state and its measurement.
-            results.append(self._measured(learned, 0.0))
+            results.append(lead(partial(self._measured, learned, 0.0)))
         for stage in range(learned + 1, self._settings.stage_count + 1):
-            self._deadline.check()
+            lead(self._deadline.check)
             seconds = self._learn_task(stage, state)
-            results.append(self._measured(stage, seconds))
-            self._run.record(self._settings, results, self._device)
+            results.append(lead(partial(self._measured, stage, seconds)))
+            lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
-        self._run.record(self._settings, results, self._device)
+        lead(partial(self._record, results))
         return results
 
     def _learn_task(self, stage: int, state: State | None) -> float:
@@ -103,17 +111,28 @@ class Learner:
         network.to(self._device).to(memory_format=torch.channels_last)
         lesson = self._method.prepare(network, task, self._settings.training_recipe())
         labels = np.repeat(np.arange(len(counts)), counts)
-        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
+        limit_bytes = lead(partial(resident_limit_bytes, self._device))
+        images = self._images(Labelled(JoinedPictures(*old, *new), labels), limit_bytes)
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline)
         seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
 
+        return seconds + lead(partial(self._finish_task, task, network, kept, new))
+
+    def _finish_task(
+        self,
+        task: TaskView,
+        network: ExpandableNetwork,
+        kept: ExemplarSet,
+        new: Sequence[Pictures],
+    ) -> float:
+        """Write the state after training; returns the seconds it took."""
         started = time.perf_counter()
         self._method.finish(network, task)
         after = self._state_after(task, network, kept, new)
         after.write(self._run.state_folder, self._bound_bytes)
         self._run.checkpoints.delete()
-        return seconds + time.perf_counter() - started
+        return time.perf_counter() - started
 
     def _state_after(
         self,
@@ -183,7 +202,10 @@ class Learner:
             asked.budget_bytes,
         )
 
-    def _images(self, labelled: Labelled) -> Images:
+    def _record(self, results: list[StageResult]) -> None:
+        self._run.record(self._settings, results, self._device)
+
+    def _images(self, labelled: Labelled, limit_bytes: int | None = None) -> Images:
         return images_on(
             self._device,
             labelled.pictures,
@@ -191,6 +213,7 @@ class Learner:
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
             brightens=self._settings.brightens,
+            limit_bytes=limit_bytes,
         )
 
     def _no_exemplars(self) -> ExemplarSet:

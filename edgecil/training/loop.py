@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from edgecil.errors import TrainingError, UsageError
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.batches import Images
+from edgecil.training.batches import Images, batch_sizes
+from edgecil.training.distributed import lead, mean_over_team, shared_step, team
 from edgecil.training.recipes import PhaseRecipe
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -70,8 +72,10 @@ class EpochReport:
 def choose_device(name: str) -> torch.device:
     """The torch device that `--device name` means; `auto` takes the fastest there is.
 
+    Of several processes that train together, each takes a graphics card of its own.
+
     Raises:
-        UsageError: no such name, or this machine has none.
+        UsageError: no such name, or this machine has none, or too few.
     """
     found = {
         "cuda": torch.cuda.is_available(),
@@ -79,12 +83,21 @@ def choose_device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(device for device, there in found.items() if there))
+        name = next(device for device, there in found.items() if there)
     if name not in DEVICES:
         raise UsageError(f"unknown device {name!r}; choose one of: {', '.join(DEVICES)}")
     if not found[name]:
         raise UsageError(f"this machine has no {name} device; use --device auto")
-    return torch.device(name)
+    here = team()
+    if here.size == 1 or name == "cpu":
+        return torch.device(name)
+    count = torch.cuda.device_count() if name == "cuda" else 0
+    if here.local_rank >= count:
+        raise UsageError(
+            f"{here.local_size} processes cannot share {max(count, 1)} {name} device(s); "
+            "give --nproc-per-node as many as there are CUDA devices, or --device cpu"
+        )
+    return torch.device(name, here.local_rank)
 
 
 def half_precision_pays(device: torch.device) -> bool:
@@ -160,31 +173,37 @@ def train_phase(
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
     halved = half_precision_pays(device)
+    sizes = batch_sizes(len(images), recipe.batch_size)
 
-    for epoch in range(finished_epochs, recipe.epochs):
-        generator = torch.Generator().manual_seed(seeds[epoch])
-        batches = images.training_batches(recipe.batch_size, generator)
-        loss_sum = torch.zeros((), device=device)
-        started, done = time.perf_counter(), 0
-        with _advice():
-            for pixels, labels in batches:
-                rate = recipe.rate_at((epoch + done / len(images)) / recipe.epochs)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                with torch.autocast(device.type, torch.bfloat16, enabled=halved):
-                    loss = phase.loss(pixels, labels)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                if after_backward:
-                    after_backward()
-                optimiser.step()
-                loss_sum += loss.detach() * len(labels)
-                done += len(labels)
-            mean_loss = loss_sum.item() / done
-        if not math.isfinite(mean_loss):
-            raise TrainingError(
-                f"the loss became {mean_loss} in epoch {epoch + 1} of {phase.name}; "
-                "give a lower --learning-rate and start again"
-            )
-        speed = done / (time.perf_counter() - started)
-        yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
+    with shared_step(phase.loss, phase.trained) as shared_loss:
+        for epoch in range(finished_epochs, recipe.epochs):
+            generator = torch.Generator().manual_seed(seeds[epoch])
+            batches = images.training_batches(recipe.batch_size, generator)
+            loss_sum = torch.zeros((), device=device)
+            started, done = time.perf_counter(), 0
+            with _advice():
+                for size, (pixels, labels) in zip(sizes, batches, strict=False):
+                    rate = recipe.rate_at((epoch + done / len(images)) / recipe.epochs)
+                    for group in optimiser.param_groups:
+                        group["lr"] = rate
+                    with torch.autocast(device.type, torch.bfloat16, enabled=halved):
+                        loss = shared_loss(pixels, labels, size)
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    if after_backward:
+                        after_backward()
+                    optimiser.step()
+                    loss_sum += loss.detach() * size
+                    done += size
+                mean_loss = mean_over_team(loss_sum).item() / done
+            lead(partial(_require_finite, mean_loss, epoch + 1, phase))
+            speed = done / (time.perf_counter() - started)
+            yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
+
+
+def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:
+    if not math.isfinite(mean_loss):
+        raise TrainingError(
+            f"the loss became {mean_loss} in epoch {epoch} of {phase.name}; "
+            "give a lower --learning-rate and start again"
+        )

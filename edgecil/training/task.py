@@ -2,14 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from edgecil.analysis.history import EpochRecorder
 from edgecil.budget import Ledger
 from edgecil.methods import TaskView
 from edgecil.networks import ExpandableNetwork
 from edgecil.planner import Plan
 from edgecil.training.batches import Images
 from edgecil.training.checkpoint import Checkpoint
+from edgecil.training.distributed import lead
 from edgecil.training.loop import EpochReport, Lesson, Phase, epoch_seed, train_phase
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
@@ -42,6 +45,26 @@ class EpochKeeper:
     """Who is told."""
     deadline: Deadline
     """When to stop."""
+
+    def keep(
+        self,
+        checkpoint: Checkpoint,
+        phase: Phase,
+        report: EpochReport,
+        recorder: EpochRecorder | None,
+        seconds: float,
+    ) -> None:
+        """Keep an epoch that took `seconds`, tell of it, and see whether another one may start.
+
+        Raises:
+            Stopped: the deadline has come; the epoch is kept.
+        """
+        if recorder:
+            recorder.after_epoch(report.epoch)
+        self.run.checkpoints.save(checkpoint)
+        self.run.log_epoch(checkpoint.stage, phase.name, report)
+        self.reporter.epoch_finished(phase, report)
+        self.deadline.check(seconds)
 
 
 def train_task(
@@ -100,22 +123,16 @@ def train_task(
             optimiser_state=optimiser,
             after_backward=recorder.after_backward if recorder else None,
         ):
-            if recorder:
-                recorder.after_epoch(report.epoch)
             now = time.perf_counter()
-            keeper.run.checkpoints.save(
-                Checkpoint(
-                    stage=task.stage,
-                    phase=number,
-                    epoch=report.epoch,
-                    seconds=spent + now - started,
-                    network=network.state_dict(),
-                    extras=lesson.extras.state_dict(),
-                    optimiser=report.optimiser,
-                )
+            end = Checkpoint(
+                stage=task.stage,
+                phase=number,
+                epoch=report.epoch,
+                seconds=spent + now - started,
+                network=network.state_dict(),
+                extras=lesson.extras.state_dict(),
+                optimiser=report.optimiser,
             )
-            keeper.run.log_epoch(task.stage, phase.name, report)
-            keeper.reporter.epoch_finished(phase, report)
-            keeper.deadline.check(now - epoch_started)
+            lead(partial(keeper.keep, end, phase, report, recorder, now - epoch_started))
             epoch_started = now
     return spent + time.perf_counter() - started

@@ -6,6 +6,7 @@ import torch
 from edgecil.training.augmentation import (
     BRIGHTNESS,
     brightened,
+    brightness,
     cropped_and_flipped,
     padding_px,
     resized_crops,
@@ -45,11 +46,12 @@ def test_padding_is_the_published_four_pixels_for_cifar() -> None:
 def test_brightness_scales_a_whole_picture_within_the_published_range() -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.full((500, 3, 2, 2), 100, dtype=torch.uint8)
-    out = brightened(pixels, generator)
+    out = brightened(pixels, brightness(len(pixels), generator))
     assert torch.equal(out, out[:, :1, :1, :1].expand_as(out))
     assert 100 * (1 - BRIGHTNESS) <= out.min() < 80
     assert 120 < out.max() <= 100 * (1 + BRIGHTNESS)
-    assert brightened(torch.full((50, 3, 1, 1), 250.0), generator).max() <= 255
+    bright = torch.full((50, 3, 1, 1), 250.0)
+    assert brightened(bright, brightness(50, generator)).max() <= 255
 
 
 def test_resized_crops_stay_inside_the_picture_and_keep_its_size() -> None:
