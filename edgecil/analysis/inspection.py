@@ -14,7 +14,7 @@ from edgecil.analysis.history import GradientNorm, StageHistory, load_weights
 from edgecil.analysis.layers import NewestBackbone, layers_in
 from edgecil.analysis.views import layer_changes, similarities
 from edgecil.data import ImageDataset, load_dataset
-from edgecil.errors import DataError, RunError
+from edgecil.errors import DataError, RunError, UsageError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.training.library import Library
 from edgecil.training.run import Run
@@ -69,6 +69,8 @@ class Inspection:
     """Shallow to deep."""
     learned_stages: tuple[int, ...]
     """The stages whose last epoch is there."""
+    shown_stage: int
+    """The stage whose gradients are drawn."""
     gradients: tuple[GradientNorm, ...]
     """Of all stages, epochs and layers."""
     changes: tuple[Change, ...]
@@ -78,30 +80,31 @@ class Inspection:
     notes: tuple[str, ...]
     """What is missing, and why."""
 
-    @property
-    def stages(self) -> tuple[int, ...]:
-        """The stages of which there are gradients."""
-        return tuple(dict.fromkeys(row.stage for row in self.gradients))
-
 
 def inspect_run(
-    folder: Path, *, data_dir: Path | None, image_count: int, device: torch.device
+    folder: Path,
+    *,
+    stage: int | None,
+    data_dir: Path | None,
+    image_count: int,
+    device: torch.device,
 ) -> Inspection:
     """Work the three views out.
 
     Args:
         folder: of the run, finished or not.
+        stage: whose gradients are to be shown; None for the last one that was learned.
         data_dir: where built-in data sets are.
         image_count: test images for the similarity, drawn with the run's seed.
         device: where to compute.
 
     Raises:
         RunError: no run, one without a history, or one whose history is damaged.
-        UsageError: there are too few images.
+        UsageError: nothing is recorded of the stage, or there are too few images.
     """
     run = Run(folder)
     settings = run.settings()
-    stages = [stage for stage in run.history.stages() if stage.gradients()]
+    stages = [each for each in run.history.stages() if each.gradients()]
     if run.history.is_kept and not stages:
         raise RunError(f"{folder} has no finished epoch yet; go on with edgecil train --resume")
     if not stages:
@@ -109,8 +112,12 @@ def inspect_run(
             f"{folder} has no history of its training; train again with --keep-history "
             "and another --run folder"
         )
-    last = [stage for stage in stages if stage.last_epoch_file.exists()]
-    whole = [stage for stage in last if stage.first_epoch_file.exists()]
+    last = [each for each in stages if each.last_epoch_file.exists()]
+    whole = [each for each in last if each.first_epoch_file.exists()]
+    recorded = [each.stage for each in stages]
+    if stage is not None and stage not in recorded:
+        listed = ", ".join(map(str, recorded))
+        raise UsageError(f"nothing is recorded of task {stage}; give --task one of: {listed}")
     notes = _gaps(run, settings, stages)
     if len(last) < 2:
         notes.append("similarity is between tasks: two must have been learned")
@@ -123,9 +130,10 @@ def inspect_run(
     return Inspection(
         settings=settings,
         layers=_layers(settings),
-        learned_stages=tuple(stage.stage for stage in last),
-        gradients=tuple(row for stage in stages for row in stage.gradients()),
-        changes=tuple(change for stage in whole for change in _changes(settings, stage)),
+        learned_stages=tuple(each.stage for each in last),
+        shown_stage=stage or (last or stages)[-1].stage,
+        gradients=tuple(row for each in stages for row in each.gradients()),
+        changes=tuple(change for each in whole for change in _changes(settings, each)),
         similarity=similarity,
         notes=tuple(notes),
     )

@@ -22,8 +22,9 @@ MAX_NUMBERED_STAGES = 6
 """Matrices of more stages show no numbers; they would not be readable."""
 
 
-def gradients_plot(inspection: Inspection, stage: int) -> Figure:
+def gradients_plot(inspection: Inspection) -> Figure:
     """Gradient norm of every layer over the epochs of one task."""
+    stage = inspection.shown_stage
     figure = Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
     axes = figure.add_subplot(
         title=f"Gradient norm by layer, task {stage}", xlabel="epoch", ylabel="gradient norm (L2)"

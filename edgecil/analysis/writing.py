@@ -20,12 +20,11 @@ from edgecil.training.run import versions
 from edgecil_devices.files import replace_atomically
 
 
-def write_analysis(inspection: Inspection, stage: int, folder: Path) -> None:
+def write_analysis(inspection: Inspection, folder: Path) -> None:
     """Write analysis.json, gradients.csv, changes.csv, similarity.csv and a plot of each.
 
     Args:
-        inspection: what to write.
-        stage: whose gradients are drawn; the numbers are of all.
+        inspection: what to write; gradients are drawn of one stage, their numbers are of all.
         folder: made if it is not there.
 
     Raises:
@@ -39,7 +38,7 @@ def write_analysis(inspection: Inspection, stage: int, folder: Path) -> None:
     changes = (vars(change).values() for change in inspection.changes)
     _write_table(folder / "changes.csv", ("stage", "layer", "mean_squared_change"), changes)
     with mpl.rc_context(SETTINGS):
-        save(gradients_plot(inspection, stage), "gradients", "gradient norm by layer", folder)
+        save(gradients_plot(inspection), "gradients", "gradient norm by layer", folder)
         if inspection.changes:
             save(changes_plot(inspection), "changes", "change by layer", folder)
         if similarity := inspection.similarity:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
-from edgecil.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecil.analysis.inspection import Inspection, Similarity
@@ -20,7 +19,9 @@ def analyse(
     ] = None,
     task: Annotated[
         int | None,
-        typer.Option(help="The task whose gradients are drawn.", show_default="the last one learned"),
+        typer.Option(
+            help="The task whose gradients are drawn.", show_default="the last one learned"
+        ),
     ] = None,
     images: Annotated[
         int, typer.Option(help="Test images on which the tasks' networks are compared.")
@@ -39,16 +40,11 @@ def analyse(
     from edgecil.training.loop import choose_device
 
     inspection = inspect_run(
-        run, data_dir=data_dir, image_count=images, device=choose_device(device)
+        run, stage=task, data_dir=data_dir, image_count=images, device=choose_device(device)
     )
-    stages = inspection.stages
-    if task is not None and task not in stages:
-        recorded = ", ".join(map(str, stages))
-        raise UsageError(f"nothing is recorded of task {task}; give --task one of: {recorded}")
-    stage = task or (inspection.learned_stages or stages)[-1]
     folder = out or run / "analysis"
-    write_analysis(inspection, stage, folder)
-    _print_layers(inspection, stage)
+    write_analysis(inspection, folder)
+    _print_layers(inspection)
     if inspection.similarity:
         _print_similarity(inspection.similarity)
     for note in inspection.notes:
@@ -60,8 +56,9 @@ def analyse(
         print(f"next: edgecil report {run} --out report.html")
 
 
-def _print_layers(inspection: "Inspection", stage: int) -> None:
+def _print_layers(inspection: "Inspection") -> None:
     """A line a layer: its mean gradient norm in one task, its mean change over all tasks."""
+    stage = inspection.shown_stage
     norms: dict[str, list[float]] = {}
     for row in inspection.gradients:
         if row.stage == stage:

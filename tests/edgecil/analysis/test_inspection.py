@@ -50,15 +50,18 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
-def inspected(folder: Path, image_count: int = 48) -> Inspection:
+def inspected(folder: Path, image_count: int = 48, stage: int | None = None) -> Inspection:
     cpu = torch.device("cpu")
-    return inspect_run(folder, data_dir=None, image_count=image_count, device=cpu)
+    return inspect_run(folder, stage=stage, data_dir=None, image_count=image_count, device=cpu)
 
 
 def test_a_finished_run_shows_all_stages_and_no_notes(trained: Path) -> None:
     found = inspected(trained)
     assert found.notes == ()
-    assert found.stages == found.learned_stages == (1, 2, 3)
+    assert found.learned_stages == (1, 2, 3)
+    assert {row.stage for row in found.gradients} == {1, 2, 3}
+    assert found.shown_stage == 3
+    assert inspected(trained, stage=2).shown_stage == 2
     assert [(layer.name, layer.group, layer.in_trunk) for layer in found.layers][-3:] == [
         ("2.2", "group 2", True),
         ("3.1", "group 3", False),
@@ -101,7 +104,8 @@ def test_what_is_missing_is_left_out_and_said(run: Path) -> None:
         "task 3: unfinished: gradients alone are shown, as far as they go",
         "task 2: recorded from a later epoch on: the change since the first is left out",
     )
-    assert found.stages == (1, 2, 3)
+    assert {row.stage for row in found.gradients} == {1, 2, 3}
+    assert found.shown_stage == 2
     assert {change.stage for change in found.changes} == {1}
     assert found.similarity is not None
     assert found.similarity.stages == (1, 2)
@@ -155,7 +159,7 @@ def test_the_files_hold_the_numbers_and_the_plots(trained: Path, tmp_path: Path)
     from edgecil.analysis.writing import write_analysis
 
     found = inspected(trained)
-    write_analysis(found, 3, tmp_path / "out")
+    write_analysis(found, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert written["mean_squared_changes"]["3"]["stem"] == 0
     assert list(written["gradient_norms"]["3"]) == ["3.1", "3.2"]
