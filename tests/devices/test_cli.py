@@ -76,7 +76,7 @@ def test_predict_prints_json_lines(
     for record in records:
         assert record["top"][0] == {"label": record["label"], "score": record["score"]}
         assert sum(candidate["score"] for candidate in record["top"]) == pytest.approx(1)
-        assert set(record["ms"]) == {"preprocess", "trunk", "blocks", "head"}
+        assert set(record["ms"]) == {"load", "preprocess", "trunk", "blocks", "head"}
 
 
 def test_a_bad_picture_does_not_stop_the_rest(

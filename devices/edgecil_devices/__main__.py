@@ -1,0 +1,54 @@
+"""`python -m edgecil_devices VERB`: the device's verbs with argparse alone, without typer."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from edgecil_devices.errors import EdgecilError
+
+# A verb's module has add_arguments(parser: ArgumentParser) -> None and run(arguments: Namespace)
+# -> int, the exit code. It is imported only when its verb is called.
+VERBS = {
+    "predict": ("edgecil_devices.predict", "Classify pictures; one line each."),
+}
+"""Verb: its module, and what it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; an error ends it with one line and an exit code of 1 or 2.
+
+    Args:
+        argv: the verb and its arguments; None: those of this process.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = ArgumentParser("python -m edgecil_devices", description="edgecil on the device.")
+    parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
+    parser.add_argument("--version", action="version", version=f"edgecil {version('edgecil')}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, (module, description) in VERBS.items():
+        of_verb = verbs.add_parser(verb, help=description, description=description)
+        if verb in words:
+            import_module(module).add_arguments(of_verb)
+    arguments = parser.parse_args(words)
+    try:
+        code: int = import_module(VERBS[arguments.verb][0]).run(arguments)
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except (EdgecilError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"error: {_told(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, EdgecilError) else 1
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
