@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -35,7 +36,7 @@ _PROMPT = "$ "
 """Every attempt at a cell starts its part of the log with a line of its own."""
 
 _PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,19 @@ def start(job: Job) -> "subprocess.Popen[bytes]":
         _lock(log, job.name)
         log.write(f"{_PROMPT}{job.command}\n".encode())
         log.flush()
-        # A session of its own: Ctrl-C in a terminal reaches the comparison, which tells the cells.
-        return subprocess.Popen(
-            [*_PROGRAM, *job.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"OMP_NUM_THREADS": str(job.threads)},
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of forks beside threads; this one only calls prctl.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            # A session of its own: Ctrl-C in a terminal reaches the comparison, which tells it on.
+            return subprocess.Popen(
+                [*_PROGRAM, *job.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": str(job.threads)},
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
 
 
 def stop(processes: "list[subprocess.Popen[bytes]]") -> None:
@@ -150,8 +154,8 @@ def _lock(log: IO[bytes], name: str) -> None:
 
 def _die_with_parent() -> None:
     """Linux: killed when the thread that started it ends, so that no cell trains unwatched."""
-    if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _PRCTL:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _tail(path: Path, size_bytes: int = 16_384) -> str:
