@@ -44,8 +44,8 @@ def download(url: str, time_limit_s: float = TIME_LIMIT_S) -> bytes:
             return _read(answer)
     except HTTPError as error:
         with error:
-            reason = f"{error.code} {error.reason}".strip()
-        raise ImageError(f"the server answers {reason}; check the address") from None
+            said = _told(f"{error.code} {error.reason}")
+        raise ImageError(f"the server answers {said}; check the address") from None
     except TimeoutError:
         raise _too_slow(time_limit_s) from None
     except URLError as error:
@@ -106,6 +106,7 @@ class _Redirection(request.HTTPRedirectHandler):
     ) -> request.Request | None:
         before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in ("http", "https") or (before, after) == ("https", "http"):
+            fp.close()
             raise ImageError(f"the server redirects from {before}: to {after}:, which is refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
