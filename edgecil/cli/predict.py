@@ -13,7 +13,7 @@ from edgecil_devices.predict import HELP
 def predict(
     bundle: options.BundleFile,
     sources: Annotated[
-        list[str] | None, typer.Argument(help=HELP["sources"], metavar="SOURCE...")
+        list[str] | None, typer.Argument(help=HELP["sources"], metavar="SOURCE")
     ] = None,
     watch: Annotated[Path | None, typer.Option(help=HELP["watch"], metavar="DIR")] = None,
     top: Annotated[int, typer.Option(help=HELP["top"])] = 3,
