@@ -26,6 +26,7 @@ import torch
 from edgecil.analysis.history import History
 from edgecil.errors import RunError
 from edgecil.training.checkpoint import Checkpoints
+from edgecil.training.distributed import team
 from edgecil.training.loop import EpochReport
 from edgecil.training.settings import RunSettings
 from edgecil_devices.files import replace_atomically
@@ -71,6 +72,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
         found["threads"] = torch.get_num_threads()
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
+    if team().size > 1:
+        found["processes"] = team().size
     return found
 
 
