@@ -17,7 +17,10 @@ but for the order in which floating-point numbers are added.
 Process 0 leads (`lead`): it alone writes, speaks, measures, chooses exemplars and looks at the
 clock, and the others wait. They read the state from disk as every stage does, so several machines
 need a file system that they share. An error or a stop of the leader ends the others with the same
-exit code, and torchrun ends all when any of them dies.
+exit code, and torchrun ends all when any of them dies; its own exit code is then always 1.
+
+torchrun takes a bare `--run` for a short form of an option of its own, wherever it stands. A double
+dash keeps it out: `torchrun --nproc-per-node N -m -- edgecil train ... --run runs/x`.
 
 Without torchrun, or with one process, every function here does what is done alone.
 """
