@@ -45,6 +45,8 @@ class Change:
     """Its name."""
     mean_squared_change: float
     """Mean over its parameters of the squared difference of first and last epoch."""
+    relative_change: float
+    """The squared length of that difference over the squared length of the first."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _changes(settings: RunSettings, stage: StageHistory) -> list[Change]:
         NewestBackbone.of(_network(settings, file))
         for file in (stage.first_epoch_file, stage.last_epoch_file)
     )
-    return [Change(stage.stage, *item) for item in layer_changes(first, last).items()]
+    return [Change(stage.stage, name, *way) for name, way in layer_changes(first, last).items()]
 
 
 def _similarity(

@@ -8,12 +8,11 @@ frozen: they neither change nor have gradients.
 """
 
 from torch import nn
-from torchvision.models import resnet
 
 from edgecil.networks import ExpandableNetwork
-from edgecil.networks.layers import BasicBlock
 
-_RESIDUAL = (BasicBlock, resnet.BasicBlock, resnet.Bottleneck)
+_RESIDUAL = ("BasicBlock", "Bottleneck")
+"""What our residual blocks and torchvision's are called; importing the latter takes seconds."""
 
 
 class NewestBackbone(nn.Module):
@@ -77,4 +76,4 @@ def _without_pooling(group: nn.Module) -> nn.Module:
 
 
 def _residual_blocks(group: nn.Module) -> list[nn.Module]:
-    return [child for child in group.children() if isinstance(child, _RESIDUAL)]
+    return [child for child in group.children() if type(child).__name__ in _RESIDUAL]

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from edgecil.analysis.inspection import Inspection, Similarity
 from edgecil.report.style import INK
@@ -41,38 +41,43 @@ def gradients_plot(inspection: Inspection) -> Figure:
             markersize=3,
             label=layer,
         )
-    axes.set_yscale("log")
-    axes.grid(visible=True, which="both")
+    _logarithmic(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=8, title="layer, shallow to deep")
+    figure.legend(
+        loc="outside lower center", ncols=8, handlelength=1, title="layer, shallow to deep"
+    )
     return figure
 
 
 def changes_plot(inspection: Inspection) -> Figure:
-    """Mean squared change of every layer between the first and the last epoch of every stage."""
-    figure = Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
-    axes = figure.add_subplot(
-        title="Mean squared change from the first to the last epoch",
-        xlabel="layer, shallow to deep",
-        ylabel="mean squared change",
-    )
+    """How far every layer went between the first and the last epoch of every stage."""
+    figure = Figure(figsize=(WIDTH_IN, 6.4), layout="constrained")
+    absolute, relative = figure.subplots(2, 1, sharex=True)
+    absolute.set(title="Change from the first to the last epoch", ylabel="mean squared change")
+    relative.set(ylabel="relative to the layer's weights", xlabel="layer, shallow to deep")
     names = [layer.name for layer in inspection.layers]
     stages = list(dict.fromkeys(change.stage for change in inspection.changes))
     for stage, colour in zip(stages, _shades(len(stages)), strict=True):
         mine = [change for change in inspection.changes if change.stage == stage]
-        # A frozen layer does not change; a logarithm has no place for that.
-        values = [change.mean_squared_change or math.nan for change in mine]
-        axes.plot(range(len(names)), values, color=colour, marker="o", label=f"task {stage}")
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 12 else 0)
-    axes.grid(visible=True, which="both")
-    _mark_cut(axes, inspection)
-    figure.legend(loc="outside lower center", ncols=6)
+        for axes, values in (
+            (absolute, [change.mean_squared_change for change in mine]),
+            (relative, [change.relative_change for change in mine]),
+        ):
+            # A frozen layer does not change; a logarithm has no place for that.
+            shown = [value or math.nan for value in values]
+            axes.plot(range(len(names)), shown, color=colour, marker="o", label=f"task {stage}")
+    relative.set_xticks(range(len(names)), names, rotation=90 if len(names) > 12 else 0)
+    for axes in (absolute, relative):
+        _logarithmic(axes)
+        _mark_cut(axes, inspection)
+    handles, labels = absolute.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure
 
 
-def similarity_plot(similarity: Similarity) -> Figure:
+def similarity_plot(inspection: Inspection, similarity: Similarity) -> Figure:
     """A matrix of stages by stages for every depth."""
+    trunk = [layer.group for layer in inspection.layers if layer.in_trunk]
     count = len(similarity.by_depth)
     columns = min(3, count)
     rows = math.ceil(count / columns)
@@ -82,7 +87,8 @@ def similarity_plot(similarity: Similarity) -> Figure:
     for panel in panels[count:]:
         panel.set_axis_off()
     for panel, (depth, matrix) in zip(panels, similarity.by_depth.items(), strict=False):
-        _draw_matrix(panel, depth, matrix, similarity.stages)
+        title = f"{depth}, end of trunk" if trunk[-1:] == [depth] else depth
+        _draw_matrix(panel, title, matrix, similarity.stages)
     bar = figure.colorbar(panels[0].collections[0], ax=list(panels), shrink=0.8, pad=0.02)
     bar.set_label("linear CKA")
     bar.outline.set_visible(False)
@@ -116,6 +122,15 @@ def _mark_cut(axes: Axes, inspection: Inspection) -> None:
     axes.axvline(shared - 0.5, color=INK, linestyle=(0, (4, 2)), linewidth=1)
     for text, side, place in (("trunk ", "right", shared - 0.5), (" block", "left", shared - 0.5)):
         axes.text(place, 0.02, text, ha=side, transform=axes.get_xaxis_transform(), size=8)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic axis whose ticks are plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(visible=True)
 
 
 def _shades(count: int) -> list[tuple[float, float, float, float]]:

@@ -17,11 +17,13 @@ Shapes: N images, S stages.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from edgecil.analysis.cka import SMALLEST_BATCH, Doubles, MinibatchCKA, gram
 from edgecil.analysis.layers import NewestBackbone
@@ -35,18 +37,32 @@ BATCH = 256
 """Most images of a minibatch."""
 
 
-def layer_changes(first: NewestBackbone, last: NewestBackbone) -> dict[str, float]:
-    """The mean over a layer's parameters of the squared difference, by layer.
+class LayerChange(NamedTuple):
+    """How far a layer's parameters went."""
+
+    mean_squared: float
+    """Mean over the parameters of the squared difference; the paper's measure."""
+    relative: float
+    """Squared length of the difference over that of the first; nan where the first is 0.
+
+    Deep layers have smaller weights, having more inputs, so that the mean alone tells little.
+    """
+
+
+def layer_changes(first: NewestBackbone, last: NewestBackbone) -> dict[str, LayerChange]:
+    """How far every layer went from one state of a backbone to another, by layer.
 
     BatchNorm's weights and biases count, its running statistics do not.
     """
     changes = {}
     layers = zip(first.layers().items(), last.layers().values(), strict=True)
-    with torch.no_grad():
-        for (name, before), after in layers:
-            pairs = zip(before.parameters(), after.parameters(), strict=True)
-            squares = [(b.double() - a.double()).square().flatten() for a, b in pairs]
-            changes[name] = torch.cat(squares).mean().item()
+    for (name, layer), later in layers:
+        before, after = (
+            parameters_to_vector(each.parameters()).detach().double() for each in (layer, later)
+        )
+        squares = (after - before).square()
+        relative = squares.sum() / before.square().sum()
+        changes[name] = LayerChange(squares.mean().item(), relative.item())
     return changes
 
 

@@ -19,6 +19,9 @@ from edgecil.report.style import SETTINGS
 from edgecil.training.run import versions
 from edgecil_devices.files import replace_atomically
 
+CHANGES = ("stage", "layer", "mean_squared_change", "relative_change")
+"""Columns of changes.csv."""
+
 
 def write_analysis(inspection: Inspection, folder: Path) -> None:
     """Write analysis.json, gradients.csv, changes.csv, similarity.csv and a plot of each.
@@ -36,13 +39,13 @@ def write_analysis(inspection: Inspection, folder: Path) -> None:
     gradients = (vars(row).values() for row in inspection.gradients)
     _write_table(folder / "gradients.csv", GRADIENTS, gradients)
     changes = (vars(change).values() for change in inspection.changes)
-    _write_table(folder / "changes.csv", ("stage", "layer", "mean_squared_change"), changes)
+    _write_table(folder / "changes.csv", CHANGES, changes)
     with mpl.rc_context(SETTINGS):
         save(gradients_plot(inspection), "gradients", "gradient norm by layer", folder)
         if inspection.changes:
             save(changes_plot(inspection), "changes", "change by layer", folder)
         if similarity := inspection.similarity:
-            save(similarity_plot(similarity), "similarity", "CKA between tasks", folder)
+            save(similarity_plot(inspection, similarity), "similarity", "CKA between tasks", folder)
     if similarity:
         pairs = (
             (depth, first, second, matrix[i][j])
@@ -58,9 +61,12 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
     gradients: dict[int, dict[str, list[float]]] = {}
     for row in inspection.gradients:
         gradients.setdefault(row.stage, {}).setdefault(row.layer, []).append(row.norm)
-    changes: dict[int, dict[str, float]] = {}
+    changes: dict[int, dict[str, dict[str, float]]] = {}
     for change in inspection.changes:
-        changes.setdefault(change.stage, {})[change.layer] = change.mean_squared_change
+        changes.setdefault(change.stage, {})[change.layer] = {
+            "mean_squared": change.mean_squared_change,
+            "relative": change.relative_change,
+        }
     settings = inspection.settings
     about = ("method", "backbone", "cut", "trunk", "seed", "recipe", "epochs", "first_epochs")
     similarity = inspection.similarity
@@ -71,7 +77,7 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
         "notes": inspection.notes,
         "layers": [asdict(layer) for layer in inspection.layers],
         "gradient_norms": gradients,
-        "mean_squared_changes": changes,
+        "changes": changes,
         "similarity": similarity
         and asdict(similarity)
         | {"by_depth": {d: _with_null(matrix) for d, matrix in similarity.by_depth.items()}},

@@ -64,16 +64,22 @@ def _print_layers(inspection: "Inspection") -> None:
         if row.stage == stage:
             norms.setdefault(row.layer, []).append(row.norm)
     changes: dict[str, list[float]] = {}
-    for change in inspection.changes:
+    relative: dict[str, list[float]] = {}
+    # The first task starts from nothing; how layers learn one more task is another question.
+    later = [change for change in inspection.changes if change.stage > 1]
+    for change in later or inspection.changes:
         changes.setdefault(change.layer, []).append(change.mean_squared_change)
-    print("means over epochs and tasks")
+        relative.setdefault(change.layer, []).append(change.relative_change)
+    print(f"gradient norm in task {stage} (mean over epochs), change (mean over later tasks)")
     print(
-        f"{'layer':<6} {'in':<5} {'parameters':>10} {f'gradient, task {stage}':>18} {'change':>10}"
+        f"{'layer':<6} {'in':<5} {'parameters':>10} {'gradient':>10} {'change':>10} "
+        f"{'relative':>10}"
     )
     for layer in inspection.layers:
         print(
             f"{layer.name:<6} {'trunk' if layer.in_trunk else 'block':<5} {layer.parameters:>10} "
-            f"{_mean(norms.get(layer.name)):>18} {_mean(changes.get(layer.name)):>10}"
+            f"{_mean(norms.get(layer.name)):>10} {_mean(changes.get(layer.name)):>10} "
+            f"{_mean(relative.get(layer.name)):>10}"
         )
 
 

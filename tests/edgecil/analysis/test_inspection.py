@@ -161,7 +161,7 @@ def test_the_files_hold_the_numbers_and_the_plots(trained: Path, tmp_path: Path)
     found = inspected(trained)
     write_analysis(found, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "analysis.json").read_text())
-    assert written["mean_squared_changes"]["3"]["stem"] == 0
+    assert written["changes"]["3"]["stem"] == {"mean_squared": 0, "relative": 0}
     assert list(written["gradient_norms"]["3"]) == ["3.1", "3.2"]
     assert written["similarity"]["images"] == 48
     with (tmp_path / "out" / "similarity.csv").open(newline="") as file:

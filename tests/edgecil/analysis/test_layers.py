@@ -1,5 +1,6 @@
 """Layers and groups are those of the network, named from shallow to deep."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -76,4 +77,9 @@ def test_change_is_the_mean_of_squares_over_a_layers_weights_and_biases() -> Non
         for statistics in last.layers()["1"].buffers():
             statistics += 7
     # 64 biases of 64 * 27 + 64 + 64 + 64 parameters moved by 2.
-    assert layer_changes(first, last) == pytest.approx({"1": 64 * 4 / 1920, "2": 9}, rel=1e-5)
+    changes = layer_changes(first, last)
+    assert changes["1"].mean_squared == pytest.approx(64 * 4 / 1920)
+    assert changes["2"].mean_squared == pytest.approx(9, rel=1e-5)
+    parameters = [p.detach().numpy() for p in first.layers()["1"].parameters()]
+    squares = sum((p.astype(np.float64) ** 2).sum() for p in parameters)
+    assert changes["1"].relative == pytest.approx(64 * 4 / squares, rel=1e-5)
