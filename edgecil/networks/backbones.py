@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from edgecil.errors import UsageError
 from edgecil.networks.layers import (
@@ -47,8 +46,10 @@ class Parts:
     feature_size: int
 
 
-def _imagenet_groups(block: type[BasicBlock | Bottleneck], layers: list[int]) -> list[nn.Module]:
-    net = ResNet(block, layers)
+def _imagenet_groups(block: str, layers: list[int]) -> list[nn.Module]:
+    from torchvision.models import resnet  # takes as long to import as torch itself
+
+    net = resnet.ResNet(getattr(resnet, block), layers)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     return [stem, net.layer1, net.layer2, net.layer3, pooled(net.layer4)]
 
@@ -58,10 +59,7 @@ def _cifar_resnet(depth: int) -> Backbone:
     return Backbone(f"resnet{depth}", lambda: cifar_resnet_groups(blocks_per_group), 64, 1, 64)
 
 
-def _imagenet_resnet(
-    name: str, block: type[BasicBlock | Bottleneck], *blocks_per_group: int
-) -> Backbone:
-    feature_size = 512 * block.expansion
+def _imagenet_resnet(name: str, block: str, feature_size: int, *blocks_per_group: int) -> Backbone:
     layers = list(blocks_per_group)
     return Backbone(name, lambda: _imagenet_groups(block, layers), feature_size, 65, 1 << 30)
 
@@ -75,12 +73,12 @@ BACKBONES = {
         _cifar_resnet(26),
         _cifar_resnet(32),
         Backbone("convnet4", convnet4_groups, 512, 65, 1 << 30),
-        _imagenet_resnet("resnet10", BasicBlock, 1, 1, 1, 1),
-        _imagenet_resnet("resnet18", BasicBlock, 2, 2, 2, 2),
+        _imagenet_resnet("resnet10", "BasicBlock", 512, 1, 1, 1, 1),
+        _imagenet_resnet("resnet18", "BasicBlock", 512, 2, 2, 2, 2),
         # The papers call it ResNet26, as they do CIFAR's, which is another network.
-        _imagenet_resnet("resnet26-bottleneck", Bottleneck, 2, 2, 2, 2),
-        _imagenet_resnet("resnet34", BasicBlock, 3, 4, 6, 3),
-        _imagenet_resnet("resnet50", Bottleneck, 3, 4, 6, 3),
+        _imagenet_resnet("resnet26-bottleneck", "Bottleneck", 2048, 2, 2, 2, 2),
+        _imagenet_resnet("resnet34", "BasicBlock", 512, 3, 4, 6, 3),
+        _imagenet_resnet("resnet50", "Bottleneck", 2048, 3, 4, 6, 3),
     )
 }
 """All backbones, small to large within each range of image sizes."""

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
-from torchvision.transforms import v2
 
 from edgecil.training import augmentation
 from edgecil.training.distributed import share_of, team
@@ -151,6 +150,8 @@ class _Samples(Dataset[tuple[Tensor, int]]):
         self, pictures: Pictures, labels: np.ndarray, image_size_px: int, mirrors: bool
     ) -> None:
         self._pictures, self._labels = pictures, labels
+        from torchvision.transforms import v2  # takes as long to import as torch itself
+
         crop: v2.Transform = v2.RandomResizedCrop(image_size_px, antialias=True)
         if image_size_px <= augmentation.LARGEST_PADDED_CROP_PX:
             crop = v2.RandomCrop(image_size_px, padding=augmentation.padding_px(image_size_px))
