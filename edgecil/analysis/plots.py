@@ -44,7 +44,11 @@ def gradients_plot(inspection: Inspection) -> Figure:
     _logarithmic(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(
-        loc="outside lower center", ncols=8, handlelength=1, title="layer, shallow to deep"
+        loc="outside lower center",
+        ncols=10,
+        handlelength=0.8,
+        columnspacing=0.9,
+        title="layer, shallow to deep",
     )
     return figure
 
@@ -87,7 +91,7 @@ def similarity_plot(inspection: Inspection, similarity: Similarity) -> Figure:
     for panel in panels[count:]:
         panel.set_axis_off()
     for panel, (depth, matrix) in zip(panels, similarity.by_depth.items(), strict=False):
-        title = f"{depth}, end of trunk" if trunk[-1:] == [depth] else depth
+        title = f"{depth} (trunk)" if trunk[-1:] == [depth] else depth
         _draw_matrix(panel, title, matrix, similarity.stages)
     bar = figure.colorbar(panels[0].collections[0], ax=list(panels), shrink=0.8, pad=0.02)
     bar.set_label("linear CKA")
@@ -127,7 +131,7 @@ def _mark_cut(axes: Axes, inspection: Inspection) -> None:
 def _logarithmic(axes: Axes) -> None:
     """A logarithmic axis whose ticks are plain numbers."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True)
