@@ -84,6 +84,7 @@ class Learner:
         if len(results) < learned:
             # A crash came between the state and its measurement.
             results.append(lead(partial(self._measured, learned, 0.0)))
+            lead(partial(self._record, results))
         for stage in range(learned + 1, self._settings.stage_count + 1):
             lead(self._deadline.check)
             seconds = self._learn_task(stage, state)
@@ -91,7 +92,6 @@ class Learner:
             lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
-        lead(partial(self._record, results))
         return results
 
     def _learn_task(self, stage: int, state: State | None) -> float:

@@ -101,6 +101,14 @@ def test_only_rehearsal_and_joint_training_see_old_pictures(
     assert counter.counts == counts
 
 
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    learned("replay", tmp_path / "run")
+    results_file = tmp_path / "run" / "results.json"
+    before = results_file.stat().st_mtime_ns
+    learned("replay", tmp_path / "run", resume=True)
+    assert results_file.stat().st_mtime_ns == before
+
+
 def test_icarl_is_measured_twice_and_the_others_once(tmp_path: Path) -> None:
     icarl = learned("icarl", tmp_path / "icarl")
     assert all(result.nearest_mean_accuracy is not None for result in icarl)
