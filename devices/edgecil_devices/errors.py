@@ -7,6 +7,12 @@
       + BundleError               a bundle cannot be used
         + BundleCorruptError      truncated, altered, or not a bundle at all
         + BundleVersionError      made for a newer edgecil or a newer onnxruntime
+        + ReleaseError            a release that this store does not take: too old, or unsuitable
+      + StoreError                the store cannot be used
+        + StoreBusyError          exit code 75: another process is changing it; try again later
+        + StoreWriteError         exit code 74: no room, no permission, or a failing disk
+        + StoreDamagedError       a file of the store is not what was written
+      + FetchError                a release cannot be fetched
 
 The workstation's errors grow from the same root, in `edgecil.errors`. The message of every error
 is one line that says what is wrong and what to do about it.
@@ -52,3 +58,31 @@ class BundleCorruptError(BundleError):
 
 class BundleVersionError(BundleError):
     """A bundle that needs a newer edgecil or a newer onnxruntime than is installed."""
+
+
+class ReleaseError(BundleError):
+    """A release that this store does not take, however sound it is."""
+
+
+class StoreError(EdgecilError):
+    """A store that cannot be used."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is changing the store; later it will have finished."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class StoreWriteError(StoreError):
+    """The disk is full, read-only, failing, or not ours to write; nothing has changed."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
+class StoreDamagedError(StoreError):
+    """A file of the store is not what was written."""
+
+
+class FetchError(EdgecilError):
+    """A release cannot be fetched from where releases are offered."""
