@@ -50,6 +50,7 @@ def compare(
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
+    augmentation: options.Augmentation = "plain",
     device: options.Device = "auto",
     jobs: Annotated[
         int, typer.Option(help="Runs at a time; on a Ray cluster their resources decide.")
@@ -112,6 +113,7 @@ def compare(
         first_epochs=first_epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        augmentation=augmentation,
     )
     chosen_seeds = [_seed(text) for text in _listed(seeds, "seeds")]
     cells = grid(request, chosen_methods, chosen_budgets, chosen_seeds, out, device)

@@ -123,6 +123,13 @@ LearningRate = Annotated[
     float | None, typer.Option(help="Highest learning rate.", show_default="the recipe's")
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")]
+Augmentation = Annotated[
+    str,
+    typer.Option(
+        help="What happens to training pictures beyond crops, mirrors and brightness: plain, "
+        "autoaugment, randaugment or trivialaugment, each also with +cutout.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StopAfter = Annotated[
     str | None,

@@ -39,6 +39,7 @@ def train(
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
+    augmentation: options.Augmentation = "plain",
     device: options.Device = "auto",
     run: Annotated[
         Path | None,
@@ -83,6 +84,7 @@ def train(
         first_epochs=first_epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        augmentation=augmentation,
     )
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from edgecil.training import augmentation
 from edgecil.training.distributed import share_of, team
+from edgecil.training.policies import PUBLISHED, Augment
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
@@ -93,7 +94,7 @@ class ResidentImages:
         labels: (N,) int64.
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
-        brightens: whether the brightness is varied.
+        augment: what is done to crops.
     """
 
     def __init__(
@@ -103,9 +104,9 @@ class ResidentImages:
         device: torch.device,
         *,
         mirrors: bool,
-        brightens: bool = True,
+        augment: Augment = PUBLISHED,
     ) -> None:
-        self._size, self._mirrors, self._brightens = pixels.shape[1], mirrors, brightens
+        self._size, self._mirrors, self._augment = pixels.shape[1], mirrors, augment
         self._pad = 0
         if self._size <= augmentation.LARGEST_PADDED_CROP_PX:
             self._pad = augmentation.padding_px(self._size)
@@ -127,12 +128,9 @@ class ResidentImages:
             else:
                 whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
                 pixels = augmentation.resized_crops(whole, self._mirrors, generator)
-            # Whole batches are made, and cut: that takes little time beside a step.
+            # Whole batches are cropped, and cut: that takes little time beside a step.
             share = share_of(len(indices))
-            pixels = pixels[share]
-            if self._brightens:
-                factors = augmentation.brightness(len(indices), generator)
-                pixels = augmentation.brightened(pixels, factors[share])
+            pixels = self._augment(pixels[share], len(indices), share, generator)
             yield pixels, self._labels[indices[share].to(self._labels.device, non_blocking=True)]
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
@@ -201,7 +199,7 @@ class StreamedImages:
         image_size_px: S.
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
-        brightens: whether the brightness is varied.
+        augment: what is done to crops.
         workers: processes that read pictures; 0 reads them in this one.
     """
 
@@ -213,13 +211,13 @@ class StreamedImages:
         device: torch.device,
         *,
         mirrors: bool,
-        brightens: bool = True,
+        augment: Augment = PUBLISHED,
         workers: int | None = None,
     ) -> None:
         if workers is None:
             workers = max(1, min(16, (os.cpu_count() or 1) // team().local_size))
         self._count, self._device, self._order = len(pictures), device, _Order()
-        self._brightens = brightens
+        self._augment = augment
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
             _Samples(pictures, labels, image_size_px, mirrors),
             batch_sampler=self._order,
@@ -249,10 +247,7 @@ class StreamedImages:
         ]
         batches = zip(order, shares, self._batches(asked), strict=True)
         for batch, share, (pixels, labels) in batches:
-            if self._brightens:
-                factors = augmentation.brightness(len(batch), generator)
-                pixels = augmentation.brightened(pixels, factors[share])
-            yield pixels, labels
+            yield self._augment(pixels, len(batch), share, generator), labels
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         """One pass in order, as they are."""
@@ -283,7 +278,7 @@ def images_on(
     *,
     image_size_px: int,
     mirrors: bool,
-    brightens: bool = True,
+    augment: Augment = PUBLISHED,
     limit_bytes: int | None = None,
 ) -> Images:
     """`pictures` on the device as one tensor if they fit in `limit_bytes`, else streamed.
@@ -294,9 +289,5 @@ def images_on(
     limit_bytes = resident_limit_bytes(device) if limit_bytes is None else limit_bytes
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
     if len(pictures) * side_px * side_px * 3 <= limit_bytes:
-        return ResidentImages(
-            pictures.pixels(), labels, device, mirrors=mirrors, brightens=brightens
-        )
-    return StreamedImages(
-        pictures, labels, image_size_px, device, mirrors=mirrors, brightens=brightens
-    )
+        return ResidentImages(pictures.pixels(), labels, device, mirrors=mirrors, augment=augment)
+    return StreamedImages(pictures, labels, image_size_px, device, mirrors=mirrors, augment=augment)

@@ -212,7 +212,7 @@ class Learner:
             labelled.labels,
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
-            brightens=self._settings.brightens,
+            augment=self._settings.augment,
             limit_bytes=limit_bytes,
         )
 

@@ -13,6 +13,7 @@ from edgecil.methods import method_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
 from edgecil.protocols import Protocol, protocol_named
+from edgecil.training.policies import Policy
 from edgecil.training.recipes import recipe_named
 
 ACCOUNTINGS = ("strict", "published")
@@ -71,6 +72,8 @@ class TrainRequest:
     """Highest learning rate."""
     batch_size: int | None = None
     """Images a step."""
+    augmentation: str = "plain"
+    """The policy by which training pictures are changed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be before any data are read."""
@@ -93,6 +96,7 @@ class TrainRequest:
             raise UsageError("--tasks names every task; leave out --base and --increment")
         parse_bytes(self.budget)
         codec_named(self.chosen_codec)
+        Policy(self.augmentation)
         method = method_named(self.method, trunk=self.trunk)
         if self.cut and self.cut not in method.cuts:
             cuts = " or ".join(method.cuts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecil.errors import RunError
+from edgecil.training.policies import Augment, Policy
 from edgecil.training.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
@@ -85,6 +86,8 @@ class RunSettings:
     """What test pictures' shorter side is resized to before their middle is cut out; None for S."""
     brightens: bool = True
     """Whether training varies the brightness of pictures."""
+    augmentation: str = "plain"
+    """The policy by which training pictures are changed beyond crops, mirrors and brightness."""
 
     @property
     def stage_count(self) -> int:
@@ -101,6 +104,11 @@ class RunSettings:
     def preprocessing(self) -> Preprocessing:
         """How a picture becomes the pixels that the network sees, when it is measured and later."""
         return Preprocessing(self.image_size_px, shorter_side_px=self.shorter_side_px)
+
+    @property
+    def augment(self) -> Augment:
+        """What is done to training pictures once they are cropped."""
+        return Augment(Policy(self.augmentation), self.brightens)
 
     def training_recipe(self) -> Recipe:
         """The recipe with this run's own epochs, learning rate and batch size."""

@@ -79,6 +79,7 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         std=facts.std,
         mirrors=facts.mirrors,
         brightens=request.followed.brightens if request.followed else True,
+        augmentation=request.augmentation,
         tasks=tuple(
             PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),

@@ -18,6 +18,8 @@ from edgecil.training.batches import (
     images_on,
     shuffled,
 )
+from edgecil.training.image_operations import FILL
+from edgecil.training.policies import Augment, Policy
 from edgecil.training.request import TrainRequest
 from edgecil_devices.images import Preprocessing
 from tests.edgecil.training.tiny import tiny_dataset
@@ -127,6 +129,22 @@ def test_a_run_on_streamed_files_learns_as_well(
     assert results[-1].accuracy > 50
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 40])
+def test_a_policy_changes_crops_of_pictures_in_memory_and_of_streamed_ones(
+    memory_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: memory_bytes)
+    grey = np.full((10, 96, 96, 3), 100, np.uint8)
+    pictures = Split(grey, np.arange(10, dtype=np.int64), Preprocessing(96))
+    augment = Augment(Policy("plain+cutout"), brightens=False)
+    pixels, _ = one_pass(
+        images_on(CPU, pictures, pictures.labels, image_size_px=96, mirrors=True, augment=augment)
+    )
+    covered = (pixels == FILL).all(dim=1).flatten(1).float().mean(dim=1)
+    assert covered.max() <= 0.25  # a square of half the side, less where it reaches beyond an edge
+    assert covered.min() > 0.05
+
+
 @pytest.mark.parametrize("brightens", [True, False])
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 40])
 def test_brightness_is_varied_only_where_it_is_wanted(
@@ -135,10 +153,9 @@ def test_brightness_is_varied_only_where_it_is_wanted(
     monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: memory_bytes)
     grey = np.full((10, 96, 96, 3), 100, np.uint8)  # no crop of it is of another colour
     pictures = Split(grey, np.arange(10, dtype=np.int64), Preprocessing(96))
+    augment = Augment(Policy(), brightens)
     pixels, _ = one_pass(
-        images_on(
-            CPU, pictures, pictures.labels, image_size_px=96, mirrors=True, brightens=brightens
-        )
+        images_on(CPU, pictures, pictures.labels, image_size_px=96, mirrors=True, augment=augment)
     )
     unchanged = bool(((pixels.float() - 100).abs() < 0.01).all())
     assert unchanged is not brightens

@@ -191,7 +191,7 @@ def test_settings_written_without_a_protocol_are_read(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     settings.save(path)
     lines = path.read_text().splitlines()
-    new = ('"protocol"', '"shorter_side_px"', '"brightens"')
+    new = ('"protocol"', '"shorter_side_px"', '"brightens"', '"augmentation"')
     kept = [line for line in lines if not any(name in line for name in new)]
     path.write_text("\n".join(kept).replace('"batch_size": null,', '"batch_size": null'))
     assert RunSettings.load(path) == settings
