@@ -12,6 +12,7 @@ from urllib.request import Request
 import pytest
 
 from edgecil_devices import download as module
+from edgecil_devices._http import RedirectionError, _Redirection
 from edgecil_devices.download import download
 from edgecil_devices.errors import ImageError
 
@@ -89,8 +90,8 @@ def test_a_redirection_to_another_scheme_is_refused(target: str) -> None:
 
 
 def test_a_redirection_from_https_to_http_is_refused() -> None:
-    with pytest.raises(ImageError, match="redirects from https: to http:, which is refused"):
-        module._Redirection().redirect_request(
+    with pytest.raises(RedirectionError, match="redirects from https: to http:, which is refused"):
+        _Redirection().redirect_request(
             Request("https://a/"), io.BytesIO(), 302, "", HTTPMessage(), "http://a/"
         )
 
