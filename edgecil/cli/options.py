@@ -74,7 +74,8 @@ BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="For CIFAR: convnet2, resnet14, -20, -26, -32. For larger images: convnet4, resnet10, "
+        help="For CIFAR: convnet2, resnet14, -20, -26, -32, resnet14x2, resnet20x2, "
+        "resnet32x2 (twice the channels). For larger images: convnet4, resnet10, "
         "-18, -34, -50, and resnet26-bottleneck, which the papers call ResNet26 there.",
         show_default="the planner's choice",
     ),

@@ -54,9 +54,10 @@ def _imagenet_groups(block: str, layers: list[int]) -> list[nn.Module]:
     return [stem, net.layer1, net.layer2, net.layer3, pooled(net.layer4)]
 
 
-def _cifar_resnet(depth: int) -> Backbone:
+def _cifar_resnet(depth: int, width: int = 1) -> Backbone:
     blocks_per_group = (depth - 2) // 6
-    return Backbone(f"resnet{depth}", lambda: cifar_resnet_groups(blocks_per_group), 64, 1, 64)
+    name = f"resnet{depth}" if width == 1 else f"resnet{depth}x{width}"
+    return Backbone(name, lambda: cifar_resnet_groups(blocks_per_group, width), 64 * width, 1, 64)
 
 
 def _imagenet_resnet(name: str, block: str, feature_size: int, *blocks_per_group: int) -> Backbone:
@@ -72,6 +73,10 @@ BACKBONES = {
         _cifar_resnet(20),
         _cifar_resnet(26),
         _cifar_resnet(32),
+        # With twice the channels, and so four times the parameters.
+        _cifar_resnet(14, 2),
+        _cifar_resnet(20, 2),
+        _cifar_resnet(32, 2),
         Backbone("convnet4", convnet4_groups, 512, 65, 1 << 30),
         _imagenet_resnet("resnet10", "BasicBlock", 512, 1, 1, 1, 1),
         _imagenet_resnet("resnet18", "BasicBlock", 512, 2, 2, 2, 2),

@@ -48,16 +48,19 @@ def pooled(group: nn.Module) -> nn.Sequential:
     return nn.Sequential(group, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def cifar_resnet_groups(blocks_per_group: int) -> list[nn.Module]:
-    """Stem and three groups of 16, 32 and 64 channels; 6n+2 layers for n blocks a group."""
+def cifar_resnet_groups(blocks_per_group: int, width: int = 1) -> list[nn.Module]:
+    """Stem and three groups of 16, 32 and 64 channels, times `width`; 6n+2 layers for n blocks."""
+    narrow, middle, broad = 16 * width, 32 * width, 64 * width
 
     def group(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
         first = BasicBlock(channels_in, channels_out, stride)
         rest = (BasicBlock(channels_out, channels_out, 1) for _ in range(blocks_per_group - 1))
         return nn.Sequential(first, *rest)
 
-    stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-    return [stem, group(16, 16, 1), group(16, 32, 2), pooled(group(32, 64, 2))]
+    convolution = nn.Conv2d(3, narrow, 3, padding=1, bias=False)
+    stem = nn.Sequential(convolution, nn.BatchNorm2d(narrow), nn.ReLU())
+    deepest = pooled(group(middle, broad, 2))
+    return [stem, group(narrow, narrow, 1), group(narrow, middle, 2), deepest]
 
 
 def _convolutional(

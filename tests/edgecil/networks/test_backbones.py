@@ -42,8 +42,27 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_every_backbone_has_a_published_count() -> None:
-    assert set(PUBLISHED_PARAMETERS) == set(PUBLISHED_TOTALS) == set(BACKBONES)
+WIDER = {"resnet14x2": "resnet14", "resnet20x2": "resnet20", "resnet32x2": "resnet32"}
+
+
+def test_every_backbone_has_a_published_count_or_is_a_wider_one() -> None:
+    assert set(PUBLISHED_PARAMETERS) == set(PUBLISHED_TOTALS) == set(BACKBONES) - set(WIDER)
+
+
+@pytest.mark.parametrize(("name", "narrow"), WIDER.items())
+def test_a_wider_backbone_has_twice_the_channels_everywhere(name: str, narrow: str) -> None:
+    tensors = [
+        dict(nn.Sequential(parts.trunk(), parts.block()).named_parameters())
+        for parts in (cut_backbone(name), cut_backbone(narrow))
+    ]
+    for key, narrow_tensor in tensors[1].items():
+        from_pixels = key == "0.0.0.weight"  # three colours go in, whatever the width
+        factor = 4 if narrow_tensor.ndim == 4 and not from_pixels else 2
+        assert tensors[0][key].numel() == factor * narrow_tensor.numel()
+    assert tensors[0].keys() == tensors[1].keys()
+    images = torch.zeros(2, 3, 32, 32)
+    parts = cut_backbone(name)
+    assert parts.block()(parts.trunk()(images)).shape == (2, parts.feature_size) == (2, 128)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
