@@ -223,8 +223,13 @@ def _beside(folder: Path, suffix: str) -> Path:
 def recover(folder: Path) -> None:
     """Undo a `State.write` into `folder` that a crash cut short: the last whole state is back."""
     new, old = _beside(folder, "new"), _beside(folder, "old")
+    if not (new.exists() or old.exists()):
+        return
     if not folder.exists() and old.exists():
         old.rename(folder)
+    # The killed process may not have come to this, and deletions must not reach the disk before
+    # the renames do.
+    sync_folder(folder.parent)
     for rest in (new, old):
         shutil.rmtree(rest, ignore_errors=True)
 
