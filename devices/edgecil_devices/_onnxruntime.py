@@ -7,7 +7,7 @@ edgecil imports onnxruntime directly.
 
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,6 @@ import onnxruntime as onnxruntime  # named twice, for those who need it from her
 from edgecil_devices.errors import BundleError, BundleVersionError
 
 _ERRORS_ONLY = 3
-
-
-class Port(NamedTuple):
-    """An input or output of a graph."""
-
-    name: str
-    dtype: str
-    """In onnxruntime's words, "tensor(float)"."""
-    shape: tuple[int | str | None, ...]
-    """A size that may vary is a name or None."""
 
 
 def require_version(minimum: str) -> None:
@@ -51,7 +41,7 @@ def version() -> str:
 
 
 class Graph:
-    """A graph with one input and one output, on the CPU, made to be one of many in a process.
+    """A graph with one input, on the CPU, made to be one of many in a process.
 
     Every session has a pool of its own. Left to the defaults, each pool takes all cores and spins
     between runs, and twelve sessions get in each other's way: 44-88 ms instead of 4 (two cores).
@@ -62,12 +52,14 @@ class Graph:
         model: an ONNX graph without external data; onnxruntime gets these very bytes.
         name: what to call it in an error.
         threads: threads within an operator, the calling one included.
+        compute: "int8" computes in eight bits between QuantizeLinear and DequantizeLinear; "fp32"
+            takes DequantizeLinear for a way to store weights.
 
     Raises:
         BundleError: onnxruntime cannot load it.
     """
 
-    def __init__(self, model: bytes, name: str, threads: int = 1) -> None:
+    def __init__(self, model: bytes, name: str, threads: int = 1, compute: str = "fp32") -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -77,7 +69,8 @@ class Graph:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # Lets int8 weights be folded into float32 ones while loading; without it each run unpacks
         # them again and takes twice as long.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        only_weights = "1" if compute == "fp32" else "0"
+        options.add_session_config_entry("session.disable_quant_qdq", only_weights)
         self.name = name
         try:
             self._session = onnxruntime.InferenceSession(
@@ -85,21 +78,20 @@ class Graph:
             )
         except Exception as error:  # onnxruntime's exceptions share no type of their own
             raise self._error("cannot load it", error) from error
-        inputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_inputs()]
-        outputs = [Port(p.name, p.type, tuple(p.shape)) for p in self._session.get_outputs()]
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise BundleError(f"{name} must have one input and one output; export it again")
-        self.input, self.output = inputs[0], outputs[0]
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise BundleError(f"{name} must have one input; export the bundle again")
+        self._input = inputs[0].name
+        self.output_shapes = [tuple(port.shape) for port in self._session.get_outputs()]
 
-    def run(self, value: NDArray[Any]) -> NDArray[np.float32]:
-        """The graph's output for `value`.
+    def run(self, value: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """The graph's outputs for `value`.
 
         Raises:
             BundleError: onnxruntime cannot compute it.
         """
         try:
-            feed = {self.input.name: value}
-            found: NDArray[np.float32] = self._session.run([self.output.name], feed)[0]
+            found: list[NDArray[np.float32]] = self._session.run(None, {self._input: value})
         except Exception as error:
             raise self._error("cannot run it", error) from error
         return found

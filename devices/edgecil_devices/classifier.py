@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecil_devices.arrangement_choice import user_file
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import UsageError
 from edgecil_devices.images import ImageSource, read_pixels
@@ -71,6 +72,9 @@ class Classifier:
     def load(cls, path: str | Path, threads: int | None = None) -> "Classifier":
         """Read a bundle, check every byte of it and make it ready to run.
 
+        With several threads, the first start finds out how they had better share the work, and
+        keeps that in the user's cache folder if it can.
+
         Args:
             path: a bundle file.
             threads: how many threads may compute at once; None: one a core, four at most.
@@ -80,7 +84,7 @@ class Classifier:
             UsageError: `threads` is below one.
         """
         bundle = read_bundle(path)
-        return cls(bundle.manifest, Runtime(bundle, threads))
+        return cls(bundle.manifest, Runtime(bundle, threads, user_file()))
 
     @property
     def classes(self) -> tuple[str, ...]:

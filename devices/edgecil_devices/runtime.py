@@ -1,23 +1,25 @@
-"""A bundle's graphs put together: the trunk once, the blocks side by side, the head in numpy.
+"""A bundle's graphs put together: trunk and blocks as `arrangement` has them, the head in numpy.
 
 Shapes: N images, S image size, K blocks, D features a block, F = K*D features in all, C classes.
 """
 
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil_devices._onnxruntime import Graph, Port, require_version
+from edgecil_devices._onnxruntime import require_version
+from edgecil_devices.arrangement import Parts, arrange
+from edgecil_devices.arrangement_choice import key_of
 from edgecil_devices.bundle import Bundle
 from edgecil_devices.errors import BundleCorruptError, BundleError, UsageError
-from edgecil_devices.manifest import NEAREST_MEAN, Blob, Manifest
+from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
+from edgecil_devices.manifest import NEAREST_MEAN
 
 PIXELS, FEATURE_MAP, FEATURES = "pixels", "feature_map", "features"
 """What the graphs call their inputs and outputs: pixels -> feature_map -> features."""
@@ -35,7 +37,8 @@ class Inference:
     logits: NDArray[np.float32]
     """(N, C)."""
     trunk_ms: float
-    """Milliseconds for all N images."""
+    """Milliseconds for all N images; where trunk and blocks are one graph, that graph's, divided as
+    it was measured at the start."""
     blocks_ms: float
     """Likewise, all blocks together."""
     head_ms: float
@@ -45,35 +48,39 @@ class Inference:
 class Runtime:
     """Runs a bundle on pixels. Safe to call from several threads.
 
+    With several threads, a fifth of a second at the first start goes to finding out how the blocks
+    had better share them.
+
     Args:
         bundle: what to run; not needed any more afterwards.
         threads: how many threads may compute at once; None: one a core, four at most.
+        kept: the file that keeps what was found out; None: nothing is read or written.
 
     Raises:
         BundleError: the graphs cannot be loaded, or are not what the manifest says.
         UsageError: `threads` is below one.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, kept: Path | None = None
+    ) -> None:
         manifest = bundle.manifest
         require_version(manifest.min_onnxruntime)
         self.threads = _available_threads() if threads is None else threads
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, not {threads}")
-
-        # Blocks do not depend on each other, so each takes one thread and as many as there are
-        # threads run at once. Only with threads to spare are they used within a block.
-        self._workers = min(self.threads, len(manifest.blocks))
-        threads_per_block = self.threads // self._workers
-        # The calling thread works too, so the pool has one less.
-        self._pool = ThreadPoolExecutor(self._workers - 1) if self._workers > 1 else None
-
-        self._pixels_shape = (manifest.preprocessing.image_size_px,) * 2 + (3,)
-        self._trunk = _open(bundle, manifest.trunk, self.threads)
-        self._blocks = [_open(bundle, block, threads_per_block) for block in manifest.blocks]
-        self._check_shapes(manifest)
+        size_px = manifest.preprocessing.image_size_px
+        self._pixels_shape = (size_px, size_px, 3)
+        self._block_names = [block.name for block in manifest.blocks]
         self._weight, self._bias = _read_head(bundle)
         self._unit_features = manifest.head.role == NEAREST_MEAN
+        key = key_of(bundle.manifest_json, self.threads)
+        self._arrangement = arrange(_parts(bundle), self.threads, size_px, kept, key)
+
+    @property
+    def arrangement(self) -> str:
+        """How trunk and blocks share the threads: "side by side" or "one graph"."""
+        return self._arrangement.name
 
     def run(self, pixels: NDArray[np.uint8]) -> Inference:
         """Pixels (N, S, S, 3), RGB, to logits. All N are in memory at once, so keep N moderate.
@@ -87,11 +94,9 @@ class Runtime:
                 f"pixels must be uint8 {('N', *self._pixels_shape)}, "
                 f"not {pixels.dtype} {pixels.shape}; use edgecil_devices.read_pixels"
             )
+        computed = self._arrangement.run(np.ascontiguousarray(pixels))
         start = time.perf_counter()
-        feature_map = self._trunk.run(np.ascontiguousarray(pixels))
-        after_trunk = time.perf_counter()
-        of_blocks = self._run_blocks(feature_map)  # K x (N, D)
-        after_blocks = time.perf_counter()
+        of_blocks = computed.of_blocks  # K x (N, D)
         features = np.concatenate(of_blocks, axis=1)  # (N, F)
         if self._unit_features:
             lengths = np.linalg.norm(features, axis=1, keepdims=True)
@@ -104,49 +109,15 @@ class Runtime:
             raise BundleError(
                 f"{self._not_finite(of_blocks)} gives values that are not finite{_BUNDLE_IS_BAD}"
             )
-        after_head = time.perf_counter()
-        return Inference(
-            logits,
-            trunk_ms=(after_trunk - start) * 1e3,
-            blocks_ms=(after_blocks - after_trunk) * 1e3,
-            head_ms=(after_head - after_blocks) * 1e3,
-        )
-
-    def _run_blocks(self, feature_map: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        features: list[Any] = [None] * len(self._blocks)
-        remaining = iter(range(len(self._blocks)))
-
-        def work(remaining: Iterator[int]) -> None:
-            for k in remaining:  # each thread takes the next block when it is done with one
-                features[k] = self._blocks[k].run(feature_map)
-
-        if self._pool is None:
-            work(remaining)
-        else:
-            others = [self._pool.submit(work, remaining) for _ in range(self._workers - 1)]
-            work(remaining)
-            for other in others:
-                other.result()
-        return features
+        head_ms = (time.perf_counter() - start) * 1e3
+        return Inference(logits, computed.trunk_ms, computed.blocks_ms, head_ms)
 
     def _not_finite(self, features: list[NDArray[np.float32]]) -> str:
         """Who is to blame for logits that are not finite."""
-        for block, values in zip(self._blocks, features, strict=True):
+        for name, values in zip(self._block_names, features, strict=True):
             if not np.isfinite(values).all():
-                return block.name
+                return name
         return "the head"
-
-    def _check_shapes(self, manifest: Manifest) -> None:
-        """Compare what the manifest promises with what the graphs declare."""
-        trunk = self._trunk
-        _require_port(trunk.name, trunk.input, PIXELS, "uint8", self._pixels_shape)
-        map_shape = trunk.output.shape[1:]
-        if not (len(map_shape) == 3 and all(isinstance(size, int) for size in map_shape)):
-            raise BundleError(f"{trunk.name}: the feature map's shape is not fixed{_BUNDLE_IS_BAD}")
-        _require_port(trunk.name, trunk.output, FEATURE_MAP, "float", map_shape)
-        for block, graph in zip(manifest.blocks, self._blocks, strict=True):
-            _require_port(block.name, graph.input, FEATURE_MAP, "float", map_shape)
-            _require_port(block.name, graph.output, FEATURES, "float", (block.features,))
 
 
 def _available_threads() -> int:
@@ -155,8 +126,44 @@ def _available_threads() -> int:
     return min(cores or 1, _MOST_THREADS_UNASKED)
 
 
-def _open(bundle: Bundle, blob: Blob, threads: int) -> Graph:
-    return Graph(bundle.blobs[blob.name], blob.name, threads)
+def _parts(bundle: Bundle) -> Parts:
+    """The graphs, once they have the inputs and outputs that the manifest promises.
+
+    Raises:
+        BundleError: they have not.
+    """
+    manifest, blobs = bundle.manifest, bundle.blobs
+    size_px = manifest.preprocessing.image_size_px
+    trunk = manifest.trunk.name
+    pixels, feature_map = _ports(blobs[trunk], trunk)
+    _require_port(trunk, pixels, PIXELS, UINT8, (size_px, size_px, 3))
+    map_shape = feature_map.shape[1:]
+    if not (len(map_shape) == 3 and all(isinstance(size, int) for size in map_shape)):
+        raise BundleError(f"{trunk}: the feature map's shape is not fixed{_BUNDLE_IS_BAD}")
+    _require_port(trunk, feature_map, FEATURE_MAP, FLOAT, map_shape)
+    for block in manifest.blocks:
+        source, features = _ports(blobs[block.name], block.name)
+        _require_port(block.name, source, FEATURE_MAP, FLOAT, map_shape)
+        _require_port(block.name, features, FEATURES, FLOAT, (block.features,))
+    return Parts(
+        blobs[trunk],
+        tuple(blobs[block.name] for block in manifest.blocks),
+        trunk,
+        tuple(block.name for block in manifest.blocks),
+        tuple(block.features or 0 for block in manifest.blocks),
+        getattr(manifest, "compute", "fp32"),
+    )
+
+
+def _ports(model: bytes, name: str) -> tuple[Port, Port]:
+    """The one input and the one output of a graph."""
+    try:
+        inputs, outputs = ports(model)
+    except BundleError as error:
+        raise BundleError(f"{name}: {error}") from error
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise BundleError(f"{name} must have one input and one output{_BUNDLE_IS_BAD}")
+    return inputs[0], outputs[0]
 
 
 def _require_port(
@@ -164,8 +171,7 @@ def _require_port(
 ) -> None:
     """`port` is `name`, of `dtype`, any number of images times `shape`."""
     any_batch = len(port.shape) > 0 and not isinstance(port.shape[0], int)
-    expected = (name, f"tensor({dtype})", shape)
-    if (port.name, port.dtype, port.shape[1:]) != expected or not any_batch:
+    if (port.name, port.dtype, port.shape[1:]) != (name, dtype, shape) or not any_batch:
         raise BundleError(
             f"{graph} should have {name} {dtype} {('N', *shape)} "
             f"but has {port.name} {port.dtype} {port.shape}{_BUNDLE_IS_BAD}"

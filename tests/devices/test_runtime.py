@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -146,6 +147,16 @@ def cut_onnx(tiny: "TinyNetwork", graphs: "Graphs") -> None:
     tiny.overrides["block-01.onnx"] = graphs.block(tiny.blocks[1])[:-40]
 
 
+def unknown_operator(tiny: "TinyNetwork", graphs: "Graphs") -> None:
+    tiny.overrides["block-01.onnx"] = graphs.block(tiny.blocks[1]).replace(b"Flatten", b"Flutter")
+
+
+def two_outputs(tiny: "TinyNetwork", graphs: "Graphs") -> None:
+    model = onnx.load_from_string(graphs.block(tiny.blocks[0]))
+    model.graph.output.append(onnx.ValueInfoProto(name="mean"))
+    tiny.overrides["block-00.onnx"] = model.SerializeToString()
+
+
 def head_of_doubles(tiny: "TinyNetwork", graphs: "Graphs") -> None:
     tiny.overrides["head.npy"] = graphs.npy(tiny.head)
 
@@ -177,8 +188,10 @@ def head_in_an_archive(tiny: "TinyNetwork", graphs: "Graphs") -> None:
         (another_image_size, r"trunk\.onnx should have pixels uint8 \('N', 8, 8, 3\)"),
         (block_for_trunk, r"trunk\.onnx should have pixels"),
         (trunk_for_block, r"block-00\.onnx should have feature_map"),
-        (not_onnx, r"block-01\.onnx: onnxruntime .* cannot load it"),
-        (cut_onnx, r"block-01\.onnx: onnxruntime .* cannot load it"),
+        (not_onnx, r"block-01\.onnx: not an ONNX graph"),
+        (cut_onnx, r"block-01\.onnx: not an ONNX graph"),
+        (unknown_operator, r"block-01\.onnx: onnxruntime .* cannot load it"),
+        (two_outputs, r"block-00\.onnx must have one input and one output"),
         (head_of_doubles, r"head\.npy is not an array"),
         (head_of_objects, r"head\.npy is not an array"),
         (head_in_columns, r"head\.npy is not an array"),

@@ -46,7 +46,7 @@ def test_a_block_runs_with_its_own_weights_on_any_number_of_images(
         folded.load_state_dict({n: torch.from_numpy(w.restored) for n, w in stored.items()})
         for count in (1, 5):
             expected = folded(feature_map[:count]).numpy()
-            found = graph.run(feature_map[:count].numpy())
+            (found,) = graph.run(feature_map[:count].numpy())
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_the_trunk_takes_pixels_and_normalises_them_itself(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     trunk = folded_trunk(network.trunk, network.mean, network.std)
-    found = Graph(with_weights(templates[0], stored_weights(trunk)), "trunk").run(pixels)
+    (found,) = Graph(with_weights(templates[0], stored_weights(trunk)), "trunk").run(pixels)
     scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
     normalised = (scaled - network.mean[:, None, None]) / network.std[:, None, None]
     expected = copy.deepcopy(network.trunk).double()(normalised)
@@ -90,7 +90,7 @@ def test_every_kind_of_backbone_computes_the_same_when_exported(backbone: str) -
     trunk_graph = with_weights(trunk_template(folded, 64), stored_weights(folded))
     feature_map = folded(pixels).contiguous()
     block_graph = with_weights(block_template(rewritten, feature_map), stored_weights(rewritten))
-    found = Graph(block_graph, "block").run(Graph(trunk_graph, "trunk").run(pixels.numpy()))
+    (found,) = Graph(block_graph, "block").run(*Graph(trunk_graph, "trunk").run(pixels.numpy()))
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-4)
 
 

@@ -1,0 +1,89 @@
+"""Which arrangement was measured to be the fastest, kept so that it is measured once.
+
+One small JSON file holds the choices for a few bundles. It is a convenience: a file that cannot be
+read counts as none, one that cannot be written is left alone, and neither is ever an error.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecil_devices._onnxruntime import version
+from edgecil_devices.files import replace_atomically
+
+ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
+ARRANGEMENTS = (ONE_GRAPH, SIDE_BY_SIDE)
+
+_MOST_CHOICES = 32
+_MOST_BYTES = 65_536
+_ABOUT_THE_PROCESSOR = ("model name", "Model", "CPU implementer", "CPU part", "Features")
+"""What /proc/cpuinfo calls what bears on speed, on x86-64 and ARM."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the measurement said."""
+
+    arrangement: str
+    """One of `ARRANGEMENTS`."""
+    trunk_share: float
+    """The trunk's part, 0 to 1, of the time for trunk and blocks, where each was timed alone."""
+
+    @classmethod
+    def from_dict(cls, record: Any) -> "Choice | None":
+        """The choice that a file holds; None if it holds something else."""
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            arrangement, share = record["arrangement"], float(record["trunk_share"])
+            if arrangement in ARRANGEMENTS and 0 <= share <= 1:
+                return cls(arrangement, share)
+        return None
+
+
+def user_file() -> Path | None:
+    """Where choices are kept for bundles outside a store; None for a user without a home."""
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(cache) / "edgecil" / "arrangements.json"
+
+
+def key_of(manifest_json: bytes, threads: int) -> str:
+    """What a choice holds for: the bundle, the threads, onnxruntime and the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []  # not Linux
+    processor = sorted({line for line in lines if line.startswith(_ABOUT_THE_PROCESSOR)})
+    facts = [hashlib.sha256(manifest_json).hexdigest(), threads, version()]
+    facts += [platform.machine(), os.cpu_count(), processor]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def read_choice(file: Path, key: str) -> Choice | None:
+    """The choice kept under `key`, if there is one."""
+    return Choice.from_dict(_choices(file).get(key))
+
+
+def keep_choice(file: Path, key: str, choice: Choice) -> None:
+    """Keep a choice where that is possible; the oldest ones make room."""
+    choices = _choices(file) | {key: asdict(choice)}
+    newest = dict(list(choices.items())[-_MOST_CHOICES:])
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(file, json.dumps(newest).encode())
+
+
+def _choices(file: Path) -> dict[str, Any]:
+    # UnicodeDecodeError and JSONDecodeError are ValueErrors; deep nesting ends in a RecursionError.
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        with file.open("rb") as stream:
+            choices = json.loads(stream.read(_MOST_BYTES))
+        if isinstance(choices, dict):
+            return choices
+    return {}

@@ -1,0 +1,179 @@
+"""ONNX files without the onnx package: what goes in and out of a graph, and graphs joined into one.
+
+Two messages of protocol buffers, one behind the other, are one message with the fields of both. So
+the bytes of several ONNX files are already the joined graph, once their names differ and inputs and
+outputs that have become inner values are left out.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from edgecil_devices.errors import BundleError
+
+FLOAT, UINT8 = "float", "uint8"
+"""Types of what values are made of."""
+
+# The numbers that fields have in onnx.proto.
+_GRAPH = 7
+_NODE, _GRAPH_NAME, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 2, 5, 11, 12, 13
+_NAMES_IN = {_NODE: (1, 2, 3), _INITIALIZER: (8,), _INPUT: (1,), _OUTPUT: (1,), _VALUE_INFO: (1,)}
+"""Where names of values and nodes stand in the parts of a graph."""
+_ELEMENT_TYPES = {1: FLOAT, 2: UINT8}
+_LONGEST_VARINT = 10
+
+
+class Port(NamedTuple):
+    """An input or output of a graph."""
+
+    name: str
+    dtype: str
+    """`FLOAT`, `UINT8`, or a number that ONNX has for another type."""
+    shape: tuple[int | str | None, ...]
+    """A size that may vary is a name or None."""
+
+
+class _Field(NamedTuple):
+    number: int
+    value: int
+    """Of numbers."""
+    content: memoryview
+    """Of strings, bytes and nested messages."""
+    raw: memoryview
+    """The whole field."""
+
+
+def ports(model: bytes) -> tuple[list[Port], list[Port]]:
+    """The inputs and the outputs that an ONNX file declares.
+
+    Raises:
+        BundleError: it is no protocol buffer.
+    """
+    parts = list(_nested(model, _GRAPH))
+    inputs, outputs = (
+        [_port(content) for part in parts for content in _nested(part, number)]
+        for number in (_INPUT, _OUTPUT)
+    )
+    return inputs, outputs
+
+
+def joined(trunk: bytes | None, blocks: Sequence[bytes]) -> bytes:
+    """One ONNX file that computes several.
+
+    Args:
+        trunk: its output is the blocks' input, under the same name; None: the blocks alone.
+        blocks: their outputs stay, in this order, as `0.features`, `1.features` and so on.
+
+    Raises:
+        BundleError: one of them is no protocol buffer.
+    """
+    parts = [] if trunk is None else [_part(trunk, "trunk.", without=(_OUTPUT,))]
+    for k, block in enumerate(blocks):
+        model = _part(block, f"{k}.", without=(_INPUT, _GRAPH_NAME) if parts else ())
+        # Whatever there is to say once, like the version, the first part has said.
+        parts.append(b"".join(f.raw for f in _fields(model) if not parts or f.number == _GRAPH))
+    return b"".join(parts)
+
+
+def _part(model: bytes, prefix: str, without: Collection[int]) -> bytes:
+    """`model` with `prefix` before the names of what is inside it, less some parts of its graph."""
+    inputs, outputs = ports(model)
+    outside = inputs if _OUTPUT not in without else inputs + outputs
+    kept = {b"", *(port.name.encode() for port in outside)}  # no name is an input left out
+
+    def renamed(part: _Field) -> bytes:
+        fields = (
+            _encoded(field.number, prefix.encode() + bytes(field.content))
+            if field.number in _NAMES_IN[part.number] and bytes(field.content) not in kept
+            else field.raw
+            for field in _fields(part.content)
+        )
+        return _encoded(part.number, b"".join(fields))
+
+    def graph(content: memoryview) -> bytes:
+        parts = (part for part in _fields(content) if part.number not in without)
+        return b"".join(renamed(p) if p.number in _NAMES_IN else p.raw for p in parts)
+
+    return b"".join(
+        _encoded(_GRAPH, graph(field.content)) if field.number == _GRAPH else field.raw
+        for field in _fields(model)
+    )
+
+
+def _port(value_info: memoryview) -> Port:
+    name = _text(b"".join(_nested(value_info, 1)))
+    dtype, shape = "unknown", []
+    for type_ in _nested(value_info, 2):
+        for tensor in _nested(type_, 1):
+            for field in _fields(tensor):
+                if field.number == 1:
+                    dtype = _ELEMENT_TYPES.get(field.value, f"type {field.value}")
+                elif field.number == 2:
+                    shape = [_size(content) for content in _nested(field.content, 1)]
+    return Port(name, dtype, tuple(shape))
+
+
+def _size(dimension: memoryview) -> int | str | None:
+    for field in _fields(dimension):
+        if field.number in (1, 2):
+            return field.value if field.number == 1 else _text(field.content)
+    return None
+
+
+def _text(content: bytes | memoryview) -> str:
+    return bytes(content).decode(errors="replace")
+
+
+def _nested(message: bytes | memoryview, number: int) -> Iterator[memoryview]:
+    """The contents of the fields of one number."""
+    return (field.content for field in _fields(message) if field.number == number)
+
+
+def _fields(message: bytes | memoryview) -> Iterator[_Field]:
+    message, position = memoryview(message), 0
+    while position < len(message):
+        start, value, content = position, 0, message[:0]
+        key, position = _varint(message, position)
+        match key & 7:
+            case 0:
+                value, position = _varint(message, position)
+            case 1:
+                position += 8
+            case 2:
+                size, position = _varint(message, position)
+                content = message[position : position + size]
+                position += size
+            case 5:
+                position += 4
+            case _:
+                raise _not_a_graph()
+        if position > len(message):
+            raise _not_a_graph()
+        yield _Field(key >> 3, value, content, message[start:position])
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """The number at `position`, and the position behind it."""
+    value = 0
+    for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return value, position + index + 1
+    raise _not_a_graph()
+
+
+def _encoded(number: int, content: bytes) -> bytes:
+    """A field of strings, bytes or a nested message."""
+    return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
+
+
+def _as_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _not_a_graph() -> BundleError:
+    return BundleError("not an ONNX graph; export the bundle again")

@@ -1,0 +1,80 @@
+"""Ports and joined graphs, against the onnx package, and bytes that are no graph."""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecil_devices._onnxruntime import Graph
+from edgecil_devices.errors import BundleError
+from edgecil_devices.graphs import Port, joined, ports
+
+if TYPE_CHECKING:
+    from tests.devices.conftest import Graphs, TinyNetwork
+
+
+def test_ports_are_what_the_graph_declares(tiny: "TinyNetwork", graphs: "Graphs") -> None:
+    assert ports(graphs.trunk(tiny.trunk)) == (
+        [Port("pixels", "uint8", ("N", 8, 8, 3))],
+        [Port("feature_map", "float", ("N", 4, 8, 8))],
+    )
+    assert ports(graphs.block(tiny.blocks[0], batch=2))[1] == [Port("features", "float", (2, 3))]
+
+
+def test_a_joined_graph_is_valid_and_has_every_blocks_output(
+    tiny: "TinyNetwork", graphs: "Graphs"
+) -> None:
+    blocks = [graphs.block(weight) for weight in tiny.blocks]
+    for trunk, source in ((graphs.trunk(tiny.trunk), "pixels"), (None, "feature_map")):
+        model = onnx.load_from_string(joined(trunk, blocks))
+        onnx.checker.check_model(model, full_check=True)
+        assert [value.name for value in model.graph.input] == [source]
+        assert [value.name for value in model.graph.output] == ["0.features", "1.features"]
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+
+
+def test_a_joined_graph_computes_what_its_parts_compute(
+    tiny: "TinyNetwork", graphs: "Graphs"
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    trunk, blocks = graphs.trunk(tiny.trunk), [graphs.block(weight) for weight in tiny.blocks]
+    feature_map = Graph(trunk, "trunk").run(pixels)[0]
+    expected = [Graph(block, "block").run(feature_map)[0] for block in blocks]
+    found = Graph(joined(trunk, blocks), "joined").run(pixels)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_an_input_that_is_left_out_stays_so(tiny: "TinyNetwork", graphs: "Graphs") -> None:
+    block = onnx.load_from_string(graphs.block(tiny.blocks[0]))
+    block.graph.node[0].input.append("")  # a convolution without a bias, said aloud
+    node = onnx.load_from_string(joined(None, [block.SerializeToString()])).graph.node[0]
+    assert list(node.input) == ["feature_map", "0.weight", ""]
+
+
+def test_every_cut_of_a_graph_is_refused_or_lacks_something(
+    tiny: "TinyNetwork", graphs: "Graphs"
+) -> None:
+    block = graphs.block(tiny.blocks[0])
+    whole = ports(block)
+    for size in range(len(block)):
+        try:
+            found = ports(block[:size])
+        except BundleError:
+            continue
+        assert found != whole or size > len(block) - 8  # the opset comes last
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(BundleError):
+        ports(data)
+        joined(data, [data])
+
+
+def test_numbers_without_an_end_are_refused() -> None:
+    with pytest.raises(BundleError, match="not an ONNX graph"):
+        ports(b"\xff" * 11)
