@@ -12,6 +12,7 @@ from edgecil_devices.errors import EdgecilError
 # -> int, the exit code. It is imported only when its verb is called.
 VERBS = {
     "predict": ("edgecil_devices.predict", "Classify pictures; one line each."),
+    "serve": ("edgecil_devices.serving.verb", "Classify pictures in a browser and over HTTP."),
 }
 """Verb: its module, and what it does."""
 

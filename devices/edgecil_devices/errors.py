@@ -13,10 +13,13 @@
         + StoreWriteError         exit code 74: no room, no permission, or a failing disk
         + StoreDamagedError       a file of the store is not what was written
       + FetchError                a release cannot be fetched
+      + RequestError              one request to a server is refused; the others go on
 
 The workstation's errors grow from the same root, in `edgecil.errors`. The message of every error
 is one line that says what is wrong and what to do about it.
 """
+
+from collections.abc import Mapping
 
 
 class EdgecilError(Exception):
@@ -86,3 +89,18 @@ class StoreDamagedError(StoreError):
 
 class FetchError(EdgecilError):
     """A release cannot be fetched from where releases are offered."""
+
+
+class RequestError(EdgecilError):
+    """A request to `edgecil serve` that is refused; the other requests go on.
+
+    Args:
+        code: the HTTP status.
+        message: what is wrong and what the client can do about it.
+        headers: that the answer needs besides.
+    """
+
+    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.headers = headers or {}

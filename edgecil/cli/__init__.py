@@ -18,6 +18,7 @@ from edgecil.cli import (
     plan,
     predict,
     report,
+    serve,
     train,
 )
 from edgecil.errors import EdgecilError, MissingExtraError
@@ -38,6 +39,7 @@ app.command("analyse")(analyse.analyse)
 app.command("learn")(learn.learn)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("eval")(evaluate.evaluate)
 app.command("info")(info.info)
 

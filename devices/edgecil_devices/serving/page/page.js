@@ -1,0 +1,269 @@
+// Pictures and camera frames go to /predict, one at a time; the answers come back as bars and times.
+
+const $ = (id) => document.getElementById(id);
+const READABLE = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif"];
+const SHOWN = 5;
+const LONGEST_SIDE_PX = 1600; // of pictures that have to be saved anew
+const LEAST_FRAME_PX = 256;
+const PAUSE_MS = 1000;
+
+let info = null;
+let stream = null; // of the camera, while live
+let cameras = [];
+let latest = 0; // only the answer to the latest picture is shown
+let pace = null; // pictures a second, a running mean
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+class Refused extends Error {}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Refused("The server cannot be reached; is edgecil serve still running?");
+  }
+  const content = await response.json();
+  if (response.ok) return content;
+  const refused = new Refused(content.error);
+  refused.retryMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
+  throw refused;
+}
+
+async function classify(blob) {
+  const mine = ++latest;
+  const start = performance.now();
+  try {
+    const answer = await ask(`predict?top=${SHOWN}`, { method: "POST", body: blob });
+    if (mine === latest) show(answer, performance.now() - start);
+  } catch (error) {
+    if (mine === latest) complain(error.message);
+    return error.retryMs || PAUSE_MS;
+  }
+  return 0; // how long to wait before the next one
+}
+
+// --- what is shown ---------------------------------------------------------------------------
+
+const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)} %`;
+const ms = (value) => `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
+
+function show(answer, tripMs) {
+  $("problem").hidden = true;
+  $("result").classList.remove("stale");
+  $("label").className = "";
+  $("label").textContent = answer.label;
+  $("score").textContent = percent(answer.score);
+  answer.top.forEach(({ label, score }, i) => {
+    const row = $("top").children[i] ?? $("top").appendChild(newRow());
+    row.firstChild.textContent = label;
+    row.lastChild.textContent = percent(score);
+    row.style.setProperty("--part", score);
+  });
+  const stages = Object.entries(answer.ms);
+  $("times").hidden = false;
+  $("device-ms").textContent = ms(stages.reduce((sum, [, part]) => sum + part, 0));
+  $("trip-ms").textContent = ms(tripMs);
+  $("rate").textContent = pace && stream ? pace.toFixed(pace < 9.95 ? 1 : 0) : "–";
+  $("stages").textContent = stages.map(([name, part]) => `${name} ${part.toFixed(1)}`).join(" · ");
+}
+
+function newRow() {
+  const row = document.createElement("li");
+  row.append(document.createElement("span"), document.createElement("span"));
+  return row;
+}
+
+function complain(message) {
+  $("problem").textContent = message;
+  $("problem").hidden = false;
+  $("result").classList.add("stale");
+}
+
+// The network sees the square in the middle of a picture, perhaps without a margin.
+function frameSeen() {
+  const shown = stream ? $("video") : $("picture");
+  const [width, height] = stream
+    ? [shown.videoWidth, shown.videoHeight]
+    : [shown.naturalWidth, shown.naturalHeight];
+  if (!info || !width || shown.hidden) return;
+  const stage = $("stage");
+  const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height);
+  const { image_size_px: size, shorter_side_px: shorter = size } = info.preprocessing;
+  const side = Math.min(width, height) * scale * (size / shorter);
+  const whole = width === height && size === shorter;
+  const seen = $("seen");
+  seen.hidden = whole;
+  seen.style.width = seen.style.height = `${side}px`;
+  seen.style.left = `${(stage.clientWidth - side) / 2}px`;
+  seen.style.top = `${(stage.clientHeight - side) / 2}px`;
+}
+
+// --- pictures --------------------------------------------------------------------------------
+
+async function take(file) {
+  if (!file) return;
+  stopCamera();
+  const picture = $("picture");
+  URL.revokeObjectURL(picture.src);
+  picture.src = URL.createObjectURL(file);
+  picture.alt = file.name ?? "The picture";
+  picture.hidden = false;
+  $("seen").hidden = true;
+  $("stage").classList.remove("empty");
+  picture.decode().then(frameSeen, () => {});
+  await classify(await readable(file));
+}
+
+// Formats that only the browser knows, and files above the limit, are saved anew as JPEG.
+async function readable(file) {
+  if (READABLE.includes(file.type) && file.size <= (info?.max_body_bytes ?? Infinity)) return file;
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(bitmap.width, bitmap.height));
+    return await drawn(bitmap, bitmap.width * scale, bitmap.height * scale);
+  } catch {
+    return file; // the server says what is wrong with it
+  }
+}
+
+function drawn(source, width, height, ...part) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [Math.max(1, Math.round(width)), Math.max(1, Math.round(height))];
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff"; // behind transparent pixels, as the server has it
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(source, ...part, 0, 0, canvas.width, canvas.height);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+}
+
+function firstPicture(transfer) {
+  const file = [...(transfer?.files ?? [])].find((one) => one.type.startsWith("image/"));
+  if (!file) complain("That is no picture file; drop or paste a picture itself.");
+  return file;
+}
+
+// --- the camera ------------------------------------------------------------------------------
+
+const CAMERA_PROBLEMS = {
+  NotAllowedError: "The camera is not allowed; allow it for this page in the browser's settings.",
+  NotFoundError: "There is no camera here; choose a picture instead.",
+  NotReadableError: "The camera is in use by another program; close that first.",
+};
+
+async function startCamera(wanted = { facingMode: "environment" }) {
+  stopCamera();
+  $("live").disabled = true;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    const video = $("video");
+    video.srcObject = stream;
+    await video.play();
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    cameras = devices.filter((device) => device.kind === "videoinput");
+  } catch (error) {
+    stopCamera();
+    complain(CAMERA_PROBLEMS[error.name] ?? `The camera cannot be used (${error.message}).`);
+    return;
+  } finally {
+    $("live").disabled = false;
+  }
+  stream.getVideoTracks()[0].addEventListener("ended", () => {
+    stopCamera();
+    complain("The camera has gone; plug it in again.");
+  });
+  $("picture").hidden = true;
+  $("video").hidden = $("badge").hidden = false;
+  $("stage").classList.remove("empty");
+  $("turn").hidden = cameras.length < 2;
+  $("live").textContent = "Stop camera";
+  $("answer").ariaLive = "off"; // nobody wants thirty labels a second read out
+  frameSeen();
+  live(stream);
+}
+
+function stopCamera() {
+  if (!stream) return;
+  stream.getTracks().forEach((track) => track.stop());
+  stream = pace = null;
+  latest++; // an answer that is still under way is of no interest
+  $("video").srcObject = null;
+  $("video").hidden = $("badge").hidden = $("seen").hidden = $("turn").hidden = true;
+  $("stage").classList.add("empty");
+  $("live").textContent = "Live camera";
+  $("answer").ariaLive = "polite";
+}
+
+function turn() {
+  const current = stream.getVideoTracks()[0].getSettings().deviceId;
+  const next = (cameras.findIndex((camera) => camera.deviceId === current) + 1) % cameras.length;
+  startCamera({ deviceId: { exact: cameras[next].deviceId } });
+}
+
+async function live(mine) {
+  const video = $("video");
+  while (stream === mine) {
+    await new Promise(requestAnimationFrame); // which also rests while the page is hidden
+    const side = Math.min(video.videoWidth, video.videoHeight);
+    if (stream !== mine || !side) continue;
+    const start = performance.now();
+    const size = Math.min(side, Math.max(LEAST_FRAME_PX, 2 * info.preprocessing.image_size_px));
+    const [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
+    const frame = await drawn(video, size, size, left, top, side, side);
+    if (stream !== mine) return;
+    const waitMs = await classify(frame);
+    if (waitMs) await sleep(waitMs);
+    const perSecond = 1000 / (performance.now() - start);
+    pace = pace ? 0.9 * pace + 0.1 * perSecond : perSecond;
+  }
+}
+
+// --- the beginning ---------------------------------------------------------------------------
+
+function listen() {
+  for (const id of ["file", "stage-file", "photo"]) {
+    $(id).addEventListener("change", (event) => {
+      take(event.target.files[0]);
+      event.target.value = ""; // so that the same file can be chosen again
+    });
+  }
+  document.addEventListener("paste", (event) => take(firstPicture(event.clipboardData)));
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault(); // else the browser would open the picture instead of this page
+      $("stage").classList.toggle("over", kind === "dragover");
+      if (kind === "drop") take(firstPicture(event.dataTransfer));
+    });
+  }
+  $("live").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+  $("turn").addEventListener("click", turn);
+  $("video").addEventListener("resize", frameSeen);
+  addEventListener("resize", frameSeen);
+}
+
+async function begin() {
+  listen();
+  $("curl").textContent = `curl --data-binary @picture.jpg ${new URL("predict", location)}`;
+  if (!navigator.mediaDevices) {
+    $("live").disabled = true;
+    $("hint").hidden = false;
+    $("hint").textContent =
+      "Browsers give a page the live camera only over https or at localhost. On a phone, take a " +
+      `photo. At a desk: ssh -L ${location.port}:localhost:${location.port} ${location.hostname}, ` +
+      `then http://localhost:${location.port}`;
+  }
+  info = await ask("info");
+  const many = (count, what) => `${count} ${what}${count === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
+  $("name").textContent = document.title = info.name;
+  const accuracy = info.accuracy === null ? "" : ` · ${info.accuracy.toFixed(1)} % right in its test`;
+  $("about").textContent =
+    `${many(info.classes.length, "class")} in ${many(info.tasks.length, "task")} · ` +
+    `sees ${info.preprocessing.image_size_px} × ${info.preprocessing.image_size_px} pixels${accuracy}`;
+  for (const task of info.tasks) {
+    $("tasks").appendChild(document.createElement("li")).textContent = task.join(", ");
+  }
+  frameSeen();
+}
+
+begin().catch((error) => complain(error.message));

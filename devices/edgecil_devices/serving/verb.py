@@ -1,0 +1,154 @@
+"""The verb `serve`, as both command lines run it."""
+
+import asyncio
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecil_devices.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgecil_devices.classifier import Classifier
+
+HELP = {
+    "host": "Name or address to listen at; 0.0.0.0 is every network of this machine.",
+    "port": "Port to listen at; 0 takes a free one.",
+    "allow_host": "A further name by which this server may be called, behind a proxy for example.",
+    "threads": "Threads that may compute at once.",
+    "queue": "How many pictures may wait; further ones are answered 503.",
+    "max_mb": "Megabytes (10^6) that a request may have.",
+    "timeout": "Seconds that a client has for each step: request, picture, taking the answer.",
+}
+"""One description of each option for both command lines."""
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of `serve` asks for.
+
+    Raises:
+        UsageError: the values cannot be.
+    """
+
+    bundle: Path
+    """A bundle, or the folder of a store."""
+    host: str = "127.0.0.1"
+    """Name or address to listen at."""
+    port: int = 8000
+    """0 takes a free one."""
+    allow_host: tuple[str, ...] = ()
+    """Names that the server answers to, besides addresses and the machine's own."""
+    threads: int | None = None
+    """How many threads may compute at once; None: one a core, four at most."""
+    queue: int = 16
+    """How many pictures may wait besides the one at work."""
+    max_mb: float = 16.0
+    """Megabytes that a request may have."""
+    timeout: float = 20.0
+    """Seconds that a client has for each step of an exchange."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"--port must be from 0 to 65535, not {self.port}")
+        if self.queue < 0:
+            raise UsageError(f"--queue must be 0 or more, not {self.queue}")
+        if not 0 < self.max_mb <= 64:  # the largest file that is read as a picture anyway
+            raise UsageError(f"--max-mb must be above 0 and at most 64, not {self.max_mb:g}")
+        if not 0 < self.timeout <= 3600:
+            raise UsageError(f"--timeout must be above 0 and at most 3600, not {self.timeout:g}")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the arguments of this verb to argparse."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle.")
+    parser.add_argument("--host", default="127.0.0.1", help=HELP["host"] + " (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help=HELP["port"] + " (8000)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help=HELP["allow_host"]
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help=HELP["threads"])
+    parser.add_argument("--queue", type=int, default=16, metavar="N", help=HELP["queue"] + " (16)")
+    parser.add_argument(
+        "--max-mb", type=float, default=16, metavar="MB", help=HELP["max_mb"] + " (16)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=20, metavar="S", help=HELP["timeout"] + " (20)"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Run this verb on what argparse found; the exit code."""
+    values = {field: getattr(arguments, field) for field in Request.__dataclass_fields__}
+    return serve(Request(**values | {"allow_host": tuple(arguments.allow_host)}))
+
+
+def serve(request: Request) -> int:
+    """Answer requests until SIGINT or SIGTERM; what is under way then is finished.
+
+    A second signal ends it at once.
+
+    Returns:
+        The exit code: 0, as a server ends in no other way.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        EdgecilError: nothing can listen at this place.
+    """
+    from edgecil_devices.classifier import Classifier
+
+    classifier = Classifier.load(request.bundle, request.threads)
+    asyncio.run(_serve(request, lambda: classifier))
+    return 0
+
+
+async def _serve(request: Request, classifier: "Callable[[], Classifier]") -> None:
+    from edgecil_devices.serving.application import Application
+    from edgecil_devices.serving.classifying import Classifying
+    from edgecil_devices.serving.guard import Guard
+    from edgecil_devices.serving.server import Limits, Server
+
+    limits = Limits(int(request.max_mb * 1e6), timeout_s=request.timeout)
+    classifying = Classifying(classifier, request.queue)
+    guard = Guard((request.host, *request.allow_host))
+    application = Application(request.bundle.name, classifying, guard, limits.max_body_bytes)
+    try:
+        await Server(application, limits).run(
+            request.host, request.port, lambda port: _tell(request, port), _stop_on_signals()
+        )
+    finally:
+        classifying.close()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; a second one does what it would have done without us."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) != signal.SIG_IGN  # as in the background of a shell script
+    ]
+
+    def received() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, received)
+    return stop
+
+
+def _tell(request: Request, port: int) -> None:
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    lines = [f"serving {request.bundle} at http://{host}:{port}/ (Ctrl-C ends it)"]
+    if request.host in _EVERYWHERE:
+        lines.append("anybody in your networks can use it; its addresses: hostname -I")
+        host = "localhost"
+    lines.append(f"next: curl --data-binary @picture.jpg http://{host}:{port}/predict")
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
