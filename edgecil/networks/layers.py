@@ -57,10 +57,15 @@ def cifar_resnet_groups(blocks_per_group: int, width: int = 1) -> list[nn.Module
         rest = (BasicBlock(channels_out, channels_out, 1) for _ in range(blocks_per_group - 1))
         return nn.Sequential(first, *rest)
 
-    convolution = nn.Conv2d(3, narrow, 3, padding=1, bias=False)
-    stem = nn.Sequential(convolution, nn.BatchNorm2d(narrow), nn.ReLU())
-    deepest = pooled(group(middle, broad, 2))
-    return [stem, group(narrow, narrow, 1), group(narrow, middle, 2), deepest]
+    stem = nn.Sequential(
+        nn.Conv2d(3, narrow, 3, padding=1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()
+    )
+    return [
+        stem,
+        group(narrow, narrow, 1),
+        group(narrow, middle, 2),
+        pooled(group(middle, broad, 2)),
+    ]
 
 
 def _convolutional(
