@@ -38,6 +38,7 @@ async function classify(blob) {
     const answer = await ask(`predict?top=${SHOWN}`, { method: "POST", body: blob });
     if (mine === latest) show(answer, performance.now() - start);
   } catch (error) {
+    if (mine === latest && !stream) forget("No answer");
     if (mine === latest) complain(error.message);
     return error.retryMs || PAUSE_MS;
   }
@@ -46,7 +47,7 @@ async function classify(blob) {
 
 // --- what is shown ---------------------------------------------------------------------------
 
-const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)} %`;
+const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)}\u202f%`;
 const ms = (value) => `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
 
 function show(answer, tripMs) {
@@ -81,6 +82,15 @@ function complain(message) {
   $("result").classList.add("stale");
 }
 
+function forget(instead) {
+  $("problem").hidden = $("times").hidden = true;
+  $("result").classList.remove("stale");
+  $("label").className = "soft";
+  $("label").textContent = instead;
+  $("score").textContent = $("stages").textContent = "";
+  $("top").replaceChildren();
+}
+
 // The network sees the square in the middle of a picture, perhaps without a margin.
 function frameSeen() {
   const shown = stream ? $("video") : $("picture");
@@ -105,6 +115,7 @@ function frameSeen() {
 async function take(file) {
   if (!file) return;
   stopCamera();
+  forget("Looking …");
   const picture = $("picture");
   URL.revokeObjectURL(picture.src);
   picture.src = URL.createObjectURL(file);
@@ -112,8 +123,15 @@ async function take(file) {
   picture.hidden = false;
   $("seen").hidden = true;
   $("stage").classList.remove("empty");
-  picture.decode().then(frameSeen, () => {});
+  picture.decode().then(frameSeen, () => {
+    if (picture.complete && !picture.naturalWidth) empty();
+  });
   await classify(await readable(file));
+}
+
+function empty() {
+  $("picture").hidden = $("seen").hidden = true;
+  $("stage").classList.add("empty");
 }
 
 // Formats that only the browser knows, and files above the limit, are saved anew as JPEG.
@@ -189,8 +207,8 @@ function stopCamera() {
   stream = pace = null;
   latest++; // an answer that is still under way is of no interest
   $("video").srcObject = null;
-  $("video").hidden = $("badge").hidden = $("seen").hidden = $("turn").hidden = true;
-  $("stage").classList.add("empty");
+  $("video").hidden = $("badge").hidden = $("turn").hidden = true;
+  empty();
   $("live").textContent = "Live camera";
   $("answer").ariaLive = "polite";
 }
