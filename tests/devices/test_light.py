@@ -44,12 +44,16 @@ def test_importing_the_package_imports_nothing_large() -> None:
     assert not {"numpy", "onnxruntime", "PIL"} & set(run(code).stdout.split())
 
 
-def test_running_a_bundle_writes_nothing_at_home(bundle_path: Path, tmp_path: Path) -> None:
+def test_nothing_but_the_measured_arrangement_is_written_at_home(
+    bundle_path: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     code = """
 import edgecil_devices
-edgecil_devices.Classifier.load(sys.argv[1])
+edgecil_devices.Classifier.load(sys.argv[1], threads=int(sys.argv[2]))
 """
-    run(code, bundle_path, HOME=str(home), XDG_CACHE_HOME=str(home))
-    assert list(home.iterdir()) == []
+    for threads, files in (("1", []), ("2", ["edgecil/arrangements.json"])):
+        run(code, bundle_path, threads, HOME=str(home), XDG_CACHE_HOME=str(home))
+        found = [path for path in home.rglob("*") if path.is_file()]
+        assert [str(path.relative_to(home)) for path in found] == files
