@@ -191,8 +191,8 @@ def _measured(parts: Parts, threads: int, image_size_px: int) -> tuple[Arrangeme
     while not apart or time.perf_counter() - start < MEASURING_S:
         apart.append(side_by_side.run(pixels))
         whole.append(one_graph.run(pixels))
-    # On a busy machine a thread may have to wait for its core, and in one graph all others wait with
-    # it. The median has that in it, the fastest run has not.
+    # On a busy machine a thread may have to wait for its core, and in one graph all others wait for
+    # that thread. The median has this in it, the fastest run has not.
     share = median(run.trunk_ms for run in apart) / median(map(_total_ms, apart))
     if median(map(_total_ms, apart)) <= median(map(_total_ms, whole)):
         return side_by_side, Choice(SIDE_BY_SIDE, share)
