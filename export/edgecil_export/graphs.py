@@ -29,8 +29,8 @@ OPSET = 18
 IR_VERSION = 8
 """The one that came with the opset."""
 _OPERATORS = """
-    Add Cast Conv DequantizeLinear Flatten GlobalAveragePool MaxPool Mul Pad ReduceMean Relu Reshape
-    Slice Transpose
+    Add Cast Conv DequantizeLinear Flatten GlobalAveragePool MaxPool Mul Pad QuantizeLinear
+    ReduceMean Relu Reshape Slice Transpose
 """
 OPERATORS = frozenset(_OPERATORS.split())
 """All that a graph may use. None can allocate more than its input's size suggests, read a file or
@@ -152,11 +152,11 @@ def _template(module: nn.Module, example: Tensor, source: str, sink: str) -> Mod
     if program is None:
         raise ExportError("torch.onnx exported nothing; install the torch that edgecil asks for")
     model = program.model_proto
-    _strip(model)
+    strip(model)
     return model
 
 
-def _strip(model: ModelProto) -> None:
+def strip(model: ModelProto) -> None:
     """Take out what the exporter adds about the workstation, and say what made the file instead."""
     graph = model.graph
     commented: Iterable[onnx.TensorProto | onnx.NodeProto | onnx.ValueInfoProto] = (

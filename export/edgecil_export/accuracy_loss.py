@@ -1,0 +1,177 @@
+"""What computing in eight bits costs in accuracy, measured before a bundle may say it.
+
+Shapes: N images, S image size, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecil.data import DATASETS, ImageDataset, default_data_dir, load_dataset
+from edgecil.errors import EdgecilError, ExportError, UsageError
+from edgecil.memory.state import State
+from edgecil.training.batches import Pictures
+from edgecil.training.library import Library
+from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings, Source
+from edgecil_devices.manifest import Accuracy
+from edgecil_export.parity import Logits
+
+MOST_IMAGES = 10_000
+"""All of CIFAR's test pictures; more would take long and hardly say more."""
+TEST_PICTURES = "test pictures"
+EXEMPLARS = "exemplars that were not calibrated on (the test pictures are not here)"
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures to measure on."""
+
+    pictures: Pictures
+    indices: NDArray[np.int64]
+    """Which of the pictures count, (N,)."""
+    labels: NDArray[np.int64]
+    """Their classes, (N,)."""
+    name: str
+    """What they are, for people: `TEST_PICTURES` or `EXEMPLARS`."""
+
+
+@dataclass(frozen=True)
+class AccuracyLoss:
+    """Accuracy of the network and of the bundle on the same pictures."""
+
+    sample: str
+    """What the pictures are."""
+    images: int
+    """How many."""
+    network: float
+    """Top-1 accuracy of the network in float32, in percent."""
+    bundle: Accuracy
+    """Of the bundle."""
+
+    @property
+    def points(self) -> float:
+        """How much the bundle loses, in points of percent; negative if it gains."""
+        return self.network - self.bundle.overall
+
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"int8 compute: {self.bundle.overall:.2f} % right of {self.images} {self.sample}; "
+            f"fp32: {self.network:.2f} %"
+        )
+
+
+def sample_for(
+    run: Path, state: State, calibrated_on: NDArray[np.int64], data_dir: Path | None
+) -> Sample:
+    """The run's test pictures, or the exemplars that were not calibrated on.
+
+    Args:
+        run: the run folder.
+        state: its state.
+        calibrated_on: positions of exemplars that must not count.
+        data_dir: where built-in data sets are; nothing is downloaded.
+
+    Raises:
+        ExportError: neither is there.
+    """
+    if (sample := _test_sample(Run(run), state, data_dir)) is not None:
+        return sample
+    left = np.setdiff1d(np.arange(len(state.exemplars)), calibrated_on)
+    if len(left) == 0:
+        raise ExportError(
+            "there are no pictures to measure int8 compute on: no test pictures, and no exemplars "
+            "beyond those to calibrate on; give --data-dir, or export with --compute fp32"
+        )
+    chosen = _spread(left)
+    return Sample(state.exemplars, chosen, state.exemplars.labels()[chosen], EXEMPLARS)
+
+
+def accuracy_loss(
+    sample: Sample, network: Logits, bundle: Logits, tasks: Sequence[range]
+) -> AccuracyLoss:
+    """Let both classify the sample."""
+    count = max(task.stop for task in tasks)
+    images = np.bincount(sample.labels, minlength=count)
+    right = np.zeros((2, count), np.int64)  # by class, of the network and of the bundle
+    for start in range(0, len(sample.indices), _BATCH):
+        pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
+        labels = sample.labels[start : start + _BATCH]
+        for of_one, logits in zip(right, (network, bundle), strict=True):
+            np.add.at(of_one, labels, logits(pixels).argmax(axis=1) == labels)
+    by_network, by_bundle = right
+    by_task = [_percent(by_bundle[list(task)], images[list(task)]) for task in tasks]
+    accuracy = Accuracy(_percent(by_bundle, images), tuple(by_task))
+    return AccuracyLoss(sample.name, len(sample.labels), _percent(by_network, images), accuracy)
+
+
+def require_small(loss: AccuracyLoss, most_points: float) -> None:
+    """Check that a loss is acceptable.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if loss.points > most_points:
+        raise ExportError(
+            f"{loss.line()}, a loss of more than {most_points:g} points; nothing was written, "
+            "export with --compute fp32, a higher --max-loss or --force"
+        )
+
+
+def require_max_loss(most_points: float) -> None:
+    """Check what `--max-loss` was given.
+
+    Raises:
+        UsageError: it is not a number of points.
+    """
+    if not 0 <= most_points <= 100:
+        raise UsageError(f"--max-loss is a number of points from 0 to 100, not {most_points:g}")
+
+
+def _test_sample(run: Run, state: State, data_dir: Path | None) -> Sample | None:
+    """Test pictures of every class of the state, or None."""
+    try:
+        settings = run.settings()
+        datasets = [_dataset(settings, source, data_dir) for source in settings.sources]
+        labelled = Library(datasets, settings.tasks).test(state.settings.stage)
+    except (EdgecilError, OSError, ValueError):  # whatever is wrong with the data, they are missing
+        return None
+    chosen = _spread(np.arange(len(labelled.labels)))
+    labels = labelled.labels[chosen]
+    if set(labels) != set(range(len(state.settings.classes))):
+        return None
+    return Sample(labelled.pictures, chosen, labels, TEST_PICTURES)
+
+
+def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> ImageDataset | None:
+    folder = data_dir or default_data_dir()
+    if source.data == "cifar100" and not (folder / "cifar-100-python").is_dir():
+        return None  # loading it would download it
+    if source.data not in DATASETS and not Path(source.data).is_dir():
+        return None
+    return load_dataset(
+        source.data,
+        data_dir=data_dir,
+        image_size_px=settings.image_size_px,
+        shorter_side_px=settings.shorter_side_px,
+        holdout=source.holdout,
+        seed=settings.seed,
+    )
+
+
+def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most as many as are measured on, evenly from all."""
+    count = min(len(indices), MOST_IMAGES)
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]
+
+
+def _percent(right: NDArray[np.int64], images: NDArray[np.int64]) -> float:
+    """NaN for a task that the sample has nothing of."""
+    total = int(images.sum())
+    return 100 * int(right.sum()) / total if total else float("nan")

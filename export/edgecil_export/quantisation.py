@@ -1,0 +1,140 @@
+"""Graphs that compute in eight bits: static quantisation, calibrated on pictures.
+
+Activations are unsigned with a zero point, weights are signed and symmetric with a step for each
+output channel. Weights take 7 of their 8 bits: processors without a dot product of bytes add pairs
+of products in 16 bits, which 8 bits can overflow. So all processors compute the same.
+
+What comes before the first convolution, and that one itself, stay float32: with three channels in,
+bytes are slower there (33 us for 12 in a ResNet32, x86-64 with VNNI), and the picture is what the
+network is most sensitive to.
+
+Shapes: N images, S image size.
+"""
+
+import copy
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from edgecil.errors import ExportError
+from edgecil.memory.state import State
+from edgecil_devices._onnxruntime import Graph
+from edgecil_export.graphs import check_graph, strip
+
+MOST_CALIBRATION_IMAGES = 512
+"""The range of an activation hardly changes with more."""
+
+_BATCH = 32
+_QUANTISED = ("Add", "Conv", "MaxPool", "Relu")
+_PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
+"""Says that nothing is left to fold or infer, which onnxruntime would otherwise complain about."""
+
+Pixels = NDArray[np.uint8]
+
+
+def calibration_indices(state: State) -> NDArray[np.int64]:
+    """Which exemplars of a state to calibrate on: of all classes, at most 512.
+
+    Every other exemplar of a class stays out, so that some are left to measure the loss on.
+
+    Raises:
+        ExportError: the state keeps no exemplars.
+    """
+    counts = state.exemplars.counts
+    ranks = np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)])
+    even = np.flatnonzero(ranks % 2 == 0)
+    if len(even) == 0:
+        raise ExportError(
+            "int8 compute is calibrated on exemplars, and the state keeps none; "
+            "export with --compute fp32"
+        )
+    spread = np.linspace(0, len(even) - 1, min(len(even), MOST_CALIBRATION_IMAGES))
+    return even[spread.round().astype(np.int64)]
+
+
+def quantised_graphs(graphs: Mapping[str, bytes], pixels: Pixels) -> dict[str, bytes]:
+    """A bundle's graphs for computing in eight bits.
+
+    Args:
+        graphs: the trunk and then the blocks by name, in float32.
+        pixels: (N, S, S, 3), pictures such as the network was trained on.
+
+    Raises:
+        ExportError: a graph has an operator that bundles may not have.
+    """
+    (trunk_name, trunk), *blocks = graphs.items()
+    trunk = quantised(trunk, pixels)
+    # Blocks are calibrated on what they will get, rounding included.
+    graph = Graph(trunk, trunk_name, compute="int8")
+    feature_map = np.concatenate([graph.run(batch)[0] for batch in _batches(pixels)])
+    return {trunk_name: trunk} | {name: quantised(block, feature_map) for name, block in blocks}
+
+
+def quantised(model: bytes, values: NDArray[Any]) -> bytes:
+    """One graph for computing in eight bits; equal inputs give equal bytes.
+
+    Args:
+        model: in float32.
+        values: what goes into it, (N, ...).
+
+    Raises:
+        ExportError: the graph has an operator that bundles may not have.
+    """
+    # Imported here because it must come after edgecil_devices._onnxruntime.
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    original = onnx.load_from_string(model)
+    in_float = _in_float(original)
+    if len(in_float) == len(original.graph.node):
+        return model
+    prepared = copy.deepcopy(original)
+    onnx.helper.set_model_props(prepared, _PREPARED)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        quantize_static(
+            prepared,
+            path,
+            _Reader(original.graph.input[0].name, values),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_QUANTISED),
+            nodes_to_exclude=in_float,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        result = onnx.load(path)
+    strip(result)
+    check_graph(result)
+    return bytes(result.SerializeToString(deterministic=True))
+
+
+def _in_float(model: ModelProto) -> list[str]:
+    """The nodes to leave alone: in a graph that takes pixels, all up to the first convolution."""
+    if model.graph.input[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+        return []
+    names = [node.name for node in model.graph.node]
+    kinds = [node.op_type for node in model.graph.node]
+    return names[: kinds.index("Conv") + 1] if "Conv" in kinds else names
+
+
+class _Reader:
+    """Gives the calibration its batches, by the one method that onnxruntime asks for."""
+
+    def __init__(self, name: str, values: NDArray[Any]) -> None:
+        self._name, self._left = name, _batches(values)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        batch = next(self._left, None)
+        return None if batch is None else {self._name: batch}
+
+
+def _batches(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(values), _BATCH):
+        yield values[start : start + _BATCH]

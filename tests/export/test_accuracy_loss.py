@@ -1,0 +1,155 @@
+"""What is measured on, what comes out, and when it is too much."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecil.errors import ExportError, UsageError
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State
+from edgecil.training.settings import PlannedTask, RunSettings, Source
+from edgecil_devices.manifest import Accuracy
+from edgecil_export import accuracy_loss as module
+from edgecil_export.accuracy_loss import (
+    EXEMPLARS,
+    TEST_PICTURES,
+    AccuracyLoss,
+    Sample,
+    accuracy_loss,
+    require_max_loss,
+    require_small,
+    sample_for,
+)
+
+Pixels = NDArray[np.uint8]
+CLASSES = ("ape", "bee", "cat", "dog", "eel")
+
+
+def settings_with(data: str) -> RunSettings:
+    return RunSettings(
+        sources=(Source(data, 0.5, ""),),
+        image_size_px=16,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.25),
+        mirrors=True,
+        tasks=(PlannedTask(CLASSES[:3], 0), PlannedTask(CLASSES[3:], 0)),
+        seed=1,
+        method="memo",
+        backbone="resnet14",
+        cut="last",
+        trunk="auto",
+        budget_bytes=10**6,
+        accounting="strict",
+        tasks_ahead=0,
+        codec="raw",
+        precision="fp32",
+        recipe="fast",
+    )
+
+
+def folder_with(path: Path, classes: tuple[str, ...]) -> Path:
+    for shade, name in enumerate(classes):
+        (path / name).mkdir(parents=True)
+        for k in range(4):
+            Image.new("RGB", (16, 16), (shade * 40, k * 20, 7)).save(path / name / f"{k}.png")
+    return path
+
+
+def sample_of_run(run: Path, data: str) -> Sample:
+    settings_with(data).save(run / "config.json")
+    calibrated_on = np.arange(0, 20, 2)
+    return sample_for(run, State.read(run / "state"), calibrated_on, run / "no-data")
+
+
+def test_the_runs_test_pictures_are_measured_on(run: Path, tmp_path: Path) -> None:
+    sample = sample_of_run(run, str(folder_with(tmp_path / "data", CLASSES)))
+    assert sample.name == TEST_PICTURES
+    assert np.bincount(sample.labels).tolist() == [2] * 5  # half of four is held out
+    shades = sample.pictures.pixels(sample.indices)[:, 0, 0, 0]
+    assert shades.tolist() == [40 * label for label in sample.labels]
+
+
+@pytest.mark.parametrize("data", ["cifar100", "gone", "some"])
+def test_without_them_the_other_exemplars_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder_with(tmp_path / "some", CLASSES[:4])
+    sample = sample_of_run(run, data)
+    assert sample.name == EXEMPLARS
+    assert sample.indices.tolist() == list(range(1, 20, 2))
+    assert np.bincount(sample.labels).tolist() == [2] * 5
+    assert not (run / "no-data").exists()  # nothing is downloaded
+
+
+def test_a_run_without_settings_has_exemplars(run: Path) -> None:
+    sample = sample_for(run, State.read(run / "state"), np.arange(10), None)
+    assert (sample.name, len(sample.indices)) == (EXEMPLARS, 10)
+
+
+def test_where_there_is_nothing_to_measure_on_it_says_so(run: Path, exemplars: ExemplarSet) -> None:
+    state = replace(State.read(run / "state"), exemplars=exemplars.truncate([1] * 5))
+    with pytest.raises(ExportError, match="give --data-dir, or export with --compute fp32"):
+        sample_for(run, state, np.arange(5), None)
+
+
+def test_large_test_sets_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IMAGES", 3)
+    assert module._spread(np.arange(10, 20)).tolist() == [10, 14, 19]
+
+
+def answers(*classes: int) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Logits that say these classes, image by image, as the pixels number them."""
+    table = np.eye(5, dtype=np.float32)[list(classes)]
+    return lambda pixels: table[pixels[:, 0, 0, 0]]
+
+
+class Numbered:
+    """Pictures whose pixels are their numbers."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def pixels(self, indices: NDArray[np.int64] | None = None) -> Pixels:
+        assert indices is not None
+        return np.broadcast_to(
+            indices.astype(np.uint8)[:, None, None, None], (len(indices), 2, 2, 3)
+        )
+
+
+@pytest.mark.parametrize("batch", [1, 4, 64])
+def test_both_are_counted_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(module, "_BATCH", batch)
+    sample = Sample(Numbered(), np.arange(6), np.array([0, 0, 1, 2, 3, 4]), TEST_PICTURES)
+    network, bundle = answers(0, 0, 1, 2, 3, 0), answers(0, 1, 1, 2, 0, 0)
+    loss = accuracy_loss(sample, network, bundle, (range(3), range(3, 5)))
+    assert loss.network == pytest.approx(100 * 5 / 6)
+    assert loss.bundle == Accuracy(50.0, (75.0, 0.0))
+    assert loss.points == pytest.approx(100 / 3)
+    assert loss.line() == "int8 compute: 50.00 % right of 6 test pictures; fp32: 83.33 %"
+
+
+def test_a_loss_above_the_bound_is_refused() -> None:
+    loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()))
+    with pytest.raises(ExportError, match=r"48\.90 % .* 50\.00 %, a loss of more than 1 points"):
+        require_small(loss, 1.0)
+    require_small(loss, 1.2)
+    require_small(replace(loss, network=40.0), 0.0)
+
+
+@pytest.mark.parametrize("points", [-1.0, 101.0, float("nan")])
+def test_a_bound_that_is_no_number_of_points_is_refused(points: float) -> None:
+    with pytest.raises(UsageError, match="--max-loss is a number of points"):
+        require_max_loss(points)
+
+
+def test_the_settings_above_are_those_of_a_run(run: Path) -> None:
+    settings_with("cifar100").save(run / "config.json")
+    assert json.loads((run / "config.json").read_text())["sources"][0]["data"] == "cifar100"
+    assert RunSettings.load(run / "config.json") == settings_with("cifar100")
