@@ -103,7 +103,7 @@ def test_all_convolutions_but_the_first_are_quantised_in_seven_bits_by_channel(
                 tensors[source] for source in made_by[node.input[1]].input
             )
             assert weight.dtype == np.int8
-            assert -64 <= weight.min() < 0 < weight.max() <= 64
+            assert -64 <= weight.min() <= weight.max() <= 64
             assert scales.shape == (len(weight),)
             assert not zero_points.any()
             assert tensors[made_by[node.input[0]].input[2]].dtype == np.uint8
