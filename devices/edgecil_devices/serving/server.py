@@ -134,7 +134,7 @@ class _Connection:
 
     async def serve(self) -> None:
         """Answer until the client or we have had enough."""
-        while first := await self._first_byte():
+        while not self._server.stopping and (first := await self._first_byte()):
             if not await self._exchange(first):
                 await self._say_goodbye()
                 return

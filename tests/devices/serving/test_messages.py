@@ -1,0 +1,95 @@
+"""Whatever bytes come, there is a request, a refusal or an end; and what was meant is found."""
+
+import asyncio
+import re
+from contextlib import suppress
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecil_devices.errors import RequestError
+from edgecil_devices.serving.messages import MAX_HEAD_BYTES, Head, read_body, read_head
+from edgecil_devices.serving.multipart import file_in_form
+
+MAX_BODY_BYTES = 300
+PIECES = (
+    b"GET /predict HTTP/1.1\r\n",
+    b"POST / HTTP/1.0\r\n",
+    b"Host: localhost\r\n",
+    b"Content-Length: 3\r\n",
+    b"Content-Length: ",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\r\n",
+    b"\n",
+    b"3\r\nabc\r\n",
+    b"0\r\n",
+    b"ffff",
+    b":",
+)
+PARTS = (b"--B", b"\r\n", b"--", b'Content-Disposition: form-data; filename="x"', b"\r\n\r\n")
+
+
+def read(data: bytes) -> tuple[Head, bytes]:
+    async def run() -> tuple[Head, bytes]:
+        reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES)
+        reader.feed_data(data[1:])
+        reader.feed_eof()
+        head = await read_head(data[:1], reader)
+        return head, await read_body(head, reader, MAX_BODY_BYTES, lambda size: None)
+
+    return asyncio.run(run())
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), min_size=1).map(b"".join))
+def test_any_bytes_are_a_request_a_refusal_or_an_end(data: bytes) -> None:
+    if not data:
+        return
+    with suppress(RequestError, EOFError):
+        head, body = read(data)
+        assert re.match(r"^(\r?\n)?(GET|POST) /", data.decode("latin-1"))
+        assert len(body) <= MAX_BODY_BYTES
+        assert body in data or head.is_chunked
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,10}-[a-z0-9]{1,10}", fullmatch=True),
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
+        max_size=20,
+    ),
+    st.binary(max_size=MAX_BODY_BYTES),
+    st.integers(1, 100),
+    st.booleans(),
+)
+def test_fields_and_body_are_found_again(
+    fields: dict[str, str], body: bytes, chunk: int, chunked: bool
+) -> None:
+    fields = {k: v for k, v in fields.items() if k not in ("content-length", "transfer-encoding")}
+    lines = ["POST /a?b HTTP/1.1", "HOST: x", *(f"{k}:\t {v} " for k, v in fields.items())]
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+        parts = [body[start : start + chunk] for start in range(0, len(body), chunk)]
+        sent = b"".join(b"%X\r\n%b\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
+    else:
+        lines.append(f"Content-Length: {len(body)}")
+        sent = body
+    head, found = read("\r\n".join([*lines, "", ""]).encode() + sent)
+    assert found == body
+    assert (head.method, head.path, head.target.query) == ("POST", "/a", "b")
+    assert {name: head.fields[name] for name in fields} == fields
+
+
+@given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=9)).map(b"".join))
+def test_any_bytes_are_a_form_or_are_refused(body: bytes) -> None:
+    with suppress(RequestError):
+        assert file_in_form(body, "multipart/form-data; boundary=B") in body
+
+
+@given(st.binary(max_size=200))
+def test_a_file_in_a_form_is_found_whatever_it_contains(content: bytes) -> None:
+    boundary = b"edge"
+    if b"\r\n--" + boundary in b"\r\n" + content:
+        return
+    head = b'content-disposition: form-data; name="a"; filename="\xc3\xa4.png"'
+    body = b"\r\n".join([b"--edge", head, b"x: y", b"", content, b"--edge--", b""])
+    assert file_in_form(body, 'multipart/form-data; charset=x; boundary="edge"') == content
