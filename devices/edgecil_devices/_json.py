@@ -64,6 +64,18 @@ def texts(record: Any, key: str) -> dict[str, str]:
     return {name: get(values, name, str) for name in values}
 
 
+def require(holds: bool, problem: str) -> None:
+    """Refuse a manifest that breaks a rule.
+
+    Raises:
+        BundleCorruptError: `holds` is false.
+    """
+    if not holds:
+        raise BundleCorruptError(
+            f"the manifest cannot be right: {problem}; export the bundle again"
+        )
+
+
 _WORDS: dict[Any, str] = {
     int: "an integer",
     float: "a number",

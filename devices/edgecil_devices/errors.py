@@ -7,6 +7,8 @@
       + BundleError               a bundle cannot be used
         + BundleCorruptError      truncated, altered, or not a bundle at all
         + BundleVersionError      made for a newer edgecil or a newer onnxruntime
+        + SignatureError          not signed by a key that is trusted
+        + SelfTestError           this device computes something else than the workstation
         + ReleaseError            a release that this store does not take: too old, or unsuitable
       + StoreError                the store cannot be used
         + StoreBusyError          exit code 75: another process is changing it; try again later
@@ -65,6 +67,14 @@ class BundleVersionError(BundleError):
 
 class ReleaseError(BundleError):
     """A release that this store does not take, however sound it is."""
+
+
+class SignatureError(BundleError):
+    """A release that no trusted key has signed."""
+
+
+class SelfTestError(BundleError):
+    """A bundle that gives other answers here than where it was made."""
 
 
 class StoreError(EdgecilError):

@@ -4,98 +4,40 @@
 neither can make or accept what the other does not.
 """
 
-import hashlib
 import json
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from itertools import pairwise
+from datetime import date
 from typing import Any
 
-from edgecil_devices._json import find, get, items, parse_object, texts
-from edgecil_devices.errors import BundleCorruptError, BundleVersionError
+from edgecil_devices._json import find, get, items, parse_object, require, texts
+from edgecil_devices.blobs import (
+    BLOCK,
+    GOLDEN_LOGITS,
+    GOLDEN_PIXELS,
+    HEADS,
+    TRUNK,
+    Blob,
+    check_blobs,
+)
+from edgecil_devices.errors import BundleVersionError
 from edgecil_devices.images import Preprocessing
 
 FORMAT = 1
 """The format this edgecil writes, and the newest it reads."""
-MAX_BLOB_BYTES = 2**31 - 1
-"""No ONNX graph can be larger: the limit is protobuf's."""
-MAX_BLOBS = 1024
 WEIGHTS = ("fp32", "fp16", "int8")
 """How weights can be kept; all are float32 again once loaded."""
-TRUNK, BLOCK, HEAD, NEAREST_MEAN = "trunk", "block", "head", "nearest-mean"
-"""The roles of blobs, in the order in which they appear; the last two take each other's place."""
-HEADS = (HEAD, NEAREST_MEAN)
+COMPUTES = ("fp32", "int8")
+"""What graphs compute in."""
+MAX_RELEASE = 2**53 - 1
+"""The largest integer that every reader of JSON keeps exact."""
+MAX_KEYS = 16
+DEFAULT_TOLERANCE = 1e-3
+"""How far logits may lie from golden ones, as a part of the largest of these."""
 
-_BLOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"ed25519:[A-Za-z0-9+/]{43}=")
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){1,2}")
-
-
-@dataclass(frozen=True)
-class Blob:
-    """One file inside a bundle."""
-
-    name: str
-    """What it is called when extracted; at most 64 of a-z, 0-9, dot, dash and underscore."""
-    role: str
-    """"trunk", "block", "head" or "nearest-mean"."""
-    size_bytes: int
-    """Its exact size."""
-    sha256: str
-    """Of its bytes, 64 lower-case hexadecimal digits."""
-    task: int | None = None
-    """Blocks only: the task whose training made it, from 0."""
-    features: int | None = None
-    """Blocks only: the number of features it computes per image."""
-    trunk: str | None = None
-    """Blocks only: the sha256 of the trunk it was made for."""
-
-    def __post_init__(self) -> None:
-        _require(bool(_BLOB_NAME.fullmatch(self.name)), f"blob name {self.name!r} is not allowed")
-        if self.role not in (TRUNK, BLOCK, *HEADS):
-            raise BundleVersionError(
-                f"{self.name}: unknown role {self.role!r}; run: pip install -U edgecil"
-            )
-        _require(0 < self.size_bytes <= MAX_BLOB_BYTES, f"{self.name}: impossible size")
-        _require(bool(_SHA256.fullmatch(self.sha256)), f"{self.name}: malformed sha256")
-        given = [value is not None for value in (self.task, self.features, self.trunk)]
-        _require(
-            all(given) if self.role == BLOCK else not any(given),
-            f"{self.name}: task, features and trunk belong to blocks, and to every block",
-        )
-        _require(self.features is None or 0 < self.features <= 2**16, f"{self.name}: features")
-
-    @classmethod
-    def of(cls, name: str, role: str, data: bytes, **of_block: Any) -> "Blob":
-        """Describe the content `data`; blocks also need their task, features and trunk."""
-        return cls(name, role, len(data), hashlib.sha256(data).hexdigest(), **of_block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without what does not apply."""
-        fields = {
-            "name": self.name,
-            "role": self.role,
-            "size": self.size_bytes,
-            "sha256": self.sha256,
-            "task": self.task,
-            "features": self.features,
-            "trunk": self.trunk,
-        }
-        return {key: value for key, value in fields.items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, record: Any) -> "Blob":
-        """The reverse of `to_dict`."""
-        return cls(
-            name=get(record, "name", str),
-            role=get(record, "role", str),
-            size_bytes=get(record, "size", int),
-            sha256=get(record, "sha256", str),
-            task=find(record, "task", int),
-            features=find(record, "features", int),
-            trunk=find(record, "trunk", str),
-        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +70,7 @@ class Manifest:
     std: tuple[float, ...]
     """Their standard deviations, folded likewise."""
     weights: str
-    """"fp32", "fp16" or "int8"."""
+    """How weights are kept: "fp32", "fp16" or "int8"."""
     opset: int
     """Of the ONNX operators."""
     ir_version: int
@@ -136,27 +78,43 @@ class Manifest:
     min_onnxruntime: str
     """The oldest onnxruntime that may load them."""
     blobs: tuple[Blob, ...]
-    """Trunk, blocks in task order, head."""
+    """Trunk, blocks in task order, head, and golden pixels and logits or neither."""
     network: dict[str, str] = field(default_factory=dict)
     """Method, backbone and cut, for people to read."""
     versions: dict[str, str] = field(default_factory=dict)
     """The programs that made the bundle, for people to read."""
     accuracy: Accuracy | None = None
     """None where it was not measured."""
+    compute: str = "fp32"
+    """What graphs compute in: "fp32" or "int8"."""
+    release: int | None = None
+    """Later releases of one classifier have higher numbers, from 1; None for a plain bundle."""
+    expires: str | None = None
+    """The day after which a device should have had a later release, as in "2027-06-30"."""
+    keys: tuple[str, ...] | None = None
+    """The public keys to trust from this release on; None leaves them as they are."""
+    tolerance: float = DEFAULT_TOLERANCE
+    """How far logits may lie from the golden ones, as a part of the largest of these."""
 
     def __post_init__(self) -> None:
         _check_classes(self.classes)
         _check_tasks(self.tasks, len(self.classes))
-        _check_blobs(self.blobs, len(self.tasks))
+        check_blobs(self.blobs, len(self.tasks))
         if self.weights not in WEIGHTS:
             raise BundleVersionError(
                 f"unknown weights {self.weights!r}; run: pip install -U edgecil"
             )
+        if self.compute not in COMPUTES:
+            raise BundleVersionError(
+                f"unknown compute {self.compute!r}; run: pip install -U edgecil"
+            )
         version_ok = bool(_VERSION.fullmatch(self.min_onnxruntime))
-        _require(version_ok, f"malformed onnxruntime version {self.min_onnxruntime!r}")
-        _require(len(self.mean) == len(self.std) == 3, "mean and std must have three values each")
+        require(version_ok, f"malformed onnxruntime version {self.min_onnxruntime!r}")
+        require(len(self.mean) == len(self.std) == 3, "mean and std must have three values each")
+        _check_release(self.release, self.expires, self.keys)
+        require(0 < self.tolerance <= 1, "the tolerance must lie between 0 and 1")
         by_task = self.accuracy.by_task if self.accuracy else ()
-        _require(len(by_task) in (0, len(self.tasks)), "accuracy must be given for every task")
+        require(len(by_task) in (0, len(self.tasks)), "accuracy must be given for every task")
 
     @property
     def trunk(self) -> Blob:
@@ -166,23 +124,34 @@ class Manifest:
     @property
     def blocks(self) -> tuple[Blob, ...]:
         """The blocks, oldest first."""
-        return self.blobs[1:-1]
+        return tuple(blob for blob in self.blobs if blob.role == BLOCK)
 
     @property
     def head(self) -> Blob:
         """The one head, linear or of the nearest mean."""
-        return self.blobs[-1]
+        return next(blob for blob in self.blobs if blob.role in HEADS)
+
+    @property
+    def golden(self) -> tuple[Blob, Blob] | None:
+        """Golden pixels and the logits they must give, if the bundle carries them."""
+        by_role = {blob.role: blob for blob in self.blobs}
+        if GOLDEN_PIXELS not in by_role:
+            return None
+        return by_role[GOLDEN_PIXELS], by_role[GOLDEN_LOGITS]
 
     def to_json(self) -> bytes:
         """The bytes that go into the file; equal manifests give equal bytes."""
         accuracy = self.accuracy
+        release = {"release": self.release, "expires": self.expires, "keys": self.keys}
         record = {
             "format": FORMAT,
+            **{key: value for key, value in release.items() if value is not None},
             "classes": self.classes,
             "tasks": [[task.start, task.stop] for task in self.tasks],
             "preprocessing": self.preprocessing.to_dict(),
             "normalisation": {"folded_into": TRUNK, "mean": self.mean, "std": self.std},
             "weights": self.weights,
+            "compute": self.compute,
             "opset": self.opset,
             "ir_version": self.ir_version,
             "min_onnxruntime": self.min_onnxruntime,
@@ -191,6 +160,7 @@ class Manifest:
             "accuracy": None
             if accuracy is None
             else {"overall": accuracy.overall, "by_task": accuracy.by_task},
+            "tolerance": self.tolerance,
             "blobs": [blob.to_dict() for blob in self.blobs],
         }
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -218,6 +188,7 @@ class Manifest:
             mean=items(normalisation, "mean", _number),
             std=items(normalisation, "std", _number),
             weights=get(record, "weights", str),
+            compute=get(record, "compute", str),
             opset=get(record, "opset", int),
             ir_version=get(record, "ir_version", int),
             min_onnxruntime=get(record, "min_onnxruntime", str),
@@ -227,23 +198,33 @@ class Manifest:
             accuracy=None
             if accuracy is None
             else Accuracy(_number(accuracy, "overall"), items(accuracy, "by_task", _number)),
+            release=find(record, "release", int),
+            expires=find(record, "expires", str),
+            keys=None if find(record, "keys", list) is None else items(record, "keys", _text),
+            tolerance=_number(record, "tolerance"),
         )
 
 
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise BundleCorruptError(
-            f"the manifest cannot be right: {problem}; export the bundle again"
-        )
+def _check_release(release: int | None, expires: str | None, keys: tuple[str, ...] | None) -> None:
+    require(release is None or 0 < release <= MAX_RELEASE, "impossible release number")
+    require(release is not None or keys is None, "keys belong to a release")
+    require(keys is None or 0 < len(keys) <= MAX_KEYS, "impossible number of keys")
+    require(all(_KEY.fullmatch(key) for key in keys or ()), "malformed key")
+    if expires is not None:
+        try:
+            sound = date.fromisoformat(expires).isoformat() == expires
+        except ValueError:
+            sound = False
+        require(sound, f"malformed day {expires!r}")
 
 
 def _check_classes(classes: tuple[str, ...]) -> None:
-    _require(len(classes) > 0, "there are no classes")
-    _require(len(set(classes)) == len(classes), "a class is named twice")
+    require(len(classes) > 0, "there are no classes")
+    require(len(set(classes)) == len(classes), "a class is named twice")
     for name in classes:
         # Control characters would reach the terminal; a lone surrogate is no text at all.
         printable = not any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
-        _require(0 < len(name) <= 255 and printable, f"the class name {name!r} is not allowed")
+        require(0 < len(name) <= 255 and printable, f"the class name {name!r} is not allowed")
 
 
 def _check_tasks(tasks: tuple[range, ...], class_count: int) -> None:
@@ -252,24 +233,7 @@ def _check_tasks(tasks: tuple[range, ...], class_count: int) -> None:
         task.start == start and task.stop > start
         for task, start in zip(tasks, starts, strict=False)
     )
-    _require(contiguous and starts[-1] == class_count, "the tasks do not cover the classes")
-
-
-def _check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
-    _require(3 <= len(blobs) <= MAX_BLOBS, "it needs a trunk, a block and a head")
-    trunk, *blocks, head = blobs
-    _require(
-        trunk.role == TRUNK and head.role in HEADS and all(b.role == BLOCK for b in blocks),
-        "the blobs must be one trunk, blocks, one head, in this order",
-    )
-    _require(len({blob.name for blob in blobs}) == len(blobs), "two blobs have one name")
-    tasks = [block.task for block in blocks if block.task is not None]
-    ordered = all(earlier < later for earlier, later in pairwise(tasks))
-    _require(
-        ordered and tasks[0] >= 0 and tasks[-1] < task_count, "the blocks are not in task order"
-    )
-    for block in blocks:
-        _require(block.trunk == trunk.sha256, f"{block.name} was made for another trunk")
+    require(contiguous and starts[-1] == class_count, "the tasks do not cover the classes")
 
 
 def _text(record: Any, key: str) -> str:
@@ -282,5 +246,5 @@ def _number(record: Any, key: str) -> float:
 
 def _range(record: Any, key: str) -> range:
     bounds = get(record, key, list)
-    _require(len(bounds) == 2 and all(type(b) is int for b in bounds), "malformed tasks")
+    require(len(bounds) == 2 and all(type(b) is int for b in bounds), "malformed tasks")
     return range(*bounds)

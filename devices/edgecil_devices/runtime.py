@@ -6,9 +6,7 @@ Shapes: N images, S image size, K blocks, D features a block, F = K*D features i
 import os
 import time
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +14,11 @@ from numpy.typing import NDArray
 from edgecil_devices._onnxruntime import require_version
 from edgecil_devices.arrangement import Parts, arrange
 from edgecil_devices.arrangement_choice import key_of
+from edgecil_devices.blobs import NEAREST_MEAN
 from edgecil_devices.bundle import Bundle
-from edgecil_devices.errors import BundleCorruptError, BundleError, UsageError
+from edgecil_devices.errors import BundleError, UsageError
 from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
-from edgecil_devices.manifest import NEAREST_MEAN
+from edgecil_devices.npy import read_npy
 
 PIXELS, FEATURE_MAP, FEATURES = "pixels", "feature_map", "features"
 """What the graphs call their inputs and outputs: pixels -> feature_map -> features."""
@@ -183,24 +182,10 @@ def _read_head(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]
     manifest = bundle.manifest
     name = manifest.head.name
     expected = (len(manifest.classes), sum(block.features or 0 for block in manifest.blocks) + 1)
-    head = _read_npy(bundle.blobs[name], name)
+    head = read_npy(bundle.blobs[name], name, ("<f2", "<f4"))
     if head.shape != expected:
         raise BundleError(f"{name} has shape {head.shape}, not {expected}{_BUNDLE_IS_BAD}")
     if not np.isfinite(head).all():
         raise BundleError(f"{name} holds values that are not finite{_BUNDLE_IS_BAD}")
     table = head.astype(np.float32)
     return np.ascontiguousarray(table[:, :-1].T), table[:, -1].copy()
-
-
-def _read_npy(data: bytes, name: str) -> NDArray[Any]:
-    """A two-dimensional float16 or float32 array in C order; the header cannot make it allocate."""
-    stream = BytesIO(data)
-    try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("not version 1.0")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-        if fortran_order or dtype.str not in ("<f2", "<f4"):
-            raise ValueError("not little-endian float16 or float32 in C order")
-        return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise BundleCorruptError(f"{name} is not an array ({error}){_BUNDLE_IS_BAD}") from error

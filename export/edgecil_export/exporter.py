@@ -3,7 +3,6 @@
 Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
-import io
 import math
 import os
 from dataclasses import dataclass
@@ -27,9 +26,19 @@ from edgecil.evaluation.nearest_mean import (
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.run import Run
-from edgecil_devices.bundle import pack
+from edgecil_devices.blobs import (
+    BLOCK,
+    GOLDEN_LOGITS,
+    GOLDEN_PIXELS,
+    HEAD,
+    NEAREST_MEAN,
+    TRUNK,
+    Blob,
+)
 from edgecil_devices.files import sync_folder, write_synced
-from edgecil_devices.manifest import BLOCK, HEAD, NEAREST_MEAN, TRUNK, Accuracy, Blob, Manifest
+from edgecil_devices.manifest import Accuracy, Manifest
+from edgecil_devices.package import pack
+from edgecil_export.golden import NAMES, golden_pixels, npy
 from edgecil_export.graphs import (
     IR_VERSION,
     OPSET,
@@ -41,8 +50,10 @@ from edgecil_export.graphs import (
     with_weights,
 )
 from edgecil_export.inference import for_inference
+from edgecil_export.keys import signature
 from edgecil_export.parity import Parity, Pixels, comparison_images, require_parity
 from edgecil_export.precision import Floats, Stored, require_precision, store, to_half
+from edgecil_export.releases import PLAIN, Release, record, released
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
@@ -70,13 +81,14 @@ class ExportReport:
         width = max(len(blob.name) for blob in manifest.blobs)
         files = [f"{b.name:<{width}}  {_grouped(b.size_bytes):>12} bytes" for b in manifest.blobs]
         files[0] += f"   opset {manifest.opset}  IR {manifest.ir_version}  {manifest.weights}"
+        number = f", release {manifest.release}" if manifest.release else ""
         images = "exemplars" if parity.real else "images of noise"
         return [
             *files,
             f"check: {parity.images} {images}, max |difference| {parity.max_difference:.1e}, "
             f"top-1 agree {parity.agreeing}/{parity.images}",
             f"wrote {self.path} ({_grouped(self.size_bytes)} bytes, "
-            f"{len(manifest.classes)} classes, {len(manifest.tasks)} tasks)",
+            f"{len(manifest.classes)} classes, {len(manifest.tasks)} tasks{number})",
         ]
 
 
@@ -100,7 +112,11 @@ class _Network:
 
 
 def export(
-    run: str | Path, out: str | Path, weights: str = "fp32", classifier: str = "linear"
+    run: str | Path,
+    out: str | Path,
+    weights: str = "fp32",
+    classifier: str = "linear",
+    release: Release = PLAIN,
 ) -> ExportReport:
     """Write the network of a run's state as a bundle, after checking that both say the same.
 
@@ -112,9 +128,10 @@ def export(
         weights: how weights are stored, "fp32", "fp16" or "int8".
         classifier: "linear", the head that was trained, or "nearest-mean", the nearest mean of the
             state's exemplars.
+        release: its number, and who signs it; none of that for a plain bundle.
 
     Raises:
-        UsageError: unknown weights or classifier.
+        UsageError: unknown weights or classifier, or a key that cannot be used.
         StateError: the run holds no state, or one that is damaged.
         ExportError: `out` cannot be written, or the exported graphs do not say what the network
             says. Nothing is left behind.
@@ -134,8 +151,13 @@ def export(
     means = _means(state, network) if classifier == "nearest-mean" else None
     blobs, exported = _blobs(network, means, settings.image_size_px, weights)
     accuracy = _accuracy(Run(run), settings, classifier)
+    samples = golden_pixels(state)
+    blobs[NAMES[GOLDEN_PIXELS]] = npy(samples)
+    blobs[NAMES[GOLDEN_LOGITS]] = npy(exported.logits(samples))
     manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
-    data = pack(manifest, blobs)
+    manifest = released(manifest, release, run)
+    signed = signature(manifest.to_json(), release.sign) if release.sign else b""
+    data = pack(manifest, blobs, signatures=signed)
 
     def original(pixels: Pixels) -> Floats:
         with torch.inference_mode():
@@ -153,6 +175,7 @@ def export(
         parity = require_parity(partial, exported.logits, original, images, real=real)
         partial.replace(out)
         sync_folder(out.parent)
+        record(manifest, run)
     except OSError as error:
         raise ExportError(f"{out} cannot be written ({error.strerror})") from error
     finally:
@@ -189,7 +212,7 @@ def _blobs(
         head = _table(network.head.weight, network.head.bias, weights)
     else:
         head = _table(means, nearest_mean_bias(means), weights)
-    blobs["head.npy"] = _npy(head)
+    blobs["head.npy"] = npy(head)
     return blobs, _Network(trunk, list(blocks), head.astype(np.float32), means is not None)
 
 
@@ -208,12 +231,6 @@ def _table(weight: Tensor, bias: Tensor, weights: str) -> NDArray[Any]:
     return table if weights == "fp32" else to_half(table)
 
 
-def _npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
-    return stream.getvalue()
-
-
 def _manifest(
     network: ExpandableNetwork,
     settings: StateSettings,
@@ -222,7 +239,7 @@ def _manifest(
     head_role: str,
     accuracy: Accuracy | None,
 ) -> Manifest:
-    *graphs, head = blobs.items()
+    *graphs, head, pixels, logits = blobs.items()
     trunk = Blob.of(graphs[0][0], TRUNK, graphs[0][1])
     # A method with one block for all tasks trained it last in the last of them.
     first_task = len(settings.task_sizes) - len(network.blocks)
@@ -248,7 +265,13 @@ def _manifest(
         opset=OPSET,
         ir_version=IR_VERSION,
         min_onnxruntime=MIN_ONNXRUNTIME,
-        blobs=(trunk, *blocks, Blob.of(head[0], head_role, head[1])),
+        blobs=(
+            trunk,
+            *blocks,
+            Blob.of(head[0], head_role, head[1]),
+            Blob.of(pixels[0], GOLDEN_PIXELS, pixels[1]),
+            Blob.of(logits[0], GOLDEN_LOGITS, logits[1]),
+        ),
         network={"method": settings.method, "backbone": settings.backbone, "cut": settings.cut},
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,

@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecil_devices.bundle import pack
+from edgecil_devices.blobs import Blob
 from edgecil_devices.images import Preprocessing
-from edgecil_devices.manifest import Blob, Manifest
+from edgecil_devices.manifest import Manifest
+from edgecil_devices.package import pack
 
 Floats = NDArray[np.float64]
 IMAGE_SIZE_PX, MAP_CHANNELS, FEATURES = 8, 4, 3

@@ -36,9 +36,11 @@ def record() -> dict[str, Any]:
         },
         "normalisation": {"folded_into": "trunk", "mean": [0, 0.5, 1], "std": [1, 1, 1]},
         "weights": "fp32",
+        "compute": "fp32",
         "opset": 18,
         "ir_version": 8,
         "min_onnxruntime": "1.24.4",
+        "tolerance": 0.001,
         "blobs": blobs,
     }
 
@@ -66,7 +68,7 @@ def test_the_manifest_that_the_cases_change_is_right() -> None:
 
 
 def test_keys_of_later_versions_are_left_aside() -> None:
-    assert Manifest.from_json(changed("release", 7)) == Manifest.from_json(changed("format", 1))
+    assert Manifest.from_json(changed("colour", 7)) == Manifest.from_json(changed("format", 1))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,19 @@ def test_keys_of_later_versions_are_left_aside() -> None:
         ("accuracy", {"overall": 50, "by_task": [1, 2, 3]}),
         ("accuracy", {}),
         ("versions", {"edgecil": 1}),
+        ("compute", None),
+        ("tolerance", 0),
+        ("tolerance", 1.5),
+        ("release", 0),
+        ("release", -1),
+        ("release", 1.0),
+        ("release", 2**53),
+        ("release", 2**63),
+        ("keys", []),
+        ("keys", ["ed25519:AAAA"]),
+        ("expires", "tomorrow"),
+        ("expires", "2027-02-30"),
+        ("expires", "20270301"),
         ("blobs", []),
         ("blobs.0.role", "head"),
         ("blobs.0.size", 0),
@@ -146,6 +161,7 @@ def test_names_that_would_be_paths_are_refused(name: str) -> None:
     [
         ("format", 2),
         ("weights", "int4"),
+        ("compute", "int4"),
         ("blobs.0.role", "signature"),
         ("preprocessing.channels", "BGR"),
         ("preprocessing.new_rule", True),
@@ -154,6 +170,67 @@ def test_names_that_would_be_paths_are_refused(name: str) -> None:
 def test_what_a_newer_edgecil_may_mean_is_a_question_of_version(path: str, value: Any) -> None:
     with pytest.raises(BundleVersionError, match=r"install"):
         Manifest.from_json(changed(path, value))
+
+
+KEY = "ed25519:" + 43 * "A" + "="
+
+
+def test_a_release_has_a_number_and_may_have_new_keys_and_an_expiry() -> None:
+    manifest = Manifest.from_json(
+        json.dumps(
+            record() | {"release": 2**53 - 1, "keys": [KEY], "expires": "2027-02-28"}
+        ).encode()
+    )
+    assert (manifest.release, manifest.keys, manifest.expires) == (
+        2**53 - 1,
+        (KEY,),
+        "2027-02-28",
+    )
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_keys_without_a_release_are_refused() -> None:
+    with pytest.raises(BundleCorruptError, match="keys belong to a release"):
+        Manifest.from_json(changed("keys", [KEY]))
+
+
+def golden(*roles: str) -> list[dict[str, Any]]:
+    """The blobs of the manifest with more of these roles, last."""
+    more = [
+        {"name": f"more-{n}.npy", "role": role, "size": 9, "sha256": OTHER_SHA256}
+        for n, role in enumerate(roles)
+    ]
+    blobs: list[dict[str, Any]] = record()["blobs"]
+    return blobs + more
+
+
+def test_golden_samples_come_last_and_are_not_the_head() -> None:
+    manifest = Manifest.from_json(changed("blobs", golden("golden-pixels", "golden-logits")))
+    assert manifest.golden is not None
+    assert [blob.name for blob in manifest.golden] == ["more-0.npy", "more-1.npy"]
+    assert manifest.head.name == "head.npy"
+    assert [block.task for block in manifest.blocks] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("golden-pixels",),
+        ("golden-logits",),
+        ("golden-logits", "golden-pixels"),
+        ("golden-pixels", "golden-logits", "golden-logits"),
+        ("golden-pixels", "golden-logits", "head"),
+    ],
+)
+def test_golden_samples_are_both_there_or_neither(roles: tuple[str, ...]) -> None:
+    with pytest.raises(BundleCorruptError, match="the blobs must be one trunk"):
+        Manifest.from_json(changed("blobs", golden(*roles)))
+
+
+def test_golden_samples_alone_are_no_bundle() -> None:
+    blobs = golden("golden-pixels", "golden-logits")
+    with pytest.raises(BundleCorruptError, match="it needs a trunk, a block and a head"):
+        Manifest.from_json(changed("blobs", [blobs[0], *blobs[-2:]]))
 
 
 def test_a_block_of_another_trunk_is_refused() -> None:

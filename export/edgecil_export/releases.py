@@ -1,0 +1,86 @@
+"""The numbers of a run's releases, and what else makes a bundle a release.
+
+RUN/releases.json names the last release that was exported. It is not needed to go on learning, and
+does not count against the budget.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecil.errors import ExportError
+from edgecil_devices.files import replace_atomically
+from edgecil_devices.manifest import MAX_RELEASE, Manifest
+from edgecil_devices.signing import read_public_keys
+
+RECORD = "releases.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is asked of a release."""
+
+    number: int | None = None
+    """None: of a signed bundle, one above the last release of the run; else none."""
+    sign: Path | None = None
+    """The private key that signs it."""
+    new_keys: Path | None = None
+    """Public keys that devices are to trust from this release on."""
+    expires: str | None = None
+    """The day after which a device should have had a later release, as in "2027-06-30"."""
+
+
+PLAIN = Release()
+"""No release at all: a bundle for one's own desk."""
+
+
+def released(manifest: Manifest, asked: Release, run: Path) -> Manifest:
+    """A manifest with its release number, new keys and expiry.
+
+    A bundle with the content of the last release gets that number again, so that exporting twice
+    gives the same bytes.
+
+    Raises:
+        BundleCorruptError: a number or a day that cannot be.
+        ExportError: the run's record is damaged, or there is no higher number.
+        UsageError: the keys cannot be read.
+    """
+    keys = read_public_keys(asked.new_keys).texts if asked.new_keys else None
+    number = asked.number
+    if number is None and (asked.sign or keys):
+        last, content = _last(run)
+        draft = replace(manifest, release=1, keys=keys, expires=asked.expires)
+        number = last if content == _content(draft) else last + 1
+        if number > MAX_RELEASE:
+            raise ExportError(f"release {last} was the last there can be; begin a new store")
+    return replace(manifest, release=number, keys=keys, expires=asked.expires)
+
+
+def record(manifest: Manifest, run: Path) -> None:
+    """Remember that a release was exported.
+
+    Raises:
+        OSError: the run's folder cannot be written.
+    """
+    if manifest.release is not None and manifest.release >= _last(run)[0]:
+        data = {"release": manifest.release, "content": _content(manifest)}
+        replace_atomically(run / RECORD, (json.dumps(data) + "\n").encode())
+
+
+def _last(run: Path) -> tuple[int, str]:
+    """The number of the run's last release, 0 if there is none, and its content."""
+    try:
+        data = json.loads((run / RECORD).read_bytes())
+        return int(data["release"]), str(data["content"])
+    except FileNotFoundError:
+        return 0, ""
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{run / RECORD} is damaged; give --release with a number above all that were used"
+        ) from error
+
+
+def _content(manifest: Manifest) -> str:
+    """What a release is but for its number."""
+    return hashlib.sha256(replace(manifest, release=1).to_json()).hexdigest()

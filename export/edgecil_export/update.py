@@ -1,0 +1,119 @@
+"""An update: what a release has and its base lacks, as one file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecil.errors import ExportError, UsageError
+from edgecil_devices.bundle import complete
+from edgecil_devices.files import replace_atomically
+from edgecil_devices.manifest import Manifest
+from edgecil_devices.package import Package, pack, read_package
+from edgecil_export.exporter import CLASSIFIERS, export
+from edgecil_export.releases import Release
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What was written."""
+
+    path: Path
+    """The update."""
+    manifest: Manifest
+    """Of the whole bundle that a device will have."""
+    carried: dict[str, int]
+    """Bytes of each blob that travels, by its name."""
+    size_bytes: int
+    """Of the update."""
+    whole_bytes: int
+    """Of the bundle that it stands for."""
+
+    def lines(self) -> list[str]:
+        """For people: what travels, and what need not."""
+        stays = [b.name for b in self.manifest.blobs if b.name not in self.carried]
+        width = max(map(len, self.carried))
+        part = 100 * self.size_bytes / self.whole_bytes
+        number = f"release {self.manifest.release}, " if self.manifest.release else ""
+        return [
+            *(f"{name:<{width}}  {size:>12,} bytes" for name, size in self.carried.items()),
+            f"stays: {', '.join(stays) or 'nothing'}",
+            f"wrote {self.path} ({number}{self.size_bytes:,} bytes, {part:.1f} % of the "
+            f"{self.whole_bytes:,} of the whole bundle)",
+        ]
+
+
+def make_update(
+    new: Path, since: Path, out: Path, release: Release, bundle: Path | None = None
+) -> UpdateReport:
+    """Write what a device with `since` needs to become `new`.
+
+    Args:
+        new: a bundle, or a run, which is then exported as `since` was.
+        since: the bundle that devices have.
+        out: the update.
+        release: of a run: its number, by default one above that of `since`, and who signs it.
+        bundle: of a run: where to keep the whole bundle, for devices that have none.
+
+    Raises:
+        ExportError: the two have nothing to do with each other, or `out` cannot be written.
+        UsageError: something is asked for that a finished bundle cannot change any more.
+        BundleError: a bundle cannot be read.
+    """
+    base = read_package(since)
+    if base.base is not None:
+        raise UsageError(f"{since} is an update; give the whole bundle that devices have")
+    if new.is_dir():
+        whole = bundle or out.with_name(f".{out.name}.{os.getpid()}.whole")
+        try:
+            _export_like(base, new, whole, release)
+            return _cut(read_package(whole), base, out)
+        finally:
+            if bundle is None:
+                whole.unlink(missing_ok=True)
+    if release != Release() or bundle:
+        raise UsageError(f"{new} is a finished bundle; --sign and --release go with a run")
+    return _cut(read_package(new), base, out)
+
+
+def _export_like(base: Package, run: Path, whole: Path, asked: Release) -> None:
+    """Export a run with the precision and the classifier of `base`."""
+    manifest = base.manifest
+    if base.signatures and asked.sign is None:
+        raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
+    number = asked.number
+    if number is None and manifest.release is not None:
+        number = manifest.release + 1
+    release = Release(number, asked.sign, asked.new_keys, asked.expires)
+    roles = {role: name for name, role in CLASSIFIERS.items()}
+    export(run, whole, manifest.weights, roles[manifest.head.role], release)
+
+
+def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
+    numbers = new.manifest.release, base.manifest.release
+    if new.base is not None:
+        raise UsageError(f"{new.source} is an update; give a run or a whole bundle")
+    if (numbers[0] is None) != (numbers[1] is None):
+        raise ExportError("one of the two has a release number and the other has none")
+    if numbers[0] is not None and numbers[1] is not None and numbers[0] <= numbers[1]:
+        raise ExportError(
+            f"release {numbers[0]} is not above release {numbers[1]}, which devices have; "
+            "export with a higher --release"
+        )
+    if new.manifest.classes[: len(base.manifest.classes)] != base.manifest.classes:
+        raise ExportError(
+            f"{base.source} knows other classes, so it is of another run; give its whole bundle"
+        )
+    contents = complete(new, {}).blobs
+    carried = {b.name: contents[b.name] for b in new.manifest.blobs if b.sha256 not in base.blobs}
+    if not carried:
+        raise ExportError("there is nothing new in it: the two bundles have the same blobs")
+    data = pack(new.manifest, carried, signatures=new.signatures, base=base.manifest_sha256)
+    # What will be sent is read back, and put together with what devices have.
+    if complete(read_package(data), base.blobs).manifest_json != new.manifest_json:
+        raise ExportError("the update does not give the new bundle; please report this")
+    try:
+        replace_atomically(out, data)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written ({error.strerror})") from error
+    sizes = {name: len(content) for name, content in carried.items()}
+    return UpdateReport(out, new.manifest, sizes, len(data), new.size_bytes)
