@@ -14,12 +14,14 @@ from edgecil.cli import (
     evaluate,
     export,
     info,
+    keys,
     learn,
     plan,
     predict,
     report,
     serve,
     train,
+    update,
 )
 from edgecil.errors import EdgecilError, MissingExtraError
 
@@ -38,6 +40,8 @@ app.command("report")(report.report)
 app.command("analyse")(analyse.analyse)
 app.command("learn")(learn.learn)
 app.command("export")(export.export)
+app.command("update")(update.update)
+app.add_typer(keys.keys, name="keys")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("eval")(evaluate.evaluate)

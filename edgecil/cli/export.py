@@ -20,11 +20,18 @@ def export(
         str,
         typer.Option(help="linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."),
     ] = "linear",
+    sign: options.Sign = None,
+    release: options.ReleaseNumber = None,
+    new_keys: options.NewKeys = None,
+    expires: options.Expires = None,
 ) -> None:
     """Write what a run has learned as a bundle, after checking it against the network."""
     from edgecil_export import export as export_run
+    from edgecil_export.releases import Release
 
-    report = export_run(run, out or Path(f"{run.resolve().name}.edgecil"), weights, classifier)
+    asked = Release(release, sign, new_keys, expires)
+    target = out or Path(f"{run.resolve().name}.edgecil")
+    report = export_run(run, target, weights, classifier, asked)
     for line in report.lines():
         print(line)
     print(f"next: edgecil predict {report.path} PICTURE.jpg")

@@ -13,6 +13,7 @@ from edgecil.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecil_devices import Bundle
+    from edgecil_devices.package import Package
 
 
 def info(
@@ -31,36 +32,62 @@ def info(
             raise UsageError(f"--extract takes a bundle, and {source} is a run; export it first")
         _run_info(source, as_json)
         return
-    from edgecil_devices import read_bundle
+    from edgecil_devices.bundle import read_bundle
+    from edgecil_devices.package import read_package
 
-    bundle = read_bundle(source)
     if extract:
-        _extract(bundle, extract)
+        _extract(read_bundle(source), extract)
+    package = read_package(source)
     if as_json:
-        print(json.dumps({"bundle": str(source), "size": bundle.size_bytes} | _manifest(bundle)))
+        print(json.dumps(_about(source, package) | json.loads(package.manifest_json)))
     else:
-        _print_bundle(source, bundle)
+        _print_package(source, package)
 
 
-def _manifest(bundle: "Bundle") -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads(bundle.manifest_json)
-    return manifest
+def _about(source: Path, package: "Package") -> dict[str, Any]:
+    """What a file says besides its manifest."""
+    from edgecil_devices.signing import signers
+
+    return {
+        "bundle" if package.base is None else "update": str(source),
+        "size": package.size_bytes,
+        "base": package.base,
+        "manifest_sha256": package.manifest_sha256,
+        "signed_by": signers(package.signatures),
+    }
 
 
-def _print_bundle(source: Path, bundle: "Bundle") -> None:
-    manifest = bundle.manifest
+def _print_package(source: Path, package: "Package") -> None:
+    manifest, about = package.manifest, _about(source, package)
     size = manifest.preprocessing.image_size_px
-    print(f"{source}: bundle of {format_bytes(bundle.size_bytes)}")
+    kind = "bundle" if package.base is None else "update"
+    print(f"{source}: {kind} of {format_bytes(package.size_bytes)}")
+    if manifest.release is not None:
+        until = f", to be followed by {manifest.expires}" if manifest.expires else ""
+        print(f"release: {manifest.release}{until}, manifest sha256 {package.manifest_sha256}")
+    print(f"signed: by {', '.join(about['signed_by']) or 'nobody'} (not checked here)")
+    if manifest.keys:
+        print(f"brings new keys: {', '.join(manifest.keys)}")
+    if package.base:
+        print(f"base: manifest sha256 {package.base}")
     print("network: " + ", ".join(f"{key} {value}" for key, value in manifest.network.items()))
-    print(f"pictures: {size} x {size} pixels; weights: {manifest.weights}")
+    print(
+        f"pictures: {size} x {size} pixels; weights: {manifest.weights}; "
+        f"computes in {manifest.compute}"
+    )
     print(f"needs: onnxruntime {manifest.min_onnxruntime} or newer")
     if accuracy := manifest.accuracy:
         print(f"accuracy: {accuracy.overall:.2f} %, measured by the run")
     for number, task in enumerate(manifest.tasks, 1):
         print(f"task {number}: {', '.join(manifest.classes[task.start : task.stop])}")
     for blob in manifest.blobs:
-        print(f"{blob.name:<14} {format_bytes(blob.size_bytes):>18}  sha256 {blob.sha256}")
-    print(f"next: edgecil predict {source} PICTURE.jpg")
+        absent = "" if blob.sha256 in package.blobs else "  (the base has it)"
+        size_told = format_bytes(blob.size_bytes)
+        print(f"{blob.name:<17} {size_told:>18}  sha256 {blob.sha256}{absent}")
+    if package.base:
+        print(f"next: edgecil update {source} --store DIR")
+    else:
+        print(f"next: edgecil predict {source} PICTURE.jpg")
 
 
 def _extract(bundle: "Bundle", folder: Path) -> None:

@@ -99,18 +99,22 @@ Accounting = Annotated[
 Codec = Annotated[
     str | None,
     typer.Option(
-        help="Exemplars as raw, webp-lossless, webp:QUALITY or jpeg:QUALITY.",
-        show_default="webp-lossless",
+        help="Exemplars as raw, webp-lossless, webp:QUALITY or jpeg:QUALITY. All but the first two "
+        "lose detail; new pictures are then seen through the codec, too.",
+        show_default="the planner's choice",
     ),
 ]
 StatePrecision = Annotated[
     str | None,
-    typer.Option(help="Weights in the state as fp32, fp16 or int8.", show_default="fp16"),
+    typer.Option(
+        help="Weights in the state as fp32, fp16 or int8.", show_default="the planner's choice"
+    ),
 ]
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="fast (few epochs, one-cycle), published, published-cosine.",
+        help="fast (few epochs, one-cycle), thorough (100 epochs and more, autoaugment+cutout), "
+        "published, published-cosine.",
         show_default="fast; published with --protocol",
     ),
 ]
@@ -125,10 +129,11 @@ LearningRate = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")]
 Augmentation = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What happens to training pictures beyond crops, mirrors and brightness: plain, "
         "autoaugment, randaugment or trivialaugment, each also with +cutout.",
+        show_default="the recipe's",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -142,6 +147,32 @@ KeepHistory = Annotated[
         "--keep-history",
         help="Record in RUN/history what edgecil analyse shows: weights and gradients of every "
         "task. The budget does not count it; a resumed run goes on with it.",
+    ),
+]
+Sign = Annotated[
+    Path | None,
+    typer.Option(help="Sign the release with this private key.", metavar="KEY"),
+]
+ReleaseNumber = Annotated[
+    int | None,
+    typer.Option(
+        "--release",
+        help="Number of the release; devices take only higher ones.",
+        show_default="of a signed one, one above the last",
+    ),
+]
+NewKeys = Annotated[
+    Path | None,
+    typer.Option(
+        help="Public keys that devices trust from this release on; see keys rotate.",
+        metavar="PUB",
+    ),
+]
+Expires = Annotated[
+    str | None,
+    typer.Option(
+        help="Day after which a device should have had a later release; status warns then.",
+        metavar="YYYY-MM-DD",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

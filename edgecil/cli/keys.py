@@ -1,0 +1,64 @@
+"""`edgecil keys`: the key pairs that sign releases."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+keys = typer.Typer(
+    help="Make and show the keys that sign releases.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+KeyFile = Annotated[Path, typer.Argument(help="The private key's file.", metavar="KEY")]
+
+
+@keys.command("new")
+def new(path: KeyFile = Path("edgecil.key")) -> None:
+    """Make a private key in KEY and its public key in KEY.pub; nothing is written over.
+
+    With EDGECIL_PASSPHRASE set the private key is encrypted with it.
+    """
+    _new(path)
+    print(f"next: edgecil export RUN --sign {path}, and once on each device")
+    print(f"      edgecil install BUNDLE --store DIR --trust {path.name}.pub")
+
+
+@keys.command("show")
+def show(path: KeyFile = Path("edgecil.key")) -> None:
+    """Print the public key of a private key, or of a .pub file."""
+    from edgecil_devices.signing import read_public_keys
+    from edgecil_export.keys import public_text
+
+    texts = read_public_keys(path).texts if path.suffix == ".pub" else (public_text(path),)
+    for text in texts:
+        print(text)
+
+
+@keys.command("rotate")
+def rotate(
+    old: Annotated[Path, typer.Argument(help="The private key that devices trust.", metavar="OLD")],
+    path: Annotated[Path, typer.Argument(help="The file of the new private key.", metavar="NEW")],
+) -> None:
+    """Make a key that takes the place of OLD, and say how devices come to trust it.
+
+    One release, signed with OLD, tells them; all later ones are signed with NEW.
+    """
+    from edgecil_export.keys import public_path, public_text
+
+    public_text(old)  # it must be there and readable, or the rotation could not go on
+    _new(path)
+    print("next: one release signed with the old key that brings the new one:")
+    print(f"      edgecil export RUN --sign {old} --new-keys {public_path(path)}")
+    print(f"      and from then on: edgecil export RUN --sign {path}")
+
+
+def _new(path: Path) -> None:
+    from edgecil_export.keys import PASSPHRASE_VARIABLE, new_key, public_path
+
+    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
+    text = new_key(path, passphrase)
+    kept = f"encrypted with {PASSPHRASE_VARIABLE}" if passphrase else "not encrypted"
+    print(f"wrote {path} (private, {kept}; keep a copy somewhere safe) and {public_path(path)}")
+    print(text)

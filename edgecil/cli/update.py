@@ -1,0 +1,77 @@
+"""`edgecil update`: on the workstation it makes an update, on a device it takes one."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecil.cli import options
+from edgecil.errors import UsageError
+from edgecil_devices.store.help import DEFAULT_STORE, HELP
+
+
+def update(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="To make one: a run, or its new bundle. To take one: an update or a bundle.",
+            metavar="RUN|FILE",
+        ),
+    ] = None,
+    since: Annotated[
+        Path | None, typer.Option(help="Make an update for devices that have this bundle.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The update to write.", show_default="NAME.update")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the whole new bundle here as well.")
+    ] = None,
+    sign: options.Sign = None,
+    release: options.ReleaseNumber = None,
+    new_keys: options.NewKeys = None,
+    expires: options.Expires = None,
+    store: Annotated[Path, typer.Option(help="Take it into this store.", metavar="DIR")] = Path(
+        DEFAULT_STORE
+    ),
+    place: Annotated[
+        str | None, typer.Option("--from", help=HELP["from"], metavar="URL|DIR")
+    ] = None,
+) -> None:
+    """Make an update with what a new release adds to an old bundle, or take one into a store.
+
+    With --since it is made, else it is taken.
+    """
+    if since is None:
+        if source and source.is_dir():
+            raise UsageError(f"{source} is a run; say what devices have with --since BUNDLE")
+        if out or bundle or sign or release or new_keys or expires:
+            raise UsageError("--out, --bundle, --sign and the like make an update; give --since")
+        _take(source, place, store)
+        return
+    if source is None or place:
+        raise UsageError("name the run whose release the update makes of --since")
+    from edgecil_export.releases import Release
+    from edgecil_export.update import make_update
+
+    asked = Release(release, sign, new_keys, expires)
+    target = out or Path(f"{source.resolve().name.removesuffix('.edgecil')}.update")
+    report = make_update(source, since, target, asked, bundle)
+    for line in report.lines():
+        print(line)
+    print(f"next, on the device: edgecil update {target.name} --store DIR")
+
+
+def _take(source: Path | None, place: str | None, store: Path) -> None:
+    from edgecil_devices.store._telling import tell
+    from edgecil_devices.store.update import update as take
+    from edgecil_devices.store.update import update_from
+
+    if (source is None) == (place is None):
+        raise UsageError("give either a file or --from; to make an update: a run and --since")
+    if source is not None:
+        tell(take(source, store), store)
+    elif place is not None and (outcome := update_from(place, store)):
+        tell(outcome, store)
+    print(f"next: edgecil predict {store} PICTURE.jpg", file=sys.stderr)
