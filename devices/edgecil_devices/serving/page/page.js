@@ -118,15 +118,17 @@ async function take(file) {
   forget("Looking …");
   const picture = $("picture");
   URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(file);
+  const address = (picture.src = URL.createObjectURL(file));
   picture.alt = file.name ?? "The picture";
   picture.hidden = false;
   $("seen").hidden = true;
   $("stage").classList.remove("empty");
-  picture.decode().then(frameSeen, () => {
-    if (picture.complete && !picture.naturalWidth) empty();
-  });
-  await classify(await readable(file));
+  const isShown = await picture.decode().then(() => true, () => false);
+  if (picture.src !== address || stream) return; // something else was chosen meanwhile
+  if (isShown) frameSeen();
+  else empty();
+  const blob = isShown ? await readable(file, picture) : file; // the server says what is wrong
+  if (picture.src === address && !stream) await classify(blob);
 }
 
 function empty() {
@@ -135,15 +137,11 @@ function empty() {
 }
 
 // Formats that only the browser knows, and files above the limit, are saved anew as JPEG.
-async function readable(file) {
-  if (READABLE.includes(file.type) && file.size <= (info?.max_body_bytes ?? Infinity)) return file;
-  try {
-    const bitmap = await createImageBitmap(file);
-    const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(bitmap.width, bitmap.height));
-    return await drawn(bitmap, bitmap.width * scale, bitmap.height * scale);
-  } catch {
-    return file; // the server says what is wrong with it
-  }
+async function readable(file, picture) {
+  if (READABLE.includes(file.type) && file.size <= info.max_body_bytes) return file;
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(width, height));
+  return drawn(picture, width * scale, height * scale, 0, 0, width, height);
 }
 
 function drawn(source, width, height, ...part) {
@@ -261,7 +259,6 @@ function listen() {
 }
 
 async function begin() {
-  listen();
   $("curl").textContent = `curl --data-binary @picture.jpg ${new URL("predict", location)}`;
   if (!navigator.mediaDevices) {
     $("live").disabled = true;
@@ -281,7 +278,7 @@ async function begin() {
   for (const task of info.tasks) {
     $("tasks").appendChild(document.createElement("li")).textContent = task.join(", ");
   }
-  frameSeen();
+  listen();
 }
 
 begin().catch((error) => complain(error.message));

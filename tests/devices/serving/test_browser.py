@@ -1,0 +1,218 @@
+"""The page as a person has it: on a desk and on a phone, with files, the clipboard and a camera."""
+
+import base64
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.devices.serving.conftest import Served
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+SCREENS: dict[str, dict[str, Any]] = {
+    "desk": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
+GIVE = """([base64, type, kind]) => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "given", { type }));
+    const of = { bubbles: true, cancelable: true };
+    document.body.dispatchEvent(kind === "drop"
+        ? new DragEvent("drop", { ...of, dataTransfer: transfer })
+        : new ClipboardEvent("paste", { ...of, clipboardData: transfer }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    # The names of a server that others call by its name, over http.
+    options += ["--host-resolver-rules=MAP *.example 127.0.0.1"]
+    options += ["--no-sandbox"] if os.getuid() == 0 else []  # root cannot have Chromium's sandbox
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=chromium, args=options)
+        yield launched
+        launched.close()
+
+
+class Screen:
+    """A page in the browser, and all that it asked for or complained of."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.page = browser.new_page(**options)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(url)
+        self.page.wait_for_selector("#about:not(:empty)")
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def label(self) -> str:
+        """The answer, once it is there."""
+        self.page.wait_for_selector("#label:not(.soft)")
+        return self.text("#label")
+
+    def give(self, content: bytes, kind: str, type_: str = "image/png") -> None:
+        self.page.evaluate(GIVE, [base64.b64encode(content).decode(), type_, kind])
+
+    def forget(self) -> None:
+        self.page.evaluate("document.querySelector('#label').className = 'soft'")
+
+
+@pytest.fixture(params=SCREENS)
+def screen(browser: Any, server: "Served", request: pytest.FixtureRequest) -> Iterator[Screen]:
+    opened = Screen(browser, f"http://localhost:{server.port}/", **SCREENS[request.param])
+    yield opened
+    opened.page.close()
+
+
+def test_pictures_are_chosen_dropped_and_pasted(
+    screen: Screen, server: "Served", picture: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "cat.png").write_bytes(picture)
+    expected = server.post(picture).json
+    screen.page.set_input_files("#file", tmp_path / "cat.png")
+    assert screen.label() == expected["label"]
+    for kind in ("drop", "paste"):
+        screen.forget()
+        screen.give(picture, kind)
+        assert screen.label() == expected["label"]
+    rows = screen.page.locator("#top li")
+    assert [row.split("\n")[0] for row in rows.all_inner_texts()] == [
+        one["label"] for one in expected["top"]
+    ]
+    percents = [float(row.rstrip("%\u202f").split("\n")[1]) for row in rows.all_inner_texts()]
+    assert percents == pytest.approx([100 * one["score"] for one in expected["top"]], abs=0.5)
+    # A bar is as long as its class is likely.
+    bars = rows.evaluate_all("rows => rows.map(row => +row.style.getPropertyValue('--part'))")
+    assert bars == pytest.approx([one["score"] for one in expected["top"]])
+    assert screen.text("#device-ms").endswith(" ms")
+    assert screen.text("#stages").startswith("wait ")
+    assert screen.complaints == []
+
+
+def test_the_camera_is_classified_live_until_it_is_stopped(
+    screen: Screen, server: "Served"
+) -> None:
+    before = server.metric("predict_seconds_count")
+    screen.page.click("#live")
+    screen.page.wait_for_selector("#rate:text-matches('[1-9]')")
+    assert screen.label() in ("ape", "bee", "cat")
+    assert screen.page.is_visible("#badge")
+    # The square that the network sees is framed, in the middle of the wider picture.
+    video, seen = (screen.page.locator(s).bounding_box() for s in ("#video", "#seen"))
+    assert seen["width"] == pytest.approx(seen["height"])
+    assert seen["x"] + seen["width"] / 2 == pytest.approx(video["x"] + video["width"] / 2, abs=1)
+    assert server.metric("predict_seconds_count") > before + 2
+    screen.page.click("#live")
+    assert screen.text("#live") == "Live camera"
+    assert screen.page.evaluate("document.querySelector('#video').srcObject") is None
+    screen.page.wait_for_timeout(300)
+    after = server.metric("predict_seconds_count")
+    screen.page.wait_for_timeout(300)
+    assert server.metric("predict_seconds_count") == after
+    assert screen.complaints == []
+
+
+def test_the_page_fits_the_screen_and_asks_no_other_host(screen: Screen, server: "Served") -> None:
+    for summary in screen.page.locator("summary").all():
+        summary.click()
+    screen.give(b"no picture", "drop")
+    screen.page.wait_for_selector("#problem:not([hidden])")
+    width = screen.page.viewport_size["width"]
+    assert screen.page.evaluate("document.documentElement.scrollWidth") == width
+    for button in screen.page.locator(".button:visible").all():
+        assert button.bounding_box()["height"] >= 44  # a finger's
+    own = (f"http://localhost:{server.port}/", "data:", "blob:")
+    assert [url for url in screen.requests if not url.startswith(own)] == []
+    assert "cat" in screen.text("#tasks")
+
+
+def test_what_is_no_picture_is_told_and_the_next_one_is_classified(
+    screen: Screen, picture: bytes
+) -> None:
+    screen.give(picture, "drop")
+    screen.label()
+    screen.give(b"no picture", "drop")
+    screen.page.wait_for_selector("#problem:not([hidden])")
+    assert "his is no JPEG" in screen.text("#problem")
+    assert screen.text("#label") == "No answer"  # and not that of the picture before
+    assert screen.page.locator("#top li").count() == 0
+    screen.give(b"text", "paste", "text/plain")
+    assert "no picture file" in screen.text("#problem")
+    screen.give(picture, "paste")
+    screen.label()
+    assert screen.page.is_hidden("#problem")
+
+
+def test_what_only_the_browser_can_read_or_is_too_large_is_saved_anew(screen: Screen) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="9"/></svg>'
+    screen.give(svg, "drop", "image/svg+xml")
+    assert screen.label() in ("ape", "bee", "cat")
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    large = io.BytesIO()
+    Image.fromarray(noise).save(large, "PNG")
+    assert len(large.getvalue()) > 500_000  # what the server takes
+    screen.forget()
+    screen.give(large.getvalue(), "drop")
+    assert screen.label() in ("ape", "bee", "cat")
+    assert screen.complaints == []
+
+
+def test_without_https_the_page_says_how_to_have_the_camera(
+    browser: Any, server: "Served", picture: bytes
+) -> None:
+    screen = Screen(browser, f"http://pi.example:{server.port}/")
+    assert screen.page.is_disabled("#live")
+    assert f"ssh -L {server.port}:localhost:{server.port} pi.example" in screen.text("#hint")
+    screen.give(picture, "drop")
+    screen.label()
+    assert screen.complaints == []
+    screen.page.close()
+
+
+def test_a_page_of_another_server_can_neither_post_nor_read(
+    browser: Any, server: "Served", picture: bytes
+) -> None:
+    """Even under a name that points to us."""
+    page = browser.new_page()
+    answer = page.goto(f"http://evil.example:{server.port}/")
+    assert answer.status == 421
+    page.goto(f"http://pi.example:{server.port}/health")
+    before = server.metric("predict_seconds_count")
+    outcome = page.evaluate(
+        """([url, base64]) => fetch(url, { method: "POST", mode: "no-cors", body: atob(base64) })
+            .then((answer) => answer.type, (error) => error.name)""",
+        [f"http://localhost:{server.port}/predict", base64.b64encode(picture).decode()],
+    )
+    assert outcome in ("opaque", "TypeError")
+    assert server.metric("predict_seconds_count") == before
+    page.close()
+
+
+def test_the_page_says_so_when_the_server_has_gone(
+    browser: Any, servers: Any, bundle_path: Path, picture: bytes
+) -> None:
+    with servers.start(bundle_path) as server:
+        screen = Screen(browser, f"http://localhost:{server.port}/")
+        assert server.stop() == 0
+        screen.give(picture, "drop")
+        screen.page.wait_for_selector("#problem:not([hidden])")
+        assert "is edgecil serve still running?" in screen.text("#problem")
+        screen.page.close()
