@@ -13,6 +13,11 @@ from edgecil_devices.errors import EdgecilError
 VERBS = {
     "predict": ("edgecil_devices.predict", "Classify pictures; one line each."),
     "serve": ("edgecil_devices.serving.verb", "Classify pictures in a browser and over HTTP."),
+    "install": ("edgecil_devices.store.install", "Make a release current in a store."),
+    "update": ("edgecil_devices.store.update", "Bring a store up to date."),
+    "rollback": ("edgecil_devices.store.rollback", "Return to the release before."),
+    "status": ("edgecil_devices.store.status", "Show what a store holds."),
+    "fsck": ("edgecil_devices.store.fsck", "Check every byte of a store."),
 }
 """Verb: its module, and what it does."""
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.arrangement_choice import user_file
-from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.runtime import Inference, Runtime
+from edgecil_devices.store.reading import open_bundle
 
 
 class Candidate(NamedTuple):
@@ -76,14 +76,15 @@ class Classifier:
         keeps that in the user's cache folder if it can.
 
         Args:
-            path: a bundle file.
+            path: a bundle file, or the folder of a store, whose current release is taken.
             threads: how many threads may compute at once; None: one a core, four at most.
 
         Raises:
             BundleError: the file is missing, damaged, of a newer format, or cannot be run.
+            StoreError: the store is empty or damaged.
             UsageError: `threads` is below one.
         """
-        bundle = read_bundle(path)
+        bundle = open_bundle(path)
         return cls(bundle.manifest, Runtime(bundle, threads, user_file()))
 
     @property

@@ -13,7 +13,7 @@ from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
 if TYPE_CHECKING:
-    from edgecil_devices.classifier import Classifier
+    from edgecil_devices.following import Following
     from edgecil_devices.sources import Item, Unreadable
 
 HELP = {
@@ -42,6 +42,7 @@ class Request:
     """
 
     bundle: Path
+    """A bundle, or the folder of a store, whose releases are followed."""
     sources: tuple[str, ...] = ()
     """As `edgecil_devices.sources.pictures_of` takes them."""
     watch: Path | None = None
@@ -73,7 +74,7 @@ class Request:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the arguments of this verb to argparse."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle.")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle, or a store.")
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help=HELP["sources"])
     parser.add_argument("--watch", type=Path, metavar="DIR", help=HELP["watch"])
     parser.add_argument("--top", type=int, default=3, metavar="N", help=HELP["top"] + " (3)")
@@ -103,6 +104,7 @@ def predict(request: Request) -> int:
     Raises:
         UsageError: the sources do not fit together.
         BundleError: the bundle cannot be used.
+        StoreError: the store cannot be used.
         EdgecilError: the camera or the watched folder has gone.
     """
     try:
@@ -114,7 +116,7 @@ def predict(request: Request) -> int:
 
 
 def _predict(request: Request) -> int:
-    from edgecil_devices.classifier import Classifier
+    from edgecil_devices.following import Following
     from edgecil_devices.lines import error_line, json_error_line, write_line
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
 
@@ -122,14 +124,16 @@ def _predict(request: Request) -> int:
         endless = is_endless(request.sources, request.watch)
         items = pictures_of(request.sources, request.watch, _standard_input)
         start = time.perf_counter()
-        classifier = Classifier.load(request.bundle, request.threads)
+        following = Following(request.bundle, request.threads)
         if request.timing:
             load_ms = (time.perf_counter() - start) * 1e3
             write_line(sys.stderr, f"{request.bundle} loaded in {load_ms:.0f} ms")
         if request.watch:
             write_line(sys.stderr, f"watching {request.watch}; Ctrl-C ends it")
-        failed = False
-        for line in _lines(request, classifier, signals.until_stopped(items)):
+        failed, problem = False, None
+        for line in _lines(request, following, signals.until_stopped(items)):
+            if following.problem != problem and (problem := following.problem):
+                write_line(sys.stderr, f"warning: {problem}")
             if isinstance(line, Unreadable):
                 failed = True
                 write_line(sys.stderr, error_line(line))
@@ -143,7 +147,7 @@ def _predict(request: Request) -> int:
 
 
 def _lines(
-    request: Request, classifier: "Classifier", items: Iterator["Item"]
+    request: Request, following: "Following", items: Iterator["Item"]
 ) -> Iterator["str | Unreadable"]:
     from edgecil_devices.lines import json_line, text_line
     from edgecil_devices.sources import Unreadable
@@ -154,7 +158,7 @@ def _lines(
             yield item
             continue
         try:
-            prediction = classifier.predict(item.data, top=request.top)
+            prediction = following.classifier().predict(item.data, top=request.top)
         except ImageError as error:
             yield Unreadable(item.name, str(error))
             continue

@@ -13,13 +13,17 @@ from edgecil.cli import (
     demo,
     evaluate,
     export,
+    fsck,
     info,
+    install,
     keys,
     learn,
     plan,
     predict,
     report,
+    rollback,
     serve,
+    status,
     train,
     update,
 )
@@ -41,6 +45,10 @@ app.command("analyse")(analyse.analyse)
 app.command("learn")(learn.learn)
 app.command("export")(export.export)
 app.command("update")(update.update)
+app.command("install")(install.install)
+app.command("rollback")(rollback.rollback)
+app.command("status")(status.status)
+app.command("fsck")(fsck.fsck)
 app.add_typer(keys.keys, name="keys")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)

@@ -41,18 +41,22 @@ class Operation:
     """Of a write."""
 
 
+class KilledError(BaseException):
+    """Stands for the end of the process: no handler of errors gets to do anything any more."""
+
+
 class Recorder:
     """Records while it is entered.
 
     Args:
         root: only what lies under it is recorded.
         fail_at: the operation to fail, counted from 1; 0: none.
-        error: what it fails with.
+        error: what it fails with; None: the process ends there, as by a kill.
         lasting: whether every later one fails too, those that delete excepted.
     """
 
     def __init__(
-        self, root: Path, fail_at: int = 0, error: int = errno.EIO, *, lasting: bool = False
+        self, root: Path, fail_at: int = 0, error: int | None = errno.EIO, *, lasting: bool = False
     ) -> None:
         self.root = Path(os.path.realpath(root))
         self.operations: list[Operation] = []
@@ -97,7 +101,9 @@ class Recorder:
     def attempt(self, operation: Operation, run: Callable[[], Any]) -> Any:
         """Perform an operation and record it, or fail it."""
         self.attempted += 1
-        if self._must_fail(operation):
+        if self._error is None and self.failed:
+            raise KilledError
+        if self._error is not None and self._must_fail(operation):
             raise OSError(self._error, os.strerror(self._error), str(self.root / operation.path))
         result = run()
         self.operations.append(operation)

@@ -98,12 +98,13 @@ def serve(request: Request) -> int:
 
     Raises:
         BundleError: the bundle cannot be used.
+        StoreError: the store cannot be used.
         EdgecilError: nothing can listen at this place.
     """
-    from edgecil_devices.classifier import Classifier
+    from edgecil_devices.following import Following
 
-    classifier = Classifier.load(request.bundle, request.threads)
-    asyncio.run(_serve(request, lambda: classifier))
+    following = Following(request.bundle, request.threads)
+    asyncio.run(_serve(request, following.classifier))
     return 0
 
 

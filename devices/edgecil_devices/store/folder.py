@@ -1,0 +1,248 @@
+"""The folder of a store: where its files are, its lock, its blobs, and what of them is garbage."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgecil_devices.blobs import MAX_BLOB_BYTES
+from edgecil_devices.errors import (
+    BundleCorruptError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreWriteError,
+)
+from edgecil_devices.files import sync_folder, write_synced
+from edgecil_devices.manifest import Manifest
+from edgecil_devices.store.records import Release, State, damaged, read_checked, write_checked
+
+SPARE_BYTES = 2**20
+"""Left free by an update, for the file system's own records."""
+
+_BLOCK_BYTES = 4096
+_LEFTOVER = re.compile(r"\.(state\.json|current)\.\d+|\.[0-9a-f]{64}")
+_NAMES = {"lock", "state.json", "current", "blobs", "incoming", "arrangements.json"}
+
+
+class Folder:
+    """A store's folder. Its methods that write need the lock.
+
+    Args:
+        path: where it is, or will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state_file = path / "state.json"
+        self.current_file = path / "current"
+        self.blobs = path / "blobs"
+        self.incoming = path / "incoming"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a store was made here."""
+        return self.state_file.exists()
+
+    def require(self) -> None:
+        """Check that a store is here.
+
+        Raises:
+            StoreError: there is none.
+        """
+        if not self.exists:
+            raise StoreError(
+                f"{self.path} is not a store; run: edgecil install BUNDLE --store {self.path}"
+            )
+
+    def create(self, keys: tuple[str, ...] | None) -> None:
+        """Make an empty store; its keys are in its very first file.
+
+        Raises:
+            StoreError: something else is in the folder.
+            OSError: the disk is full or failing.
+        """
+        foreign = {
+            name for name in os.listdir(self.path) if name not in _NAMES and not _is_leftover(name)
+        }
+        if foreign:
+            raise StoreError(
+                f"{self.path} is not empty ({min(foreign)}); give --store a new folder"
+            )
+        self.blobs.mkdir(exist_ok=True)
+        sync_folder(self.path)
+        State(keys=keys).write(self.state_file)
+
+    @contextmanager
+    def locked(self, *, make: bool = False) -> Iterator[None]:
+        """Hold the store alone; the lock ends with the process, however that ends.
+
+        Args:
+            make: make the folder if there is none.
+
+        Raises:
+            StoreBusyError: another process holds it.
+            StoreWriteError: the folder cannot be written.
+        """
+        with write_errors(self.path):
+            if make and not self.path.exists():
+                self.path.mkdir(parents=True, exist_ok=True)
+                sync_folder(self.path.parent)
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreBusyError(
+                    f"{self.path} is being changed by another process; try again later"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def current(self) -> Release | None:
+        """The release that readers load; None if there is none yet.
+
+        Raises:
+            StoreDamagedError: the file that says so is altered.
+        """
+        try:
+            return Release.from_dict(read_checked(self.current_file))
+        except FileNotFoundError:
+            return None
+        except BundleCorruptError as error:
+            raise damaged(self.current_file) from error
+
+    def point_to(self, release: Release | None) -> None:
+        """Make `release` current, in one step.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        if release is not None:
+            write_checked(self.current_file, release.to_dict())
+        elif self.current_file.exists():
+            self.current_file.unlink()
+            sync_folder(self.path)
+
+    def blob(self, sha256: str, size_bytes: int = MAX_BLOB_BYTES) -> bytes:
+        """The content of a blob, every byte of it checked.
+
+        Raises:
+            StoreDamagedError: it is altered.
+            FileNotFoundError: it is not here.
+        """
+        path = self.blobs / sha256
+        with path.open("rb") as file:
+            # Asking for more than there is would take as much memory.
+            data = file.read(min(size_bytes, os.fstat(file.fileno()).st_size) + 1)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise damaged(path)
+        return data
+
+    def manifest(self, release: Release) -> Manifest:
+        """The manifest of a release.
+
+        Raises:
+            StoreDamagedError: it is altered.
+            FileNotFoundError: it is not here.
+        """
+        return Manifest.from_json(self.blob(release.manifest))
+
+    def has(self, sha256: str) -> bool:
+        """Whether a blob is here and sound; a damaged one is written anew."""
+        with contextlib.suppress(FileNotFoundError, StoreDamagedError):
+            self.blob(sha256)
+            return True
+        return False
+
+    def add_blobs(self, contents: Mapping[str, bytes]) -> int:
+        """Write blobs, and wait until the disk has them and their names; how many bytes those were.
+
+        Args:
+            contents: by sha256; those that are here and sound are left alone.
+
+        Raises:
+            StoreWriteError: there is not enough room; nothing was written.
+            OSError: the disk is full or failing; what was written is garbage.
+        """
+        missing = {name: data for name, data in contents.items() if not self.has(name)}
+        self._require_room(missing)
+        for name, data in missing.items():
+            partial = self.blobs / f".{name}"
+            write_synced(partial, data)
+            partial.replace(self.blobs / name)
+        sync_folder(self.blobs)
+        return sum(map(len, missing.values()))
+
+    def _require_room(self, missing: Mapping[str, bytes]) -> None:
+        needed = sum(-(-len(data) // _BLOCK_BYTES) * _BLOCK_BYTES for data in missing.values())
+        free = shutil.disk_usage(self.path).free
+        if missing and free < needed + SPARE_BYTES:
+            raise StoreWriteError(
+                f"{self.path} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
+            )
+
+    def collect(self, keep: set[Release]) -> int:
+        """Delete what nothing refers to any more; how many bytes that were.
+
+        Args:
+            keep: the releases to keep, with all their blobs.
+
+        Raises:
+            StoreDamagedError: a manifest to keep cannot be read; nothing was deleted.
+            OSError: the disk is failing.
+        """
+        wanted: set[str] = set()
+        for release in keep:
+            wanted.add(release.manifest)
+            wanted.update(blob.sha256 for blob in self.manifest(release).blobs)
+        freed_bytes = 0
+        for folder in (self.path, self.blobs):
+            garbage = [
+                folder / name
+                for name in os.listdir(folder)
+                if _is_leftover(name) or (folder == self.blobs and name not in wanted)
+            ]
+            for path in garbage:
+                freed_bytes += path.stat().st_size
+                path.unlink()
+            if garbage:
+                sync_folder(folder)
+        return freed_bytes
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a crash left this file before it had its name."""
+    return bool(_LEFTOVER.fullmatch(name))
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Tell what keeps a store from being written.
+
+    Raises:
+        StoreWriteError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk")
+        raise StoreWriteError(
+            f"{path} cannot be written ({error.strerror or error}); {remedy}"
+        ) from error
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "run as the user who owns it, with sudo for example",
+    errno.EPERM: "run as the user who owns it, with sudo for example",
+}

@@ -1,0 +1,79 @@
+"""The verb `fsck`: every byte of a store is checked, and nothing changed."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
+from edgecil_devices.store._telling import add_store
+from edgecil_devices.store.folder import Folder
+from edgecil_devices.store.reading import read_release
+from edgecil_devices.store.records import Release, State
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the arguments of this verb to argparse."""
+    add_store(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Run this verb on what argparse found; the exit code."""
+    return tell_damage(arguments.store)
+
+
+def tell_damage(store: Path) -> int:
+    """Print what is damaged; 1 if anything is."""
+    problems = check(store)
+    for problem in problems:
+        print(problem)
+    if problems:
+        print(
+            f"to repair: edgecil install BUNDLE --store {store}, "
+            "with the whole bundle of the current release",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{store}: sound")
+    return 0
+
+
+def check(store: Path) -> list[str]:
+    """Everything in a store that is not what was written, a line each.
+
+    Raises:
+        StoreError: there is no store.
+    """
+    folder = Folder(store)
+    folder.require()
+    while True:
+        before = _state_bytes(folder)
+        problems = _problems(folder)
+        # An update that ends meanwhile may take away what is being read.
+        if _state_bytes(folder) == before:
+            return problems
+
+
+def _problems(folder: Folder) -> list[str]:
+    problems = []
+    releases: set[Release | None] = set()
+    try:
+        releases.add(folder.current())
+    except StoreDamagedError as error:
+        problems.append(str(error))
+    try:
+        state = State.read(folder.state_file)
+        releases |= {state.committed, state.previous}
+    except StoreDamagedError as error:
+        problems.append(str(error))
+    for release in releases:
+        if release is None:
+            continue
+        try:
+            read_release(folder.path, release)
+        except (StoreError, BundleError) as error:
+            problems.append(f"release {release.number}: {error}")
+    return problems
+
+
+def _state_bytes(folder: Folder) -> bytes:
+    return folder.state_file.read_bytes()

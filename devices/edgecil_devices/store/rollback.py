@@ -1,0 +1,36 @@
+"""The verb `rollback`: back to the release before."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from edgecil_devices.store._telling import add_store, tell, tell_recovery
+from edgecil_devices.store.folder import Folder
+from edgecil_devices.store.trial import test_in_child
+from edgecil_devices.store.updating import Outcome, Test, Updater
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the arguments of this verb to argparse."""
+    add_store(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Run this verb on what argparse found; the exit code."""
+    tell(rollback(arguments.store), arguments.store)
+    return 0
+
+
+def rollback(store: Path, test: Test = test_in_child) -> Outcome:
+    """Make the previous release current; once more returns to where it was.
+
+    Raises:
+        StoreError: there is no store or no previous release, or the store is busy, damaged or
+            cannot be written.
+        ReleaseError: the previous release fails its self-test.
+    """
+    folder = Folder(store)
+    folder.require()
+    with folder.locked():
+        updater = Updater(folder, test)
+        tell_recovery(updater)
+        return Outcome(updater.rollback(), changed=True)

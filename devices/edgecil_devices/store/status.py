@@ -1,0 +1,131 @@
+"""The verb `status`: what a store holds, without changing it."""
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgecil_devices.errors import StoreError
+from edgecil_devices.store._telling import add_store
+from edgecil_devices.store.folder import Folder
+from edgecil_devices.store.help import HELP
+from edgecil_devices.store.reading import read_current
+from edgecil_devices.store.records import State
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a store holds."""
+
+    store: str
+    """Its folder."""
+    release: int
+    """The number of the release that readers get."""
+    manifest: str
+    """sha256 of its manifest."""
+    classes: int
+    """That it knows."""
+    tasks: int
+    """That it has learned."""
+    age_days: float
+    """Since it became current, by this device's clock."""
+    expires: str | None
+    """When it should have been followed by another, if it says so."""
+    expired: bool
+    """Whether that has passed, by this device's clock; then updates do not arrive."""
+    previous: int | None
+    """The release that a rollback returns to."""
+    floor: int
+    """The highest release that was ever committed; nothing lower is taken."""
+    on_trial: int | None
+    """The release of an update that was cut short; the next one finishes or undoes it."""
+    refused: int | None
+    """The last release that failed its self-test here."""
+    keys: tuple[str, ...] | None
+    """The trusted keys; None: unsigned releases are taken."""
+    size_bytes: int
+    """Of all blobs."""
+    warning: str | None
+    """Why the release is not the current one, if it is not."""
+
+    def lines(self) -> list[str]:
+        """For people."""
+        previous = "none" if self.previous is None else f"release {self.previous}"
+        lines = [
+            f"{self.store}: release {self.release}, {self.classes} classes, {self.tasks} tasks",
+            f"current for {self.age_days:.1f} days; previous: {previous}; "
+            f"newest ever: release {self.floor}",
+            f"blobs: {self.size_bytes} bytes",
+        ]
+        trusted = "anyone, also unsigned" if self.keys is None else ", ".join(self.keys)
+        lines.append(f"takes releases by: {trusted}")
+        if self.on_trial is not None:
+            lines.append(f"release {self.on_trial} is on trial; the next update finishes it")
+        if self.refused is not None:
+            lines.append(f"release {self.refused} failed its self-test")
+        if self.expired:
+            lines.append(f"warning: it expired on {self.expires}; do updates still arrive?")
+        if self.warning:
+            lines.append(f"warning: {self.warning}")
+        return lines
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the arguments of this verb to argparse."""
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help=HELP["json"])
+
+
+def run(arguments: Namespace) -> int:
+    """Run this verb on what argparse found; the exit code."""
+    return tell_status(arguments.store, as_json=arguments.json)
+
+
+def tell_status(store: Path, *, as_json: bool) -> int:
+    """Print what a store holds.
+
+    Raises:
+        StoreError: there is no store, no release in it, or none that is sound.
+    """
+    status = read_status(store)
+    print(json.dumps(asdict(status)) if as_json else "\n".join(status.lines()))
+    return 0
+
+
+def read_status(store: Path) -> Status:
+    """What a store holds.
+
+    Raises:
+        StoreError: there is no store, no release in it, or none that is sound.
+    """
+    folder = Folder(store)
+    reading = read_current(store)
+    state = State.read(folder.state_file)
+    manifest = reading.bundle.manifest
+    try:
+        age_s = time.time() - folder.current_file.stat().st_mtime
+        size_bytes = sum(path.stat().st_size for path in folder.blobs.iterdir())
+    except OSError as error:
+        raise StoreError(f"{store} is changing; ask again") from error
+    return Status(
+        store=str(store),
+        release=reading.release.number,
+        manifest=reading.release.manifest,
+        classes=len(manifest.classes),
+        tasks=len(manifest.tasks),
+        age_days=round(age_s / _DAY_S, 3),
+        expires=manifest.expires,
+        expired=manifest.expires is not None
+        and manifest.expires < datetime.now(UTC).date().isoformat(),
+        previous=state.previous.number if state.previous else None,
+        floor=state.floor,
+        on_trial=state.trial.release.number if state.trial else None,
+        refused=state.refused.number if state.refused else None,
+        keys=state.keys,
+        size_bytes=size_bytes,
+        warning=reading.warning,
+    )

@@ -1,0 +1,261 @@
+"""The updater: a state machine that takes a release into a store, or leaves the store as it was.
+
+    RECEIVED -> VERIFIED -> STAGED -> TESTED -> ACTIVE -> COMMITTED -> CLEANED
+
+A crash before STAGED leaves nothing but garbage. From STAGED on the state names the release on
+trial, and the next updater to start tests it again and goes on to CLEANED, or returns to what was
+committed: after a failed self-test at once, after crashes at the third.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecil_devices.bundle import complete
+from edgecil_devices.errors import (
+    BundleError,
+    EdgecilError,
+    ReleaseError,
+    StoreDamagedError,
+    StoreError,
+)
+from edgecil_devices.files import sync_folder
+from edgecil_devices.package import Package
+from edgecil_devices.signing import KeySet, verify
+from edgecil_devices.store.folder import Folder, write_errors
+from edgecil_devices.store.records import Release, Stage, State, Trial
+from edgecil_devices.store.trial import test_in_child
+
+MOST_ATTEMPTS = 3
+"""Self-tests of one release that crashes may cut short."""
+
+MOST_AHEAD = 1_000_000
+"""An update may not raise the release number by more: one forged or mistyped huge number would
+leave no room for any later release. A whole bundle may, as a person chose it."""
+
+Test = Callable[[Path, Release], str | None]
+"""Tests a release that is staged in a store; None, or what is wrong with it."""
+
+
+class OtherBaseError(ReleaseError):
+    """An update that lacks blobs which the store has not either."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an update came to."""
+
+    release: Release
+    """What is current now."""
+    changed: bool
+    """False where it was current already."""
+    written_bytes: int = 0
+    """Size of the blobs that were written; the store had the others."""
+
+
+class Updater:
+    """Changes a store whose lock is held; begins by finishing or undoing what a crash left.
+
+    Args:
+        folder: the store.
+        test: tests a staged release.
+
+    Raises:
+        StoreDamagedError: the state is altered.
+        StoreWriteError: the store cannot be written.
+    """
+
+    def __init__(self, folder: Folder, test: Test = test_in_child) -> None:
+        self._folder, self._test_release = folder, test
+        self.state = State.read(folder.state_file)
+        self.recovered: str | None = None
+        """What the last crash left and what came of it, for people; None if nothing."""
+        with write_errors(folder.path):
+            self._recover()
+
+    def take(self, package: Package) -> Outcome:
+        """Make the release of a bundle or an update current.
+
+        Raises:
+            SignatureError: no trusted key has signed it.
+            ReleaseError: it is not newer, needs blobs that are not here, or failed its self-test.
+            StoreWriteError: no room, no permission, or a failing disk.
+        """
+        release = self._verify(package)
+        contents = self._contents(package)
+        with write_errors(self._folder.path):
+            if release == self.state.committed:
+                # Nothing to change, but damaged blobs are put right.
+                return Outcome(release, False, self._folder.add_blobs(contents))
+            trial = Trial(release, 1)
+            written_bytes = self._stage(trial, contents)
+            self._go_on(trial)
+        return Outcome(release, True, written_bytes)
+
+    def rollback(self) -> Release:
+        """Return to the previous release; doing it twice undoes it.
+
+        Raises:
+            StoreError: there is none.
+            ReleaseError: it fails its self-test.
+            StoreWriteError: no room, no permission, or a failing disk.
+        """
+        previous = self.state.previous
+        if previous is None:
+            raise StoreError(f"{self._folder.path} holds no previous release to return to")
+        with write_errors(self._folder.path):
+            trial = Trial(previous, 1)
+            self._write(replace(self.state, trial=trial))
+            self._go_on(trial)
+        return previous
+
+    def _verify(self, package: Package) -> Release:
+        """RECEIVED -> VERIFIED."""
+        state = self.state
+        if state.keys is not None:
+            verify(package.manifest_json, package.signatures, KeySet.parse(state.keys))
+        number = package.manifest.release
+        if number is None:
+            if state.keys is not None:
+                raise ReleaseError("it has no release number; export it with --release")
+            # On one's own desk the order of installation is the order of releases.
+            same = state.committed and state.committed.manifest == package.manifest_sha256
+            number = state.floor + (0 if same else 1)
+        release = Release(number, package.manifest_sha256)
+        if release == state.committed:
+            return release
+        if release == state.previous:
+            raise ReleaseError(
+                f"release {number} is the previous one here; to return to it: edgecil rollback"
+            )
+        if number <= state.floor:
+            raise ReleaseError(
+                f"release {number} is not newer than release {state.floor}, the newest that was "
+                "here; export it again with a higher --release"
+            )
+        if package.base and number - state.floor > MOST_AHEAD:
+            raise ReleaseError(
+                f"release {number} is too far ahead of release {state.floor} for an update; "
+                "install its whole bundle if it is right"
+            )
+        return release
+
+    def _contents(self, package: Package) -> dict[str, bytes]:
+        """Every blob of the release by its sha256, each checked."""
+        contents = {package.manifest_sha256: package.manifest_json, **package.blobs}
+        for blob in package.missing:
+            try:
+                contents[blob.sha256] = self._folder.blob(blob.sha256, blob.size_bytes)
+            except (FileNotFoundError, StoreDamagedError) as error:
+                has = self.state.committed
+                raise OtherBaseError(
+                    f"the update builds on another release than {has.number if has else 'none'}, "
+                    f"which is here ({blob.name} is missing or damaged); install the whole bundle"
+                ) from error
+        complete(package, contents)
+        return contents
+
+    def _stage(self, trial: Trial, contents: dict[str, bytes]) -> int:
+        """VERIFIED -> STAGED; how many bytes of blobs were written."""
+        try:
+            written_bytes = self._folder.add_blobs(contents)
+            self._write(replace(self.state, trial=trial))
+            return written_bytes
+        except BaseException:
+            # The new state may or may not be on the disk: only under the old one is it garbage.
+            with suppress(OSError):
+                self._write(self.state)
+                self._clean()
+            raise
+
+    def _go_on(self, trial: Trial) -> None:
+        """STAGED -> CLEANED, or back to where it began."""
+        stage = Stage.STAGED
+        try:
+            while stage is not Stage.CLEANED:
+                stage = _STEPS[stage](self, trial)
+        except BaseException as error:
+            # Whatever cannot be undone now is undone when the next updater starts.
+            with suppress(OSError, EdgecilError):
+                self._undo(refuse=isinstance(error, ReleaseError))
+            raise
+
+    def _test(self, trial: Trial) -> Stage:
+        release = trial.release
+        if wrong := self._test_release(self._folder.path, release):
+            raise ReleaseError(f"release {release.number} failed its self-test: {wrong}")
+        return Stage.TESTED
+
+    def _activate(self, trial: Trial) -> Stage:
+        self._folder.point_to(trial.release)
+        return Stage.ACTIVE
+
+    def _commit(self, trial: Trial) -> Stage:
+        keys = self.state.keys
+        if keys is not None and (new := self._folder.manifest(trial.release).keys):
+            keys = new
+        self._write(self.state.after(trial, keys))
+        return Stage.COMMITTED
+
+    def _finish(self, trial: Trial) -> Stage:
+        self._clean()
+        return Stage.CLEANED
+
+    def _clean(self) -> None:
+        state = self.state
+        keep = {state.committed, state.previous, state.trial and state.trial.release} - {None}
+        # Garbage does no harm, so failing to remove it is no failure; the next updater tries again.
+        with suppress(OSError, EdgecilError):
+            self._folder.collect({release for release in keep if release})
+
+    def _undo(self, *, refuse: bool) -> None:
+        trial = self.state.trial
+        if trial is None:
+            return
+        self._point_to_committed()
+        refused = trial.release if refuse else self.state.refused
+        self._write(replace(self.state, trial=None, refused=refused))
+        self._clean()
+
+    def _recover(self) -> None:
+        # A killed updater may not have come to this, and what is deleted from here on must not
+        # reach the disk before what was renamed.
+        sync_folder(self._folder.path)
+        trial = self.state.trial
+        if trial is None:
+            self._point_to_committed()
+            self._clean()
+            return
+        name = f"release {trial.release.number}, which a crash had cut short"
+        if trial.attempts >= MOST_ATTEMPTS:
+            self._undo(refuse=True)
+            self.recovered = f"gave up {name} {trial.attempts} times"
+            return
+        trial = replace(trial, attempts=trial.attempts + 1)
+        self._write(replace(self.state, trial=trial))
+        try:
+            self._go_on(trial)
+            self.recovered = f"finished {name}"
+        except BundleError as error:
+            self.recovered = f"undid {name}: {error}"
+
+    def _point_to_committed(self) -> None:
+        try:
+            current = self._folder.current()
+        except StoreDamagedError:
+            current = None
+        if current != self.state.committed:
+            self._folder.point_to(self.state.committed)
+
+    def _write(self, state: State) -> None:
+        state.write(self._folder.state_file)
+        self.state = state
+
+
+_STEPS: dict[Stage, Callable[[Updater, Trial], Stage]] = {
+    Stage.STAGED: Updater._test,
+    Stage.TESTED: Updater._activate,
+    Stage.ACTIVE: Updater._commit,
+    Stage.COMMITTED: Updater._finish,
+}

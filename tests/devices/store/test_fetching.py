@@ -1,0 +1,270 @@
+"""Releases from a folder and from a web server that cuts, stalls, lies and serves old files."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from edgecil_devices.errors import BundleCorruptError, FetchError, ReleaseError, StoreWriteError
+from edgecil_devices.store import fetching
+from edgecil_devices.store.install import install
+from edgecil_devices.store.reading import read_current
+from edgecil_devices.store.update import update_from
+from tests.devices.store.releases import Releases, fails, labels, passes
+from tests.devices.store.shelf import (
+    Shelf,
+    cut_after,
+    endless,
+    lie_about_length,
+    say,
+    stall,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses are noted and not waited for."""
+    pauses: list[float] = []
+    monkeypatch.setattr(fetching, "sleep", pauses.append)
+    monkeypatch.setattr(fetching, "STALL_S", 0.3)
+    return pauses
+
+
+@pytest.fixture
+def offered(releases: Releases, shelf: Shelf, store: Path) -> Shelf:
+    """A store with release 1, and a server that offers release 2."""
+    install(releases.bundle(1), store, test=passes)
+    for path in (releases.bundle(2), releases.update(2, 1)):
+        shelf.files[path.name] = path.read_bytes()
+    shelf.files["latest"] = b"2\n"
+    return shelf
+
+
+UPDATE = "release-2-from-1.update"
+
+
+def current(store: Path) -> tuple[str, ...]:
+    return read_current(store).bundle.manifest.classes
+
+
+def leftovers(store: Path) -> list[Path]:
+    return list((store / "incoming").iterdir())
+
+
+def test_only_the_update_is_fetched(offered: Shelf, store: Path) -> None:
+    outcome = update_from(offered.address, store, passes)
+    assert outcome is not None
+    assert current(store) == labels(2)
+    assert offered.asked == [("latest", None), (UPDATE, None)]
+    assert leftovers(store) == []
+
+
+def test_nothing_is_fetched_when_nothing_is_new(
+    offered: Shelf, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update_from(offered.address, store, passes)
+    offered.asked.clear()
+    assert update_from(offered.address + "/", store, passes) is None
+    assert offered.asked == [("latest", None)]
+    assert capsys.readouterr().err.endswith("release 2 is the newest, and current\n")
+
+
+def test_a_folder_will_do(offered: Shelf, store: Path, releases: Releases) -> None:
+    (releases.folder / "latest").write_text("2")
+    assert update_from(str(releases.folder), store, passes) is not None
+    assert current(store) == labels(2)
+    assert not (store / "incoming").exists()
+
+
+def test_the_whole_bundle_is_fetched_where_no_update_fits(offered: Shelf, store: Path) -> None:
+    del offered.files[UPDATE]
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    assert offered.asked[-2:] == [(UPDATE, None), ("release-2.edgecil", None)]
+
+
+def test_a_release_that_is_announced_and_missing_is_told_of(offered: Shelf, store: Path) -> None:
+    offered.files = {"latest": b"3"}
+    with pytest.raises(FetchError, match=r"release-3.edgecil: the server answers 404"):
+        update_from(offered.address, store, passes)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_a_server_that_cuts_is_asked_for_the_rest(offered: Shelf, store: Path, count: int) -> None:
+    offered.faults[UPDATE] = [cut_after(count)] * 3
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    wanted = [None] + [f"bytes={count * k}-" if count else None for k in (1, 2, 3)]
+    assert [range_ for name, range_ in offered.asked if name == UPDATE] == wanted
+
+
+def test_a_server_that_knows_no_ranges_begins_again(offered: Shelf, store: Path) -> None:
+    offered.ranges = False
+    offered.faults[UPDATE] = [cut_after(100)]
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+
+
+def test_what_has_arrived_is_kept_for_the_next_day(
+    offered: Shelf, store: Path, quick: list[float]
+) -> None:
+    offered.faults[UPDATE] = [cut_after(100)]
+    offered.always[UPDATE] = say(503)
+    with pytest.raises(FetchError, match=f"{UPDATE}: the server answers 503 .*try again later"):
+        update_from(offered.address, store, passes)
+    assert [path.stat().st_size for path in leftovers(store)] == [100]
+    assert len(quick) == fetching.MOST_FAILURES
+    assert all(0 <= pause <= 2.0**k for k, pause in enumerate(quick))
+    offered.always.clear()
+    offered.asked.clear()
+    update_from(offered.address, store, passes)
+    assert offered.asked[-1] == (UPDATE, "bytes=100-")
+    assert current(store) == labels(2)
+
+
+def test_what_had_arrived_of_another_file_is_thrown_away(
+    offered: Shelf, store: Path, releases: Releases
+) -> None:
+    (store / "incoming").mkdir()
+    (store / "incoming" / UPDATE).write_bytes(b"x" * 10)
+    (store / "incoming" / "release-1.edgecil").write_bytes(b"older")
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    assert leftovers(store) == []
+
+
+def test_more_than_there_is_begins_again(offered: Shelf, store: Path) -> None:
+    (store / "incoming").mkdir()
+    (store / "incoming" / UPDATE).write_bytes(bytes(2**20))
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+
+
+def test_a_server_that_stalls_is_given_up_and_asked_again(offered: Shelf, store: Path) -> None:
+    offered.faults[UPDATE] = [stall]
+    start = time.monotonic()
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    assert time.monotonic() - start < 10
+
+
+def test_the_server_may_say_how_long_to_wait(
+    offered: Shelf, store: Path, quick: list[float]
+) -> None:
+    offered.faults["latest"] = [say(503, Retry_After="7"), say(429, Retry_After="99999")]
+    update_from(offered.address, store, passes)
+    assert quick == [7, fetching.LONGEST_PAUSE_S]
+
+
+def test_a_length_that_is_too_long_is_a_broken_connection(offered: Shelf, store: Path) -> None:
+    size = len(offered.files[UPDATE])
+    offered.always[UPDATE] = lie_about_length(size + 5)
+    with pytest.raises((FetchError, BundleCorruptError)):
+        update_from(offered.address, store, passes)
+    assert current(store) == labels(1)
+
+
+def test_a_length_that_is_too_short_gives_a_truncated_file(offered: Shelf, store: Path) -> None:
+    offered.always[UPDATE] = lie_about_length(len(offered.files[UPDATE]) - 5)
+    with pytest.raises(BundleCorruptError):
+        update_from(offered.address, store, passes)
+    assert current(store) == labels(1)
+    assert leftovers(store) == []
+
+
+def test_a8_a_file_without_end_is_cut_off(
+    offered: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MAX_RELEASE_BYTES", 2**20)
+    offered.always[UPDATE] = endless
+    with pytest.raises(FetchError, match="is larger than 1 MiB"):
+        update_from(offered.address, store, passes)
+    assert leftovers(store) == []
+
+
+def test_a8_a_file_that_is_announced_too_large_is_not_read(
+    offered: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered.always[UPDATE] = lie_about_length(2**40)
+    with pytest.raises(FetchError, match="is larger than 512 MiB"):
+        update_from(offered.address, store, passes)
+    monkeypatch.setattr(fetching, "MAX_RELEASE_BYTES", 2**50)
+    with pytest.raises(StoreWriteError, match=r"needs \d+ bytes, and \d+ are free; make room"):
+        update_from(offered.address, store, passes)
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"two", b"-1", b"0", b"2 3", b"9" * 65, b"<html>"])
+def test_what_is_no_number_is_told_of(offered: Shelf, store: Path, rubbish: bytes) -> None:
+    offered.files["latest"] = rubbish
+    with pytest.raises(FetchError, match="does not hold a release number"):
+        update_from(offered.address, store, passes)
+
+
+def test_a7_a_number_beyond_all_numbers_is_refused(offered: Shelf, store: Path) -> None:
+    offered.files["latest"] = str(2**63).encode()
+    with pytest.raises(FetchError, match="does not hold a release number"):
+        update_from(offered.address, store, passes)
+
+
+def test_redirections_in_a_circle_end(offered: Shelf, store: Path) -> None:
+    offered.always[UPDATE] = say(302, Location=f"/{UPDATE}")
+    with pytest.raises(FetchError, match="302"):
+        update_from(offered.address, store, passes)
+    assert len(offered.asked) < 20
+
+
+def test_a_redirection_to_a_file_is_refused(offered: Shelf, store: Path) -> None:
+    offered.always["latest"] = say(302, Location="file:///etc/passwd")
+    with pytest.raises(FetchError, match="302 .*Redirection to url .file:.* is not allowed"):
+        update_from(offered.address, store, passes)
+
+
+def test_a6_a_server_of_old_files_is_told_of(
+    offered: Shelf, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update_from(offered.address, store, passes)
+    offered.files["latest"] = b"1"
+    assert update_from(offered.address, store, passes) is None
+    assert "offers release 1, older than release 2, which was here" in capsys.readouterr().err
+    assert current(store) == labels(2)
+
+
+def test_a4_an_old_release_under_a_new_name_is_refused(
+    offered: Shelf, store: Path, releases: Releases
+) -> None:
+    update_from(offered.address, store, passes)
+    offered.files["latest"] = b"3"
+    offered.files["release-3-from-2.update"] = releases.bundle(1).read_bytes()
+    with pytest.raises(FetchError, match="release-3-from-2.update holds release 1"):
+        update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+
+
+def test_a_release_that_was_rolled_back_or_failed_is_not_fetched_again(
+    offered: Shelf, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ReleaseError, match="failed its self-test"):
+        update_from(offered.address, store, fails)
+    offered.asked.clear()
+    assert update_from(offered.address, store, passes) is None
+    assert "failed its self-test here; waiting for a newer one" in capsys.readouterr().err
+    assert offered.asked == [("latest", None)]
+
+
+def test_nobody_there(store: Path, releases: Releases, quick: list[float]) -> None:
+    install(releases.bundle(1), store, test=passes)
+    with pytest.raises(FetchError, match=r"latest: no connection \(Connection refused\)"):
+        update_from("http://127.0.0.1:1", store, passes)
+    assert len(quick) == fetching.MOST_FAILURES - 1
+
+
+def test_a_folder_that_is_none(store: Path, releases: Releases, tmp_path: Path) -> None:
+    install(releases.bundle(1), store, test=passes)
+    with pytest.raises(FetchError, match="No such file or directory; is this a folder of releas"):
+        update_from(str(tmp_path), store, passes)
+
+
+def test_no_address(store: Path, releases: Releases) -> None:
+    install(releases.bundle(1), store, test=passes)
+    with pytest.raises(FetchError):
+        update_from("http://", store, passes)
