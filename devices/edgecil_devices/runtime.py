@@ -150,7 +150,7 @@ def _parts(bundle: Bundle) -> Parts:
         trunk,
         tuple(block.name for block in manifest.blocks),
         tuple(block.features or 0 for block in manifest.blocks),
-        getattr(manifest, "compute", "fp32"),
+        manifest.compute,
     )
 
 

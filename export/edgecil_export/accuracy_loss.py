@@ -17,7 +17,7 @@ from edgecil.training.batches import Pictures
 from edgecil.training.library import Library
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings, Source
-from edgecil_devices.manifest import Accuracy
+from edgecil_devices.manifest import COMPUTES, Accuracy
 from edgecil_export.parity import Logits
 
 MOST_IMAGES = 10_000
@@ -26,6 +26,35 @@ TEST_PICTURES = "test pictures"
 EXEMPLARS = "exemplars that were not calibrated on (the test pictures are not here)"
 
 _BATCH = 64
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a bundle's graphs are to compute in, and what that may cost.
+
+    Raises:
+        UsageError: there is no such way, or the bound is not a number of points.
+    """
+
+    kind: str = "fp32"
+    """"fp32" or "int8"."""
+    max_loss_points: float = 1.0
+    """int8 only: how many points of percent of accuracy may be lost."""
+    force: bool = False
+    """int8 only: write the bundle whatever is lost."""
+    data_dir: Path | None = None
+    """int8 only: where built-in data sets are, as for training."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in COMPUTES:
+            raise UsageError(f"unknown compute {self.kind!r}; choose one of: {', '.join(COMPUTES)}")
+        if not 0 <= self.max_loss_points <= 100:
+            raise UsageError(
+                f"--max-loss is a number of points from 0 to 100, not {self.max_loss_points:g}"
+            )
+
+
+FP32 = Compute()
 
 
 @dataclass(frozen=True)
@@ -111,27 +140,17 @@ def accuracy_loss(
     return AccuracyLoss(sample.name, len(sample.labels), _percent(by_network, images), accuracy)
 
 
-def require_small(loss: AccuracyLoss, most_points: float) -> None:
+def require_small(loss: AccuracyLoss, compute: Compute) -> None:
     """Check that a loss is acceptable.
 
     Raises:
-        ExportError: it is not.
+        ExportError: it is not, and was not forced.
     """
-    if loss.points > most_points:
+    if loss.points > compute.max_loss_points and not compute.force:
         raise ExportError(
-            f"{loss.line()}, a loss of more than {most_points:g} points; nothing was written, "
-            "export with --compute fp32, a higher --max-loss or --force"
+            f"{loss.line()}, a loss of more than {compute.max_loss_points:g} points; nothing was "
+            "written, export with --compute fp32, a higher --max-loss or --force"
         )
-
-
-def require_max_loss(most_points: float) -> None:
-    """Check what `--max-loss` was given.
-
-    Raises:
-        UsageError: it is not a number of points.
-    """
-    if not 0 <= most_points <= 100:
-        raise UsageError(f"--max-loss is a number of points from 0 to 100, not {most_points:g}")
 
 
 def _test_sample(run: Run, state: State, data_dir: Path | None) -> Sample | None:

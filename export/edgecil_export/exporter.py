@@ -5,22 +5,18 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from edgecil.errors import ExportError, UsageError
 from edgecil.evaluation.nearest_mean import (
     exemplar_means,
-    nearest_mean_bias,
     nearest_mean_logits,
 )
 from edgecil.memory.state import State, StateSettings
@@ -38,21 +34,22 @@ from edgecil_devices.blobs import (
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.manifest import Accuracy, Manifest
 from edgecil_devices.package import pack
-from edgecil_export.golden import NAMES, golden_pixels, npy
-from edgecil_export.graphs import (
-    IR_VERSION,
-    OPSET,
-    PixelTrunk,
-    block_template,
-    folded_trunk,
-    tensors_of,
-    trunk_template,
-    with_weights,
+from edgecil_export.accuracy_loss import (
+    FP32,
+    TEST_PICTURES,
+    AccuracyLoss,
+    Compute,
+    accuracy_loss,
+    require_small,
+    sample_for,
 )
-from edgecil_export.inference import for_inference
+from edgecil_export.contents import Contents, contents_in_fp32, contents_in_int8
+from edgecil_export.golden import NAMES, golden_pixels, npy
+from edgecil_export.graphs import IR_VERSION, OPSET
 from edgecil_export.keys import signature
-from edgecil_export.parity import Parity, Pixels, comparison_images, require_parity
-from edgecil_export.precision import Floats, Stored, require_precision, store, to_half
+from edgecil_export.parity import Logits, Parity, Pixels, comparison_images, require_parity
+from edgecil_export.precision import Floats, require_precision
+from edgecil_export.quantisation import INT8_TOLERANCE, calibration_indices
 from edgecil_export.releases import PLAIN, Release, record, released
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
@@ -74,6 +71,8 @@ class ExportReport:
     """Of the whole file."""
     parity: Parity
     """How it compares with the network."""
+    loss: AccuracyLoss | None = None
+    """What computing in eight bits costs, if it does."""
 
     def lines(self) -> list[str]:
         """For people: every file, the comparison, the whole."""
@@ -85,6 +84,7 @@ class ExportReport:
         images = "exemplars" if parity.real else "images of noise"
         return [
             *files,
+            *([self.loss.line()] if self.loss else []),
             f"check: {parity.images} {images}, max |difference| {parity.max_difference:.1e}, "
             f"top-1 agree {parity.agreeing}/{parity.images}",
             f"wrote {self.path} ({_grouped(self.size_bytes)} bytes, "
@@ -92,31 +92,13 @@ class ExportReport:
         ]
 
 
-@dataclass
-class _Network:
-    """The network as the bundle holds it, in torch: folded, with its weights rounded."""
-
-    trunk: PixelTrunk
-    blocks: list[nn.Module]
-    head: Floats  # (C, K*D+1), the bias last
-    unit_features: bool  # whether features are scaled to unit length first
-
-    def logits(self, pixels: Pixels) -> Floats:
-        with torch.inference_mode():
-            feature_map = self.trunk(torch.from_numpy(pixels))
-            features = torch.cat([block(feature_map) for block in self.blocks], dim=1)
-            if self.unit_features:
-                features = F.normalize(features, dim=1)
-            table = torch.from_numpy(self.head)
-            return F.linear(features, table[:, :-1], table[:, -1]).numpy()
-
-
 def export(
     run: str | Path,
     out: str | Path,
-    weights: str = "fp32",
+    weights: str | None = None,
     classifier: str = "linear",
     release: Release = PLAIN,
+    compute: Compute = FP32,
 ) -> ExportReport:
     """Write the network of a run's state as a bundle, after checking that both say the same.
 
@@ -125,19 +107,65 @@ def export(
     Args:
         run: a run folder; what its last finished task left is exported.
         out: the bundle to write; one that is there is replaced once the new one is checked.
-        weights: how weights are stored, "fp32", "fp16" or "int8".
+        weights: how weights are stored, "fp32", "fp16" or "int8"; None: as they are computed with.
         classifier: "linear", the head that was trained, or "nearest-mean", the nearest mean of the
             state's exemplars.
         release: its number, and who signs it; none of that for a plain bundle.
+        compute: what the graphs compute in, and what that may cost.
 
     Raises:
         UsageError: unknown weights or classifier, or a key that cannot be used.
         StateError: the run holds no state, or one that is damaged.
-        ExportError: `out` cannot be written, or the exported graphs do not say what the network
-            says. Nothing is left behind.
+        ExportError: `out` cannot be written, the exported graphs do not say what the network says,
+            or computing in int8 costs too much. Nothing is left behind.
     """
     run, out = Path(run), Path(out)
+    weights = compute.kind if weights is None else weights
+    _require_possible(run, out, weights, classifier, compute)
+    state = State.read(run / "state")
+    settings, network = state.settings, state.network()
+    means = _means(state, network) if classifier == "nearest-mean" else None
+    original = _original(network, means)
+    accuracy, loss = _accuracy(Run(run), settings, classifier), None
+    if compute.kind == "int8":
+        contents, loss = _in_int8(run, state, means, original, compute)
+        accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
+    else:
+        contents = contents_in_fp32(network, means, settings.image_size_px, weights)
+    samples = golden_pixels(state)
+    blobs = contents.blobs | {
+        NAMES[GOLDEN_PIXELS]: npy(samples),
+        NAMES[GOLDEN_LOGITS]: npy(contents.logits(samples)),
+    }
+    manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
+    if compute.kind == "int8":
+        manifest = replace(manifest, compute="int8", tolerance=INT8_TOLERANCE)
+    manifest = released(manifest, release, run)
+    signed = signature(manifest.to_json(), release.sign) if release.sign else b""
+    data = pack(manifest, blobs, signatures=signed)
+
+    images, real = comparison_images(state)
+    # The device's own reader reads the very file that will be the bundle, before it has its name.
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        write_synced(partial, data)
+        parity = require_parity(partial, contents.logits, original, images, real=real)
+        partial.replace(out)
+        sync_folder(out.parent)
+        record(manifest, run)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return ExportReport(out, manifest, len(data), parity, loss)
+
+
+def _require_possible(
+    run: Path, out: Path, weights: str, classifier: str, compute: Compute
+) -> None:
     require_precision(weights)
+    if compute.kind == "int8" and weights != "int8":
+        raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
     if classifier not in CLASSIFIERS:
         raise UsageError(
             f"unknown classifier {classifier!r}; choose one of: {', '.join(CLASSIFIERS)}"
@@ -146,41 +174,40 @@ def export(
         raise ExportError(f"{run} is not a run folder; edgecil train makes one")
     if out.is_dir() or not out.parent.is_dir():
         raise ExportError(f"{out} cannot be written; name a file in a folder that exists")
-    state = State.read(run / "state")
-    settings, network = state.settings, state.network()
-    means = _means(state, network) if classifier == "nearest-mean" else None
-    blobs, exported = _blobs(network, means, settings.image_size_px, weights)
-    accuracy = _accuracy(Run(run), settings, classifier)
-    samples = golden_pixels(state)
-    blobs[NAMES[GOLDEN_PIXELS]] = npy(samples)
-    blobs[NAMES[GOLDEN_LOGITS]] = npy(exported.logits(samples))
-    manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
-    manifest = released(manifest, release, run)
-    signed = signature(manifest.to_json(), release.sign) if release.sign else b""
-    data = pack(manifest, blobs, signatures=signed)
 
-    def original(pixels: Pixels) -> Floats:
+
+def _in_int8(
+    run: Path, state: State, means: Tensor | None, original: Logits, compute: Compute
+) -> tuple[Contents, AccuracyLoss]:
+    """The contents for computing in eight bits, and what that costs."""
+    settings = state.settings
+    chosen = calibration_indices(state)
+    sample = sample_for(run, state, np.concatenate(chosen), compute.data_dir)
+    in_fp32 = contents_in_fp32(state.network(), means, settings.image_size_px, "fp32")
+    contents = contents_in_int8(in_fp32, [state.exemplars.pixels(some) for some in chosen])
+    loss = accuracy_loss(sample, original, contents.logits, _tasks(settings))
+    require_small(loss, compute)
+    return contents, loss
+
+
+def _original(network: ExpandableNetwork, means: Tensor | None) -> Logits:
+    """The network as the state has it."""
+
+    def logits(pixels: Pixels) -> Floats:
         with torch.inference_mode():
             features = network.features(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-            logits: torch.Tensor = network.head(features)
             if means is not None:
-                logits = nearest_mean_logits(features, means)
-            return logits.numpy()
+                return nearest_mean_logits(features, means).numpy()
+            found: Tensor = network.head(features)
+            return found.numpy()
 
-    images, real = comparison_images(state)
-    # The device's own reader reads the very file that will be the bundle, before it has its name.
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        write_synced(partial, data)
-        parity = require_parity(partial, exported.logits, original, images, real=real)
-        partial.replace(out)
-        sync_folder(out.parent)
-        record(manifest, run)
-    except OSError as error:
-        raise ExportError(f"{out} cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return ExportReport(out, manifest, len(data), parity)
+    return logits
+
+
+def _tasks(settings: StateSettings) -> tuple[range, ...]:
+    """The classes of each task."""
+    ends = list(accumulate(settings.task_sizes))
+    return tuple(range(start, end) for start, end in pairwise([0, *ends]))
 
 
 def _means(state: State, network: ExpandableNetwork) -> Tensor:
@@ -191,44 +218,6 @@ def _means(state: State, network: ExpandableNetwork) -> Tensor:
             "export with --classifier linear"
         )
     return exemplar_means(network, state.exemplars)
-
-
-def _blobs(
-    network: ExpandableNetwork, means: Tensor | None, image_size_px: int, weights: str
-) -> tuple[dict[str, bytes], _Network]:
-    """Every blob of the bundle by its name, and the network they hold."""
-    trunk = folded_trunk(network.trunk, network.mean, network.std)
-    blocks = [for_inference(block) for block in network.blocks]
-    pixels = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
-    templates = [trunk_template(trunk, image_size_px)]
-    templates += [block_template(blocks[0], trunk(pixels))] * len(blocks)
-    names = ["trunk.onnx", *(f"block-{k:02}.onnx" for k in range(len(blocks)))]
-    blobs = {}
-    for name, module, template in zip(names, [trunk, *blocks], templates, strict=True):
-        stored = {key: store(tensor, weights) for key, tensor in tensors_of(module).items()}
-        blobs[name] = with_weights(template, stored)
-        _load_restored(module, stored)
-    if means is None:
-        head = _table(network.head.weight, network.head.bias, weights)
-    else:
-        head = _table(means, nearest_mean_bias(means), weights)
-    blobs["head.npy"] = npy(head)
-    return blobs, _Network(trunk, list(blocks), head.astype(np.float32), means is not None)
-
-
-def _load_restored(module: nn.Module, stored: dict[str, Stored]) -> None:
-    tensors: dict[str, Tensor] = {
-        name: torch.from_numpy(weight.restored) for name, weight in stored.items()
-    }
-    module.load_state_dict(tensors)
-
-
-def _table(weight: Tensor, bias: Tensor, weights: str) -> NDArray[Any]:
-    """(C, K*D+1): each class's weights and, last, its bias; half precision unless fp32."""
-    table = torch.cat([weight, bias[:, None]], dim=1).detach().numpy()
-    if not np.isfinite(table).all():
-        raise ExportError("the head holds values that are not finite; train the task again")
-    return table if weights == "fp32" else to_half(table)
 
 
 def _manifest(
@@ -254,10 +243,9 @@ def _manifest(
         )
         for k, (name, data) in enumerate(graphs[1:])
     ]
-    ends = list(accumulate(settings.task_sizes))
     return Manifest(
         classes=settings.classes,
-        tasks=tuple(range(start, end) for start, end in pairwise([0, *ends])),
+        tasks=_tasks(settings),
         preprocessing=settings.preprocessing,
         mean=settings.mean,
         std=settings.std,

@@ -9,6 +9,7 @@ from edgecil_devices.bundle import complete
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
+from edgecil_export.accuracy_loss import Compute
 from edgecil_export.exporter import CLASSIFIERS, export
 from edgecil_export.releases import Release
 
@@ -85,7 +86,8 @@ def _export_like(base: Package, run: Path, whole: Path, asked: Release) -> None:
         number = manifest.release + 1
     release = Release(number, asked.sign, asked.new_keys, asked.expires)
     roles = {role: name for name, role in CLASSIFIERS.items()}
-    export(run, whole, manifest.weights, roles[manifest.head.role], release)
+    compute = Compute(manifest.compute)
+    export(run, whole, manifest.weights, roles[manifest.head.role], release, compute)
 
 
 def _cut(new: Package, base: Package, out: Path) -> UpdateReport:

@@ -20,9 +20,9 @@ from edgecil_export.accuracy_loss import (
     EXEMPLARS,
     TEST_PICTURES,
     AccuracyLoss,
+    Compute,
     Sample,
     accuracy_loss,
-    require_max_loss,
     require_small,
     sample_for,
 )
@@ -135,18 +135,24 @@ def test_both_are_counted_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch, 
     assert loss.line() == "int8 compute: 50.00 % right of 6 test pictures; fp32: 83.33 %"
 
 
-def test_a_loss_above_the_bound_is_refused() -> None:
+def test_a_loss_above_the_bound_is_refused_unless_forced() -> None:
     loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()))
     with pytest.raises(ExportError, match=r"48\.90 % .* 50\.00 %, a loss of more than 1 points"):
-        require_small(loss, 1.0)
-    require_small(loss, 1.2)
-    require_small(replace(loss, network=40.0), 0.0)
+        require_small(loss, Compute("int8"))
+    require_small(loss, Compute("int8", max_loss_points=1.2))
+    require_small(loss, Compute("int8", force=True))
+    require_small(replace(loss, network=40.0), Compute("int8", max_loss_points=0))
 
 
 @pytest.mark.parametrize("points", [-1.0, 101.0, float("nan")])
 def test_a_bound_that_is_no_number_of_points_is_refused(points: float) -> None:
     with pytest.raises(UsageError, match="--max-loss is a number of points"):
-        require_max_loss(points)
+        Compute("int8", max_loss_points=points)
+
+
+def test_an_unknown_way_to_compute_is_refused_with_the_list() -> None:
+    with pytest.raises(UsageError, match="unknown compute 'int4'; choose one of: fp32, int8"):
+        Compute("int4")
 
 
 def test_the_settings_above_are_those_of_a_run(run: Path) -> None:

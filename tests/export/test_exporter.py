@@ -19,15 +19,19 @@ from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices import Classifier, read_bundle
 from edgecil_devices.manifest import Accuracy
-from edgecil_export import export, exporter, parity
+from edgecil_devices.selftest import self_test
+from edgecil_export import contents, export, exporter, parity
+from edgecil_export.accuracy_loss import AccuracyLoss, Compute
 from edgecil_export.graphs import with_weights
+
+CLASSES = ("ape", "bee", "cat", "dog", "eel")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, templates: tuple[Any, Any]) -> None:
     """torch's exporter takes seconds, and only the network's shape matters to it."""
-    monkeypatch.setattr(exporter, "trunk_template", lambda *_: templates[0])
-    monkeypatch.setattr(exporter, "block_template", lambda *_: templates[1])
+    monkeypatch.setattr(contents, "trunk_template", lambda *_: templates[0])
+    monkeypatch.setattr(contents, "block_template", lambda *_: templates[1])
 
 
 @pytest.fixture
@@ -78,6 +82,8 @@ def test_the_manifest_says_what_the_state_is(run: Path) -> None:
         "block-00.onnx",
         "block-01.onnx",
         "head.npy",
+        "golden-pixels.npy",
+        "golden-logits.npy",
     ]
     assert [(block.task, block.features) for block in manifest.blocks] == [(0, 64), (1, 64)]
 
@@ -115,6 +121,56 @@ def test_the_graphs_are_plain_and_say_nothing_about_the_workstation(run: Path) -
             assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
 
 
+def test_int8_compute_says_what_it_costs_and_computes_nearly_the_same(
+    run: Path, network: ExpandableNetwork, pixels: NDArray[np.uint8]
+) -> None:
+    report = export(run, run / "x.edgecil", compute=Compute("int8", max_loss_points=40))
+    manifest = report.manifest
+    assert (manifest.compute, manifest.weights) == ("int8", "int8")
+    assert manifest.accuracy is None  # these are no test pictures
+    assert report.loss is not None
+    assert report.lines()[-3] == report.loss.line()
+    assert "of 10 exemplars that were not calibrated on" in report.loss.line()
+    expected = torch_logits(network, pixels)
+    found = Classifier.load(report.path).logits(pixels)
+    assert 0 < np.abs(found - expected).max() < 0.25 * np.abs(expected).max()
+    assert self_test(read_bundle(report.path)).samples > 0
+    again = export(run, run / "y.edgecil", compute=Compute("int8", force=True))
+    assert again.path.read_bytes() == report.path.read_bytes()
+
+
+def test_int8_compute_keeps_old_blocks_when_a_task_comes(run: Path) -> None:
+    """So that an update carries the new block alone."""
+    later = export(run, run / "later.edgecil", compute=Compute("int8", force=True)).manifest
+    state = State.read(run / "state")
+    network = state.network()
+    earlier = replace(state.settings, block_count=1, classes=CLASSES[:3], task_sizes=(3,))
+    small = earlier.empty_network()
+    small.trunk.load_state_dict(network.trunk.state_dict())
+    small.blocks[0].load_state_dict(network.blocks[0].state_dict())
+    exemplars = replace(state.exemplars, payloads=state.exemplars.payloads[:3])
+    State.of(earlier, small, exemplars).write(run / "state", None)
+    manifest = export(run, run / "earlier.edgecil", compute=Compute("int8", force=True)).manifest
+    assert manifest.trunk == later.trunk
+    assert manifest.blocks == later.blocks[:1]
+
+
+def test_int8_compute_that_costs_too_much_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    much = AccuracyLoss("test pictures", 100, 90.0, Accuracy(80.0, ()))
+    monkeypatch.setattr(exporter, "accuracy_loss", lambda *_: much)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ExportError, match=r"a loss of more than 1 points; nothing was written"):
+        export(run, tmp_path / "out" / "x.edgecil", compute=Compute("int8"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_int8_compute_takes_int8_weights_alone(run: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --weights"):
+        export(run, run / "x.edgecil", "fp16", compute=Compute("int8"))
+
+
 def test_nothing_but_the_bundle_is_left_in_its_folder(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     export(run, tmp_path / "out" / "x.edgecil")
@@ -131,7 +187,7 @@ def test_a_state_without_exemplars_is_compared_on_noise(run: Path, exemplars: Ex
 
 def test_the_report_shows_files_comparison_and_total(run: Path) -> None:
     report = export(run, run / "x.edgecil")
-    trunk, *blocks, head, check, wrote = report.lines()
+    trunk, *blocks, head, _, _, check, wrote = report.lines()
     assert trunk.startswith("trunk.onnx     ")
     assert trunk.endswith("opset 18  IR 8  fp32")
     assert len(blocks) == 2
@@ -152,7 +208,7 @@ def blocks_mixed_up(patch: pytest.MonkeyPatch) -> None:
     def with_first_weights(template: Any, stored: Any) -> bytes:
         return graphs.setdefault(template.graph.name, with_weights(template, stored))
 
-    patch.setattr(exporter, "with_weights", with_first_weights)
+    patch.setattr(contents, "with_weights", with_first_weights)
 
 
 def rounded_too_far(patch: pytest.MonkeyPatch) -> None:
