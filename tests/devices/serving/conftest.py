@@ -182,8 +182,8 @@ def picture(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 @pytest.fixture
 def large_picture() -> bytes:
-    """A small file that takes long to decode, some 0.2 s."""
-    return png(Image.new("RGB", (6000, 6000)))
+    """A small file that takes long to decode, some 0.1 s."""
+    return png(Image.new("RGB", (4000, 4000)))
 
 
 def png(image: Image.Image) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from contextlib import suppress
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecil_devices.errors import RequestError
@@ -40,6 +40,7 @@ def read(data: bytes) -> tuple[Head, bytes]:
     return asyncio.run(run())
 
 
+@settings(deadline=None)  # some machines are slow
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), min_size=1).map(b"".join))
 def test_any_bytes_are_a_request_a_refusal_or_an_end(data: bytes) -> None:
     if not data:
@@ -51,6 +52,7 @@ def test_any_bytes_are_a_request_a_refusal_or_an_end(data: bytes) -> None:
         assert body in data or head.is_chunked
 
 
+@settings(deadline=None)  # some machines are slow
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,10}-[a-z0-9]{1,10}", fullmatch=True),
@@ -79,12 +81,14 @@ def test_fields_and_body_are_found_again(
     assert {name: head.fields[name] for name in fields} == fields
 
 
+@settings(deadline=None)  # some machines are slow
 @given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=9)).map(b"".join))
 def test_any_bytes_are_a_form_or_are_refused(body: bytes) -> None:
     with suppress(RequestError):
         assert file_in_form(body, "multipart/form-data; boundary=B") in body
 
 
+@settings(deadline=None)  # some machines are slow
 @given(st.binary(max_size=200))
 def test_a_file_in_a_form_is_found_whatever_it_contains(content: bytes) -> None:
     boundary = b"edge"
