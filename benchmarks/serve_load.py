@@ -282,14 +282,22 @@ def table_line(row: Row) -> str:
 def measure(bundle: Path, requests: int, endured: int) -> tuple[list[Row], Endurance]:
     """All rows, and what was seen of memory and rest."""
     picture, classifier = jpeg(), Classifier.load(bundle)
-    rows = []
+    health, predict = get("/health"), post(picture)
+    rows: list[Row] = []
+
+    def note(row: Row) -> None:
+        rows.append(row)
+        print(table_line(row), flush=True)
+
     with serving(bundle) as server:
-        load(server, "warm up", post(picture), 2, 200)
+        load(server, "warm up", predict, 2, 200)
         in_process(classifier, picture, 100)
-        rows.append(in_process(classifier, picture, requests))
-        rows += [load(server, "/predict", post(picture), n, requests) for n in CLIENTS]
-        rows.append(in_process(classifier, picture, requests))
-        rows += [load(server, "/health", get("/health"), n, requests) for n in CLIENTS]
+        note(in_process(classifier, picture, requests))
+        for clients in CLIENTS:
+            note(load(server, "/predict", predict, clients, requests))
+        note(in_process(classifier, picture, requests))
+        for clients in CLIENTS:
+            note(load(server, "/health", health, clients, requests))
         idle_percent = idle_share(server)
         resident_mb, codes = endure(server, picture, endured)
     told = {str(code) if code else "left": n for code, n in sorted(codes.items())}
@@ -350,8 +358,9 @@ def main() -> None:
     parser.add_argument("--endured", type=int, default=20_000, help="of the memory's measurement")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
+    print(HEADING)
     rows, seen = measure(arguments.bundle, arguments.requests, arguments.endured)
-    print(HEADING, *map(table_line, rows), seen, sep="\n")
+    print(seen)
     write_results(arguments.bundle, rows, seen, arguments.out)
 
 

@@ -118,7 +118,7 @@ class Application:
         if not picture:
             raise RequestError(400, f"there is no picture in the request: {_HOW_TO_PREDICT}")
         start = time.perf_counter()
-        prediction, waited_ms = await self._classifying.classify(picture, top)
+        prediction, release, waited_ms = await self._classifying.classify(picture, top)
         stages_ms = {"wait": waited_ms, **asdict(prediction.timing_ms)}
         self.metrics.classified(time.perf_counter() - start, stages_ms)
         return Answer.of_json(
@@ -127,6 +127,7 @@ class Application:
                 "score": prediction.score,
                 "top": [candidate._asdict() for candidate in prediction.top],
                 "ms": {stage: round(ms, 3) for stage, ms in stages_ms.items()},
+                "release": release,
             }
         )
 
@@ -134,6 +135,7 @@ class Application:
         manifest = self._classifying.current().manifest
         return {
             "name": self._name,
+            "release": manifest.release,
             "classes": manifest.classes,
             "tasks": [manifest.classes[task.start : task.stop] for task in manifest.tasks],
             "preprocessing": manifest.preprocessing.to_dict(),

@@ -11,9 +11,10 @@ from edgecil_devices.serving.messages import busy
 
 
 class Classified(NamedTuple):
-    """A prediction, and how long it was waited for."""
+    """A prediction, by which release, and how long it was waited for."""
 
     prediction: Prediction
+    release: int | None
     waited_ms: float
 
 
@@ -53,7 +54,9 @@ class Classifying:
 
         def work() -> Classified:
             waited_ms = (time.perf_counter() - arrived) * 1e3
-            return Classified(self.current().predict(picture, top=top), waited_ms)
+            classifier = self.current()
+            prediction = classifier.predict(picture, top=top)
+            return Classified(prediction, classifier.manifest.release, waited_ms)
 
         self._under_way += 1
         try:

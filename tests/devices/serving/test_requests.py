@@ -2,11 +2,16 @@
 
 import json
 import re
+import time
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from edgecil_devices.store.install import install
+from tests.devices.store.releases import Releases
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
@@ -148,7 +153,7 @@ def test_info_tells_what_the_bundle_knows(server: "Served", tiny: "TinyNetwork")
     assert info["classes"] == list(tiny.classes)
     assert info["tasks"] == [["ape", "bee"], ["cat"]]
     assert info["preprocessing"]["image_size_px"] == 8
-    assert info["name"] == "tiny.edgecil"
+    assert (info["name"], info["release"]) == ("tiny.edgecil", None)
     assert info["max_body_bytes"] == 500_000
 
 
@@ -187,3 +192,22 @@ def test_metrics_count_requests_and_time_pictures(
     typed = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
     for name in values:
         assert re.sub(r"\{.*|_(bucket|sum|count)$", "", name.partition("{")[0]) in typed
+
+
+def test_a_newer_release_of_a_store_is_served_without_a_gap(
+    servers: "Servers", tiny: "TinyNetwork", tmp_path: Path, picture: bytes
+) -> None:
+    releases, store = Releases(tiny, tmp_path / "releases"), tmp_path / "store"
+    install(releases.bundle(1), store)
+    with servers.start(store) as server:
+        assert server.get("/info").json["release"] == 1
+        assert server.post(picture).json["release"] == 1
+        install(releases.bundle(2), store)
+        deadline, told = time.monotonic() + 20, 1
+        while told == 1 and time.monotonic() < deadline:
+            reply = server.post(picture)
+            assert reply.code == 200
+            told = reply.json["release"]
+            # The class names of these releases begin with their number.
+            assert {one["label"].split()[1] for one in reply.json["top"]} == {str(told)}
+        assert told == server.get("/info").json["release"] == 2

@@ -51,6 +51,7 @@ const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)}\u20
 const ms = (value) => `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
 
 function show(answer, tripMs) {
+  if (answer.release !== info.release) learn().catch(tell); // the store has a newer one since
   $("problem").hidden = true;
   $("result").classList.remove("stale");
   $("label").className = "";
@@ -82,6 +83,8 @@ function complain(message) {
   $("result").classList.add("stale");
 }
 
+const tell = (error) => complain(error.message);
+
 function forget(instead) {
   $("problem").hidden = $("times").hidden = true;
   $("result").classList.remove("stale");
@@ -97,7 +100,7 @@ function frameSeen() {
   const [width, height] = stream
     ? [shown.videoWidth, shown.videoHeight]
     : [shown.naturalWidth, shown.naturalHeight];
-  if (!info || !width || shown.hidden) return;
+  if (!width || shown.hidden) return;
   const stage = $("stage");
   const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height);
   const { image_size_px: size, shorter_side_px: shorter = size } = info.preprocessing;
@@ -258,6 +261,26 @@ function listen() {
   addEventListener("resize", frameSeen);
 }
 
+const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+
+async function learn() {
+  info = await ask("info");
+  const { classes, tasks, release, accuracy } = info;
+  const { image_size_px: size } = info.preprocessing;
+  const about = [
+    `${many(classes.length, "class", "classes")} in ${many(tasks.length, "task", "tasks")}`,
+    `sees ${size} × ${size} pixels`,
+  ];
+  if (accuracy !== null) about.push(`${accuracy.toFixed(1)} % right in its test`);
+  if (release !== null) about.push(`release ${release}`);
+  $("name").textContent = document.title = info.name;
+  $("about").textContent = about.join(" · ");
+  $("tasks").replaceChildren();
+  for (const task of tasks) {
+    $("tasks").appendChild(document.createElement("li")).textContent = task.join(", ");
+  }
+}
+
 async function begin() {
   $("curl").textContent = `curl --data-binary @picture.jpg ${new URL("predict", location)}`;
   if (!navigator.mediaDevices) {
@@ -268,17 +291,8 @@ async function begin() {
       `photo. At a desk: ssh -L ${location.port}:localhost:${location.port} ${location.hostname}, ` +
       `then http://localhost:${location.port}`;
   }
-  info = await ask("info");
-  const many = (count, what) => `${count} ${what}${count === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
-  $("name").textContent = document.title = info.name;
-  const accuracy = info.accuracy === null ? "" : ` · ${info.accuracy.toFixed(1)} % right in its test`;
-  $("about").textContent =
-    `${many(info.classes.length, "class")} in ${many(info.tasks.length, "task")} · ` +
-    `sees ${info.preprocessing.image_size_px} × ${info.preprocessing.image_size_px} pixels${accuracy}`;
-  for (const task of info.tasks) {
-    $("tasks").appendChild(document.createElement("li")).textContent = task.join(", ");
-  }
+  await learn();
   listen();
 }
 
-begin().catch((error) => complain(error.message));
+begin().catch(tell);
