@@ -15,7 +15,7 @@ import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -39,6 +39,13 @@ _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
 """Says that nothing is left to fold or infer, which onnxruntime would otherwise complain about."""
 
 Pixels = NDArray[np.uint8]
+
+
+class Step(NamedTuple):
+    """How a tensor is rounded: value = scale * (byte - zero_point)."""
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.uint8]
 
 
 def calibration_indices(state: State) -> list[NDArray[np.int64]]:
@@ -82,20 +89,21 @@ def quantised_graphs(graphs: Mapping[str, bytes], pixels: Sequence[Pixels]) -> d
     (trunk_name, trunk), *blocks = graphs.items()
     trunk = quantised(trunk, pixels[0])
     found = {trunk_name: trunk}
-    graph = Graph(trunk, trunk_name, compute="int8")
+    graph, step = Graph(trunk, trunk_name, compute="int8"), _output_step(trunk)
     for (name, block), of_block in zip(blocks, pixels, strict=True):
         # Blocks are calibrated on what they will get, rounding included.
         feature_map = np.concatenate([graph.run(batch)[0] for batch in _batches(of_block)])
-        found[name] = quantised(block, feature_map)
+        found[name] = quantised(block, feature_map, step)
     return found
 
 
-def quantised(model: bytes, values: NDArray[Any]) -> bytes:
+def quantised(model: bytes, values: NDArray[Any], step: Step | None = None) -> bytes:
     """One graph for computing in eight bits; equal inputs give equal bytes.
 
     Args:
         model: in float32.
         values: what goes into it, (N, ...).
+        step: what these values were rounded to, if they were.
 
     Raises:
         ExportError: the graph has an operator that bundles may not have.
@@ -104,7 +112,7 @@ def quantised(model: bytes, values: NDArray[Any]) -> bytes:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     original = onnx.load_from_string(model)
-    in_float = _in_float(original)
+    source, in_float = original.graph.input[0].name, _in_float(original)
     if len(in_float) == len(original.graph.node):
         return model
     prepared = copy.deepcopy(original)
@@ -114,7 +122,7 @@ def quantised(model: bytes, values: NDArray[Any]) -> bytes:
         quantize_static(
             prepared,
             path,
-            _Reader(original.graph.input[0].name, values),
+            _Reader(source, values),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_QUANTISED),
             nodes_to_exclude=in_float,
@@ -122,11 +130,26 @@ def quantised(model: bytes, values: NDArray[Any]) -> bytes:
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": {source: [step._asdict()]}} if step else {},
         )
         result = onnx.load(path)
     strip(result)
     check_graph(result)
     return bytes(result.SerializeToString(deterministic=True))
+
+
+def _output_step(model: bytes) -> Step | None:
+    """How a graph's output is rounded, if it is.
+
+    A block that rounded its input in other steps would compute something else where onnxruntime
+    makes one rounding of the two, as it does in a graph of trunk and block.
+    """
+    graph = onnx.load_from_string(model).graph
+    last = next(node for node in graph.node if graph.output[0].name in node.output)
+    if last.op_type != "DequantizeLinear":
+        return None
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    return Step(*(tensors[name] for name in last.input[1:]))
 
 
 def _in_float(model: ModelProto) -> list[str]:

@@ -20,6 +20,7 @@ from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices._onnxruntime import Graph
+from edgecil_devices.graphs import joined
 from edgecil_export.graphs import (
     block_template,
     folded_trunk,
@@ -108,6 +109,14 @@ def test_all_convolutions_but_the_first_are_quantised_in_seven_bits_by_channel(
             assert scales.shape == (len(weight),)
             assert not zero_points.any()
             assert tensors[made_by[node.input[0]].input[2]].dtype == np.uint8
+
+
+def test_trunk_and_blocks_as_one_graph_compute_the_very_same(
+    in_int8: dict[str, bytes], pixels: NDArray[np.uint8]
+) -> None:
+    trunk, *blocks = in_int8.values()
+    whole = Graph(joined(trunk, blocks), "whole", 2, "int8").run(pixels)
+    np.testing.assert_array_equal(np.concatenate(whole, 1), features(in_int8, pixels, "int8"))
 
 
 def test_the_graphs_say_nothing_about_the_workstation(in_int8: dict[str, bytes]) -> None:
