@@ -47,7 +47,9 @@ series() {
         grep -qsa '^ACK' "$work/write.log" || tail -5 "$work/write.log"
         kill -9 "$(cat "$disk.pid")"
         wait "$writer" 2>/dev/null
-        last=$(grep -ao 'ACK [0-9]*' "$work/write.log" | tail -1 | cut -c5-)
+        # Whole lines only: the power may go in the middle of one.
+        last=$(grep -aoE '^ACK [0-9]+ sectors [0-9]+' "$work/write.log" | tail -1 | cut -d' ' -f2)
+        grep -aoE '^ACK [0-9]+ sectors [0-9]+' "$work/write.log" | cut -d' ' -f4 >>"$work/$mode.sectors"
         timeout 150 bash "$tools/pi-vm.sh" boot "$disk" "$board" "$work/check" >"$work/check.log" 2>&1
         line=$(grep -ao 'CHECK .*' "$work/check.log" | tr -d '\r' | tail -1)
         set -- $line
@@ -61,7 +63,8 @@ series() {
         fi
     done
     e2fsck -fn "$disk" 2>&1 | tail -1
-    echo "$mode: $((count - bad)) of $count cuts survived"
+    echo "$mode: $((count - bad)) of $count cuts survived; kB written to the disk an update:" \
+        "$(sort -n "$work/$mode.sectors" | awk '{s[NR]=$1} END {print s[int((NR+1)/2)] / 2, "median of", NR}')"
     failed=$bad
 }
 

@@ -74,7 +74,7 @@ class Recorder:
         self._real_open = io.open
         for name, make in _REPLACEMENTS.items():
             setattr(os, name, make(self, self._real[name]))
-        io.open = builtins.open = self._open  # type: ignore[assignment]
+        io.open = builtins.open = self._open
         return self
 
     def __exit__(

@@ -49,7 +49,8 @@ class Histories(RuleBasedStateMachine):
         self.releases = Releases(tiny_network(), self.folder / "releases")
         self.store = self.folder / "store"
         install(self.releases.bundle(1), self.store, test=passes)
-        self.current, self.previous, self.floor = 1, None, 1
+        self.current, self.floor = 1, 1
+        self.previous: int | None = None
         self.rotten: set[int] = set()
 
     def teardown(self) -> None:
