@@ -98,6 +98,7 @@ def test_a_damaged_bundle_is_refused(bundle_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--host", ""], "--host must be an address"),
         (["--port", "70000"], "--port must be from 0 to 65535"),
         (["--queue", "-1"], "--queue must be 0 or more"),
         (["--max-mb", "0"], "--max-mb must be above 0"),

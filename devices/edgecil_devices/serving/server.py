@@ -94,7 +94,7 @@ class Server:
             await asyncio.wait(self._tasks, timeout=self.limits.grace_s)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()

@@ -54,6 +54,8 @@ class Request:
     """Seconds that a client has for each step of an exchange."""
 
     def __post_init__(self) -> None:
+        if not self.host:  # which would be every network
+            raise UsageError("--host must be an address: 127.0.0.1, or 0.0.0.0 for every network")
         if not 0 <= self.port <= 65535:
             raise UsageError(f"--port must be from 0 to 65535, not {self.port}")
         if self.queue < 0:
