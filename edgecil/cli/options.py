@@ -67,7 +67,8 @@ MethodName = Annotated[
     str,
     typer.Option(
         "--method",
-        help="finetune, replay, icarl, wa, der, foster, memo, memo-2 (cut at last-two), joint.",
+        help="finetune, replay, icarl, wa, der, foster, memo, memo-2 (cut at last-two), joint; or "
+        "thrift, edgecil's own: one network and many compressed exemplars.",
     ),
 ]
 BackboneName = Annotated[
@@ -177,7 +178,7 @@ Expires = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
-BundleFile = Annotated[Path, typer.Argument(help="A bundle.", metavar="BUNDLE")]
+BundleFile = Annotated[Path, typer.Argument(help="A bundle, or a store.", metavar="BUNDLE")]
 Threads = Annotated[
     int | None,
     typer.Option(help="Threads that may compute at once.", show_default="cores, at most 4"),

@@ -39,4 +39,5 @@ def predict(
     )
     if code := device.predict(request):
         raise typer.Exit(code)
-    print(f"next: edgecil info {bundle}", file=sys.stderr)
+    look = f"status --store {bundle}" if bundle.is_dir() else f"info {bundle}"
+    print(f"next: edgecil {look}", file=sys.stderr)

@@ -133,7 +133,7 @@ def test_c13_a_device_with_too_little_memory_keeps_the_old_release(
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (140_000_000, 140_000_000))
 
-    command = [sys.executable, "-m", "edgecil_devices", "update", path, "--store", store]
+    command = [sys.executable, "-m", "edgecil_devices", "update", str(path), "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode != 0
     assert State.read(store / "state.json").trial is None
