@@ -10,6 +10,7 @@ here="$(dirname "$0")"
 out="${1:-runs/analysis}"
 for method in memo replay; do
     edgecil train --data cifar100 --tasks "$here/cifar100_20_classes.toml" --method "$method" \
-        --budget 3MB --backbone resnet20 --epochs 10 --keep-history --run "$out/$method" --resume
+        --budget 3MB --backbone resnet20 --codec webp-lossless --state-precision fp16 \
+        --epochs 10 --keep-history --run "$out/$method" --resume
     edgecil analyse "$out/$method" --out "$here/results/analysis-cifar100-$method"
 done

@@ -7,4 +7,5 @@ set -euo pipefail
 out="${1:-runs/cifar100-comparison}"
 edgecil compare --data cifar100 --tasks "$(dirname "$0")/cifar100_20_classes.toml" \
     --methods finetune,replay,icarl,wa,foster,der,memo,memo-2,joint --budgets 2MB,4MB --seeds 1993 \
-    --backbone resnet14 --first-epochs 12 --epochs 8 --jobs "${JOBS:-2}" --out "$out"
+    --backbone resnet14 --codec webp-lossless --state-precision fp16 \
+    --first-epochs 12 --epochs 8 --jobs "${JOBS:-2}" --out "$out"

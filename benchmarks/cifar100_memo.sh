@@ -9,7 +9,7 @@ set -euo pipefail
 run="${1:-runs/cifar100-b0-inc10-7.6MB}"
 
 edgecil train --data cifar100 --budget 7.6MB --increment 10 --first-epochs 25 --epochs 12 \
-    --run "$run" --resume
+    --backbone resnet14 --codec webp-lossless --state-precision fp16 --run "$run" --resume
 find "$run/state" -type f -printf '%s\n' | awk '{ sum += $1 } END { print "state holds", sum, "bytes" }'
 edgecil export "$run" --out "$run.edgecil"
 edgecil eval "$run.edgecil" --data cifar100

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -12,15 +11,12 @@ from edgecil.budget import format_bytes
 from edgecil.errors import BudgetError
 from edgecil.memory import weights
 from edgecil.memory.codecs import codec_named
-from edgecil.memory.exemplars import ExemplarSet, serialised_size
+from edgecil.memory.exemplars import ExemplarSet, uniform_size
 from edgecil.memory.state import State, StateSettings
 from edgecil.methods import Method
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
 from edgecil_devices.images import Preprocessing
-
-EXEMPLARS_PER_CLASS = 20
-"""What the planner leaves room for at the horizon: the field's usual 2,000 for 100 classes."""
 
 PUBLISHED_BYTES_PER_PARAMETER = 4
 """The published rule counts fp32 parameters, without heads and BatchNorm statistics."""
@@ -112,7 +108,8 @@ def _shapes(backbone: str, cut: str) -> tuple[nn.Module, nn.Module]:
 
 
 @lru_cache
-def _encoded_sizes(backbone: str, cut: str, precision: str) -> tuple[int, int]:
+def encoded_sizes(backbone: str, cut: str, precision: str) -> tuple[int, int]:
+    """Bytes of trunk and block in the state."""
     trunk, block = _shapes(backbone, cut)
     return weights.encoded_size(trunk, precision), weights.encoded_size(block, precision)
 
@@ -122,7 +119,7 @@ def _strict_model_bytes(demand: Demand, backbone: str, cut: str, stage: int) -> 
     classes, blocks = sum(demand.task_sizes[:stage]), demand.method.blocks_after(stage)
     with torch.device("meta"):
         head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
-    trunk_bytes, block_bytes = _encoded_sizes(backbone, cut, demand.precision)
+    trunk_bytes, block_bytes = encoded_sizes(backbone, cut, demand.precision)
     names = demand.class_names or tuple(f"class-{c:04d}" for c in range(classes))
     settings = StateSettings(
         method=demand.method.name,
@@ -145,12 +142,9 @@ def _strict_model_bytes(demand: Demand, backbone: str, cut: str, stage: int) -> 
 
 
 def _exemplars_file_bytes(demand: Demand, classes: int, count: int) -> int:
-    """Size of a file of `count` exemplars of mean size, shared equally by the classes."""
-    length = math.ceil(demand.exemplar_bytes)
-    share, larger = divmod(count, classes)
-    most = np.full(share + 1, length, np.int64)
-    lengths = [most] * larger + [most[:share]] * (classes - larger)
-    return serialised_size(lengths, codec_named(demand.codec), demand.image_size_px)
+    """Size of a file of `count` exemplars of mean size."""
+    codec, length = codec_named(demand.codec), math.ceil(demand.exemplar_bytes)
+    return uniform_size(classes, count, length, codec, demand.image_size_px)
 
 
 def _fitting_exemplars(demand: Demand, classes: int, capacity_bytes: int) -> int:
@@ -232,50 +226,23 @@ def fitting(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
     """
     planned = plan(demand, backbone, cut, budget_bytes)
     if not planned.fits:
-        raise _too_small(planned)
+        raise too_small(planned)
     return planned
 
 
 def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
-    """A plan for every backbone that suits the images and can be cut there, small to large."""
+    """A plan for every backbone that suits the images and the method and can be cut there."""
     suited = [
         backbone.name
         for backbone in BACKBONES.values()
         if backbone.smallest_image_px <= demand.image_size_px <= backbone.largest_image_px
         and can_be_cut(backbone, cut)
+        and (backbone.width == 1 or demand.method.takes_wide_backbones)
     ]
     return [plan(demand, name, cut, budget_bytes) for name in suited]
 
 
-def choose(demand: Demand, cut: str, budget_bytes: int) -> tuple[Plan, str]:
-    """The largest backbone that leaves `EXEMPLARS_PER_CLASS`, and why, in a sentence.
-
-    Where none leaves so many, it is the one that leaves the most.
-
-    Raises:
-        BudgetError: none fits; the message names the smallest budget that holds one.
-    """
-    plans = alternatives(demand, cut, budget_bytes)
-    held = [candidate for candidate in plans if candidate.fits]
-    if not held:
-        raise _too_small(min(plans, key=lambda candidate: candidate.smallest_budget_bytes))
-    roomy = [c for c in held if c.exemplars_per_class >= wanted_per_class(demand)]
-    if roomy:
-        chosen = roomy[-1]
-        reason = f"the largest backbone that leaves {wanted_per_class(demand)} exemplars a class"
-    else:
-        chosen = max(held, key=lambda candidate: candidate.exemplars_per_class)
-        reason = "the backbone that leaves the most exemplars a class"
-    left = f"{chosen.exemplars_per_class:.1f} a class after {len(chosen.stages)} tasks"
-    return chosen, f"{chosen.backbone} is {reason}: {left}"
-
-
-def wanted_per_class(demand: Demand) -> int:
-    """`EXEMPLARS_PER_CLASS`, or all pictures of a class where there are fewer, or none."""
-    return min(EXEMPLARS_PER_CLASS, demand.images_per_class) * demand.method.keeps_exemplars
-
-
-def _too_small(smallest: Plan) -> BudgetError:
+def too_small(smallest: Plan) -> BudgetError:
     """The error for a budget that holds nothing; `smallest` is the plan that needs the least."""
     return BudgetError(
         f"{format_bytes(smallest.budget_bytes)} cannot hold {len(smallest.stages)} tasks; "

@@ -50,7 +50,7 @@ def compare(
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
-    augmentation: options.Augmentation = "plain",
+    augmentation: options.Augmentation = None,
     device: options.Device = "auto",
     jobs: Annotated[
         int, typer.Option(help="Runs at a time; on a Ray cluster their resources decide.")

@@ -57,6 +57,7 @@ def demo(
             data="glyphs",
             budget=budget,
             tasks=tasks,
+            backbone="resnet14",  # a larger one would take more than two minutes
             first_epochs=16,
             epochs=8,
             batch_size=32,

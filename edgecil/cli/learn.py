@@ -58,7 +58,7 @@ def learn(
     )
     if learned == settings.stage_count:
         budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
-        facts = facts_of(new, settings.codec)
+        facts = facts_of(new, [settings.codec])
         settings, planned = with_new_task(settings, data, holdout, facts, budget_bytes)
         settings.save(going_on.config_file)
         reporter.run_started(going_on, settings, planned, "")

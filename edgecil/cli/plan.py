@@ -136,27 +136,30 @@ def _facts(request: "TrainRequest") -> "DataFacts":
     from edgecil.training.facts import cifar100_facts, facts_of, imagenet_facts, is_absent
     from edgecil.training.settling import load_requested
 
-    protocol, codec = request.followed, request.chosen_codec
+    protocol, codecs = request.followed, request.possible_codecs
     if protocol and request.chosen_data is None:
-        facts = imagenet_facts(protocol, codec)
-        as_cifar = "" if codec == "raw" else ", as many a pixel as in CIFAR-100"
+        facts = imagenet_facts(protocol, codecs)
         print(
             f"ImageNet is not at hand: {facts.images_per_class} pictures a class are assumed, and "
-            f"{facts.exemplar_bytes:.0f} bytes an exemplar{as_cifar}",
+            "exemplars of as many bytes a pixel as CIFAR-100's",
             file=sys.stderr,
         )
         return facts
     if is_absent(request.chosen_data or "", request.data_dir or default_data_dir()):
         print("cifar100 is not at hand: exemplars count their usual size", file=sys.stderr)
-        return cifar100_facts(codec)
-    return facts_of(load_requested(request), codec)
+        return cifar100_facts(codecs)
+    return facts_of(load_requested(request), codecs)
 
 
 def _print_table(planning: _Planning) -> None:
     planned = planning.plan
     if planning.reason:
         print(planning.reason)
-    print(f"{planned.backbone}, cut at {planned.cut}, {format_bytes(planned.budget_bytes)}")
+    settings = planning.settings
+    print(
+        f"{planned.backbone}, cut at {planned.cut}, weights in {settings.precision}, exemplars in "
+        f"{settings.codec}, {format_bytes(planned.budget_bytes)}"
+    )
     print(f"{'task':>4} {'classes':>7} {'model':>10} {'exemplars':>9} {'total':>10} {'spare':>8}")
     for stage in planned.stages:
         spare = planned.budget_bytes - stage.total_bytes

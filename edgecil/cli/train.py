@@ -39,7 +39,7 @@ def train(
     first_epochs: options.FirstEpochs = None,
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
-    augmentation: options.Augmentation = "plain",
+    augmentation: options.Augmentation = None,
     device: options.Device = "auto",
     run: Annotated[
         Path | None,

@@ -41,6 +41,20 @@ def serialised_size(lengths: Sequence[Ints], codec: ImageCodec, image_size_px: i
     return _Size.of(lengths, codec, image_size_px).total_bytes()
 
 
+def uniform_size(
+    classes: int, images: int, image_bytes: int, codec: ImageCodec, image_size_px: int
+) -> int:
+    """The same for `images` payloads of `image_bytes` each, whichever classes they are of."""
+    return _Size(
+        fixed_length=codec.payload_bytes(image_size_px) is not None,
+        shared_bytes=len(codec.shared_header(image_size_px)),
+        classes=classes,
+        images=images,
+        payload_bytes=images * image_bytes,
+        longest=image_bytes if images else 0,
+    ).total_bytes()
+
+
 def fill(
     lengths: Sequence[Ints], capacity_bytes: int, codec: ImageCodec, image_size_px: int
 ) -> Ints:

@@ -9,10 +9,12 @@ from edgecil.methods.icarl import ICaRL
 from edgecil.methods.joint import Joint
 from edgecil.methods.memo import Memo, Memo2
 from edgecil.methods.replay import Replay
+from edgecil.methods.thrift import Thrift
 from edgecil.methods.wa import WA
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Finetune, Replay, ICaRL, WA, DER, Foster, Memo, Memo2, Joint)
+    method.name: method
+    for method in (Finetune, Replay, ICaRL, WA, DER, Foster, Memo, Memo2, Thrift, Joint)
 }
 """Methods by the name that `--method` takes."""
 

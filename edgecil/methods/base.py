@@ -60,6 +60,8 @@ class Method:
     """Whether it starts afresh at every task, with all pictures of all classes so far."""
     nearest_mean: ClassVar[bool] = False
     """Whether it is also measured with the nearest mean of exemplars for a classifier."""
+    takes_wide_backbones: ClassVar[bool] = False
+    """Whether the planner may propose backbones that are wider than the published ones."""
 
     def with_trunk(self, policy: str) -> Self:
         """The same method with what `--trunk` asks for.

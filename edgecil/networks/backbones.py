@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -33,6 +34,8 @@ class Backbone:
     """The planner proposes the backbone for images of at least this size ..."""
     largest_image_px: int
     """... and at most this size."""
+    width: int = 1
+    """Channels, as a multiple of the published network's."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def _imagenet_groups(block: str, layers: list[int]) -> list[nn.Module]:
 def _cifar_resnet(depth: int, width: int = 1) -> Backbone:
     blocks_per_group = (depth - 2) // 6
     name = f"resnet{depth}" if width == 1 else f"resnet{depth}x{width}"
-    return Backbone(name, lambda: cifar_resnet_groups(blocks_per_group, width), 64 * width, 1, 64)
+    groups = partial(cifar_resnet_groups, blocks_per_group, width)
+    return Backbone(name, groups, 64 * width, 1, 64, width)
 
 
 def _imagenet_resnet(name: str, block: str, feature_size: int, *blocks_per_group: int) -> Backbone:

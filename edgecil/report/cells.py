@@ -18,6 +18,7 @@ METHOD_ORDER = (
     "foster",
     "memo",
     "memo-2",
+    "thrift",
     "joint",
 )
 """From the floor to the ceiling, as tables list them; others follow."""

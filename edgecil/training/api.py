@@ -74,7 +74,7 @@ def train(
     torch_device = choose_device(device)
     with joined(torch_device):
         dataset = dataset or in_turn(partial(load_requested, request))
-        settings, planned, reason = settle(request, facts_of(dataset, request.chosen_codec))
+        settings, planned, reason = settle(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
         lead(partial(run.start, settings, resume=resume))
         if keep_history:

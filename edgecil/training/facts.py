@@ -1,14 +1,16 @@
 """What planning must know of a data set: taken from the data, or known without them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
 from edgecil.data import ImageDataset
 from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
-from edgecil.memory.codecs import codec_named
+from edgecil.memory.codecs import ImageCodec, Pixels, codec_named
 from edgecil.protocols import Protocol
 
 SAMPLED_PICTURES = 128
@@ -34,8 +36,8 @@ class DataFacts:
     """What the test's shorter side is resized to before its middle is cut out; None for no more."""
     images_per_class: int
     """Training pictures of the largest class."""
-    exemplar_bytes: float
-    """Mean bytes of an encoded picture."""
+    exemplar_bytes: dict[str, float]
+    """Mean bytes of an encoded picture, by codec."""
     mean: tuple[float, float, float]
     """Channel means, of pixels in [0, 1]."""
     std: tuple[float, float, float]
@@ -46,24 +48,20 @@ class DataFacts:
     """Digest of the data."""
 
 
-def facts_of(dataset: ImageDataset, codec_name: str) -> DataFacts:
-    """The facts of a data set, with exemplars encoded by `codec_name`.
+def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
+    """The facts of a data set whose exemplars may be encoded by any of `codecs`.
 
     Their mean size is that of a sample spread evenly over the training pictures.
     """
-    codec = codec_named(codec_name)
-    mean_bytes: float | None = codec.payload_bytes(dataset.image_size_px)
-    if mean_bytes is None:
-        count = min(SAMPLED_PICTURES, len(dataset.train))
-        sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
-        payloads = codec.encode_many(dataset.train.pixels(sample))
-        mean_bytes = float(np.mean([len(payload) for payload in payloads]))
+    count = min(SAMPLED_PICTURES, len(dataset.train))
+    sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
+    pixels = dataset.train.pixels(sample)
     return DataFacts(
         classes=dataset.classes,
         image_size_px=dataset.image_size_px,
         shorter_side_px=dataset.test.preprocessing.shorter_side_px,
         images_per_class=int(np.bincount(dataset.train.labels).max()),
-        exemplar_bytes=mean_bytes,
+        exemplar_bytes={name: _mean_bytes(codec_named(name), pixels) for name in codecs},
         mean=dataset.mean,
         std=dataset.std,
         mirrors=dataset.mirrors,
@@ -71,14 +69,18 @@ def facts_of(dataset: ImageDataset, codec_name: str) -> DataFacts:
     )
 
 
-def cifar100_facts(codec_name: str) -> DataFacts:
+def _mean_bytes(codec: ImageCodec, pixels: Pixels) -> float:
+    return mean(len(payload) for payload in codec.encode_many(pixels))
+
+
+def cifar100_facts(codecs: Sequence[str]) -> DataFacts:
     """The facts of CIFAR-100 where its files are not at hand, for planning only."""
     return DataFacts(
         classes=tuple(f"class-{label:02d}" for label in range(100)),
         image_size_px=IMAGE_SIZE_PX,
         shorter_side_px=None,
         images_per_class=500,
-        exemplar_bytes=_assumed_bytes(codec_name, IMAGE_SIZE_PX),
+        exemplar_bytes={name: _assumed_bytes(name, IMAGE_SIZE_PX) for name in codecs},
         mean=MEAN,
         std=STD,
         mirrors=True,
@@ -86,7 +88,7 @@ def cifar100_facts(codec_name: str) -> DataFacts:
     )
 
 
-def imagenet_facts(protocol: Protocol, codec_name: str) -> DataFacts:
+def imagenet_facts(protocol: Protocol, codecs: Sequence[str]) -> DataFacts:
     """The facts of a protocol on ImageNet where its files are not at hand, for planning only.
 
     Pictures count as many encoded bytes a pixel as those of CIFAR-100. Larger ones take fewer, so
@@ -98,7 +100,7 @@ def imagenet_facts(protocol: Protocol, codec_name: str) -> DataFacts:
         image_size_px=size_px,
         shorter_side_px=protocol.images.shorter_side_px,
         images_per_class=protocol.images.images_per_class,
-        exemplar_bytes=_assumed_bytes(codec_name, size_px),
+        exemplar_bytes={name: _assumed_bytes(name, size_px) for name in codecs},
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         mirrors=True,

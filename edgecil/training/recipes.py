@@ -3,7 +3,8 @@
 `published` is what the papers' public code does (PyCIL and the MEMO repository: SGD with momentum
 0.9, batch 128, step-wise learning rate), each method with its own epochs; `published-cosine` the
 same with the cosine schedule that the scripts of MEMO's later benchmark ask for. `fast` is a
-one-cycle schedule of few epochs for a processor without a graphics card.
+one-cycle schedule of few epochs for a processor without a graphics card. `thorough` has as many
+epochs as a strong augmentation needs, and that augmentation.
 """
 
 import math
@@ -66,6 +67,8 @@ class Recipe:
     """Every later task."""
     compression: PhaseRecipe
     """FOSTER's second phase of every later task; other methods have none."""
+    augmentation: str = "plain"
+    """What happens to training pictures where nothing else is asked for."""
 
     def adapted(
         self,
@@ -90,10 +93,11 @@ class Recipe:
             )
 
         first = epochs if first_epochs is None else first_epochs
-        return Recipe(
-            changed(self.first, first),
-            changed(self.incremental, epochs),
-            changed(self.compression, epochs),
+        return replace(
+            self,
+            first=changed(self.first, first),
+            incremental=changed(self.incremental, epochs),
+            compression=changed(self.compression, epochs),
         )
 
 
@@ -123,7 +127,14 @@ _FAST = Recipe(
     compression=PhaseRecipe(10, 0.1, 0.0),
 )
 
-RECIPES = ("fast", "published", "published-cosine")
+_THOROUGH = Recipe(
+    first=PhaseRecipe(160, 0.2, 5e-4),
+    incremental=PhaseRecipe(100, 0.1, 5e-4),
+    compression=PhaseRecipe(100, 0.1, 0.0),
+    augmentation="autoaugment+cutout",
+)
+
+RECIPES = ("fast", "thorough", "published", "published-cosine")
 """What `--recipe` takes."""
 
 
@@ -133,8 +144,8 @@ def recipe_named(name: str, method: str) -> Recipe:
     Raises:
         UsageError: there is none of that name.
     """
-    if name == "fast":
-        return _FAST
+    if name in ("fast", "thorough"):
+        return _FAST if name == "fast" else _THOROUGH
     published = _PUBLISHED.get(method, _PUBLISHED_EXPANDING)
     if name == "published":
         return published

@@ -13,6 +13,7 @@ from edgecil.methods import method_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
 from edgecil.protocols import Protocol, protocol_named
+from edgecil.tradeoffs import tradeoffs
 from edgecil.training.policies import Policy
 from edgecil.training.recipes import recipe_named
 
@@ -72,13 +73,13 @@ class TrainRequest:
     """Highest learning rate."""
     batch_size: int | None = None
     """Images a step."""
-    augmentation: str = "plain"
+    augmentation: str | None = None
     """The policy by which training pictures are changed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be before any data are read."""
         _require_known("accounting", self.accounting, ACCOUNTINGS)
-        _require_known("state precision", self.chosen_precision, PRECISIONS)
+        _require_known("state precision", self.precision or "fp32", PRECISIONS)
         if self.accounting == "published" and (self.codec or self.precision):
             raise UsageError(
                 "published accounting counts raw pixels and fp32 weights; "
@@ -95,8 +96,8 @@ class TrainRequest:
         if self.tasks and (self.base or self.increment):
             raise UsageError("--tasks names every task; leave out --base and --increment")
         parse_bytes(self.budget)
-        codec_named(self.chosen_codec)
-        Policy(self.augmentation)
+        codec_named(self.codec or "raw")
+        Policy(self.augmentation or "plain")
         method = method_named(self.method, trunk=self.trunk)
         if self.cut and self.cut not in method.cuts:
             cuts = " or ".join(method.cuts)
@@ -145,14 +146,18 @@ class TrainRequest:
         return self.cut or method_named(self.method).cuts[0]
 
     @property
-    def chosen_codec(self) -> str:
-        """The codec asked for, or the accounting's own."""
-        return self.codec or ("raw" if self.accounting == "published" else "webp-lossless")
+    def possible_codecs(self) -> tuple[str, ...]:
+        """The codec asked for, or the published one, or what the planner may choose from."""
+        if self.codec:
+            return (self.codec,)
+        return ("raw",) if self.accounting == "published" else tuple(tradeoffs().codec)
 
     @property
-    def chosen_precision(self) -> str:
-        """The precision asked for, or the accounting's own."""
-        return self.precision or ("fp32" if self.accounting == "published" else "fp16")
+    def possible_precisions(self) -> tuple[str, ...]:
+        """The precision asked for, or the published one, or what the planner may choose from."""
+        if self.precision:
+            return (self.precision,)
+        return ("fp32",) if self.accounting == "published" else ("fp16", "int8")
 
 
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -9,8 +9,10 @@ from edgecil.data.class_folders import split_roots
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
-from edgecil.planner import Demand, Plan, choose, fitting
+from edgecil.planner import Demand, Plan, fitting
+from edgecil.tradeoffs import choose
 from edgecil.training.facts import DataFacts
+from edgecil.training.recipes import recipe_named
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 
@@ -53,7 +55,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
         images_per_class=facts.images_per_class,
         precision=settings.precision,
         codec=settings.codec,
-        exemplar_bytes=facts.exemplar_bytes,
+        exemplar_bytes=facts.exemplar_bytes[settings.codec],
         accounting=settings.accounting,
         class_names=tuple(name for task in settings.tasks for name in task.classes),
     )
@@ -79,36 +81,45 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         std=facts.std,
         mirrors=facts.mirrors,
         brightens=request.followed.brightens if request.followed else True,
-        augmentation=request.augmentation,
+        augmentation=request.augmentation
+        or recipe_named(request.chosen_recipe, request.method).augmentation,
         tasks=tuple(
             PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),
         protocol=request.protocol,
         seed=request.seed,
         method=request.method,
-        backbone=request.backbone or "",
+        backbone="",
         cut=request.chosen_cut,
         trunk=request.trunk,
         budget_bytes=request.budget_bytes,
         accounting=request.accounting,
         tasks_ahead=request.tasks_ahead,
-        codec=request.chosen_codec,
-        precision=request.chosen_precision,
+        codec="",
+        precision="",
         recipe=request.chosen_recipe,
         epochs=request.epochs,
         first_epochs=request.first_epochs,
         learning_rate=request.learning_rate,
         batch_size=request.batch_size,
     )
-    demand = demand_of(draft, facts)
-    if request.backbone:
-        planned, reason = fitting(demand, draft.backbone, draft.cut, draft.budget_bytes), ""
-    elif published := request.published_backbone:
-        planned = fitting(demand, published, draft.cut, draft.budget_bytes)
+    demands = [
+        demand_of(replace(draft, codec=codec, precision=precision), facts)
+        for codec in request.possible_codecs
+        for precision in request.possible_precisions
+    ]
+    backbone, reason = request.backbone, ""
+    if backbone is None and (published := request.published_backbone):
+        backbone = published
         reason = f"{published} is the published backbone of {request.method} at this budget"
-    else:
-        planned, reason = choose(demand, draft.cut, draft.budget_bytes)
-    return replace(draft, backbone=planned.backbone), planned, reason
+    choice = choose(demands, backbone, draft.cut, draft.budget_bytes)
+    settled = replace(
+        draft,
+        backbone=choice.plan.backbone,
+        codec=choice.demand.codec,
+        precision=choice.demand.precision,
+    )
+    return settled, choice.plan, reason or choice.reason
 
 
 def load_requested(request: TrainRequest) -> ImageDataset:

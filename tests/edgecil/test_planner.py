@@ -6,7 +6,7 @@ import pytest
 
 from edgecil.errors import BudgetError
 from edgecil.methods import method_named
-from edgecil.planner import Demand, alternatives, choose, fitting, plan
+from edgecil.planner import Demand, alternatives, fitting, plan
 
 PUBLISHED = Demand(
     method=method_named("memo"),
@@ -64,23 +64,6 @@ def test_there_are_never_more_exemplars_than_pictures() -> None:
     assert [stage.exemplars for stage in planned.stages] == [5000 * t for t in range(1, 11)]
 
 
-def test_the_planner_takes_the_largest_backbone_that_leaves_room() -> None:
-    chosen, reason = choose(STRICT, "last", 7_600_000)
-    roomy = [p for p in alternatives(STRICT, "last", 7_600_000) if p.exemplars_per_class >= 20]
-    assert chosen.backbone == roomy[-1].backbone
-    assert chosen.backbone in reason
-
-
-def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> None:
-    with pytest.raises(BudgetError, match="smallest budget that fits is") as refused:
-        choose(STRICT, "last", 300_000)
-    digits = str(refused.value).split("fits is ")[1].split(" bytes")[0].replace(" ", "")
-    smallest = int(digits)
-    assert choose(STRICT, "last", smallest)[0].backbone == "convnet2"
-    with pytest.raises(BudgetError):
-        choose(STRICT, "last", smallest - 1)
-
-
 def test_the_horizon_is_what_the_budget_must_hold() -> None:
     near = dataclasses.replace(STRICT, task_sizes=(10,) * 2)
     budget_bytes = plan(near, "resnet32", "last", 1).smallest_budget_bytes
@@ -96,3 +79,11 @@ def test_the_horizon_is_what_the_budget_must_hold() -> None:
 def test_backbones_suit_the_size_of_the_pictures(size: int, smallest: str) -> None:
     demand = dataclasses.replace(STRICT, image_size_px=size)
     assert alternatives(demand, "last", 1 << 30)[0].backbone == smallest
+
+
+def test_wide_backbones_are_proposed_to_methods_that_take_them_alone() -> None:
+    proposed = {planned.backbone for planned in alternatives(STRICT, "last", 1 << 30)}
+    assert "resnet32" in proposed
+    assert "resnet32x2" not in proposed
+    thrifty = dataclasses.replace(STRICT, method=method_named("thrift"))
+    assert {"resnet32", "resnet32x2"} < {p.backbone for p in alternatives(thrifty, "last", 1 << 30)}

@@ -35,7 +35,7 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
         (("--budget", "7.6Mb"), "MB, MiB, kB, KiB"),
         (("--budget", "0"), "at least one byte"),
         (("--state-precision", "fp8"), "fp32, fp16, int8"),
-        (("--recipe", "slow"), "fast, published"),
+        (("--recipe", "slow"), "fast, thorough"),
         (("--trunk", "melt"), "auto, train, freeze"),
         (("--cut", "first"), "last or last-two"),
         (("--accounting", "creative"), "strict, published"),

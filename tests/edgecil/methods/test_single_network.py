@@ -19,7 +19,7 @@ from tests.edgecil.methods.by_hand import (
     softmax,
 )
 
-SINGLE = ["finetune", "replay", "icarl", "wa", "foster", "joint"]
+SINGLE = ["finetune", "replay", "icarl", "wa", "foster", "thrift", "joint"]
 LABELS = [1, 3, 4]
 
 
@@ -72,6 +72,15 @@ def test_replay_looks_at_all_logits() -> None:
     net = network()
     (phase,) = method_named("replay").prepare(net, second_task(), RECIPE).phases
     by_hand = cross_entropy(net(pictures()), LABELS)
+    assert phase.loss(pictures(), torch.tensor(LABELS)).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_thrift_shifts_logits_by_how_often_each_class_is_seen() -> None:
+    net = network()
+    task = second_task()  # 4 exemplars of each of 3 old classes, 9 pictures of each of 2 new ones
+    (phase,) = method_named("thrift").prepare(net, task, RECIPE).phases
+    seen = np.array([4, 4, 4, 9, 9]) / 30
+    by_hand = cross_entropy(numbers(net(pictures())) + np.log(seen), LABELS)
     assert phase.loss(pictures(), torch.tensor(LABELS)).item() == pytest.approx(by_hand, rel=1e-5)
 
 

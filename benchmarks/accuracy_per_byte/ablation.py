@@ -1,0 +1,215 @@
+"""Claim: at equal bytes, what each lever does to accuracy. One lever at a time, on real CIFAR-100.
+
+The short protocol: the first 20 classes of the published order in four tasks of five
+(../cifar100_20_classes.toml), ResNet-14, 12 epochs for the first task and 8 for each later one. Its
+two budgets are as large beside the 30.7 MB of raw training pictures as the published ones, 7.6 and
+23.5 MiB, are beside the 153.6 MB of all 100 classes: 1.6 MB and 5 MB.
+
+    python benchmarks/accuracy_per_byte/ablation.py --out runs/ablation [--budgets 1.6MB,5MB]
+        [--seeds 1993] [--variants replay,...]
+
+One line of results.csv a run, with the sizes of state/ at every stage as they lie on disk. Stop it
+at will; the same command goes on.
+"""
+
+import argparse
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgecil.methods import METHODS, Method, TaskView
+from edgecil.methods.base import align_weights, distillation_loss
+from edgecil.methods.thrift import log_priors
+from edgecil.networks import ExpandableNetwork, frozen_copy
+from edgecil.training.api import train
+from edgecil.training.learner import Learner
+from edgecil.training.loop import Lesson, Phase
+from edgecil.training.recipes import Recipe
+from edgecil.training.request import TrainRequest
+from edgecil.training.run import Run, StageResult
+
+TASKS = Path(__file__).parents[1] / "cifar100_20_classes.toml"
+CODEC = "webp:75"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Replay, but for one lever."""
+
+    request: dict[str, Any] = field(default_factory=dict)
+    """What the request changes."""
+    prior: bool = False
+    """Whether logits are shifted by the logarithm of how often each class is seen."""
+    class_weights: bool = False
+    """Whether the loss weighs classes inversely to how often each is seen."""
+    distillation: str = "no"
+    """`no`, `traded` (weights 1 - lambda and lambda, as in WA) or `added` (1 and lambda)."""
+    alignment: str = "no"
+    """`no`, `as published`, or `down only`: new rows are never scaled up."""
+    balancing_epochs: int = 0
+    """Epochs in which the head alone learns from evenly weighted classes."""
+    smoothing: float = 0.0
+    """Label smoothing."""
+    clean_news: bool = False
+    """Whether new pictures are seen as they are, and only exemplars through the codec."""
+
+
+VARIANTS = {
+    "lossless": Variant({"codec": "webp-lossless"}),
+    "replay": Variant(),
+    "clean new pictures": Variant(clean_news=True),
+    "webp:50": Variant({"codec": "webp:50"}),
+    "webp:30": Variant({"codec": "webp:30"}),
+    "webp:90": Variant({"codec": "webp:90"}),
+    "jpeg:75": Variant({"codec": "jpeg:75"}),
+    "weights in int8": Variant({"precision": "int8"}),
+    "weights in fp32": Variant({"precision": "fp32"}),
+    "autoaugment+cutout": Variant({"augmentation": "autoaugment+cutout"}),
+    "autoaugment": Variant({"augmentation": "autoaugment"}),
+    "trivialaugment": Variant({"augmentation": "trivialaugment"}),
+    "cutout": Variant({"augmentation": "plain+cutout"}),
+    "label smoothing": Variant(smoothing=0.1),
+    "prior": Variant(prior=True),
+    "class weights": Variant(class_weights=True),
+    "distillation": Variant(distillation="traded"),
+    "distillation added": Variant(distillation="added"),
+    "alignment": Variant(alignment="as published"),
+    "alignment down only": Variant(alignment="down only"),
+    "balanced head": Variant(balancing_epochs=2),
+    "prior and distillation": Variant(prior=True, distillation="traded"),
+    "prior and distillation added": Variant(prior=True, distillation="added"),
+    "twice as wide": Variant({"backbone": "resnet14x2"}),
+    "memo": Variant({"method": "memo"}),
+}
+
+
+def class_weights(counts: Sequence[int]) -> Tensor:
+    """1/n for each class of n pictures, scaled to a mean of 1, (C,)."""
+    weights = 1 / torch.tensor(counts, dtype=torch.float64)
+    return (weights / weights.mean()).float()
+
+
+class Varied(Method):
+    """Replay with the levers of one variant."""
+
+    name = "varied"
+    variant: Variant
+
+    def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
+        """Train everything; then, perhaps, the head alone."""
+        variant, teacher = self.variant, frozen_copy(network)
+        network.grow_head(task.total_classes)
+        device = network.mean.device
+        shift = log_priors(task.class_counts).to(device) * variant.prior
+        even = class_weights(task.class_counts).to(device)
+        known = task.known_classes / task.total_classes
+
+        def loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            logits = network(pixels)
+            told = F.cross_entropy(
+                logits + shift,
+                labels,
+                weight=even if variant.class_weights else None,
+                label_smoothing=variant.smoothing,
+            )
+            if variant.distillation == "no":
+                return told
+            taught = known * distillation_loss(logits, teacher(pixels))
+            return (
+                (1 - known) * told + taught if variant.distillation == "traded" else told + taught
+            )
+
+        def even_loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            return F.cross_entropy(network(pixels), labels, weight=even)
+
+        phases = [Phase("train", recipe.incremental, loss, [network])]
+        if variant.balancing_epochs:
+            short = replace(recipe.incremental, epochs=variant.balancing_epochs, learning_rate=0.02)
+            phases.append(Phase("balance", short, even_loss, [network.head]))
+        return Lesson(phases)
+
+    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
+        """Align the head, perhaps."""
+        if task.stage == 1 or self.variant.alignment == "no":
+            return
+        norms = network.head.weight.norm(dim=1)
+        scales_up = norms[: task.known_classes].mean() > norms[task.known_classes :].mean()
+        if self.variant.alignment == "as published" or not scales_up:
+            align_weights(network.head, task.known_classes)
+
+
+def run_one(name: str, budget: str, seed: int, out: Path, data_dir: Path | None) -> Path:
+    """Train one variant, or go on with it; returns its folder."""
+    variant = VARIANTS[name]
+    Varied.variant = variant
+    METHODS["varied"] = Varied
+    asked = {"method": "varied", "backbone": "resnet14", "codec": CODEC, "precision": "fp16"}
+    request = TrainRequest(
+        data="cifar100",
+        data_dir=data_dir,
+        budget=budget,
+        tasks=TASKS,
+        seed=seed,
+        first_epochs=12,
+        epochs=8,
+        **(asked | variant.request),
+    )
+    folder = out / f"{name.replace(' ', '-').replace(':', '-')}-{budget}-{seed}"
+    as_rehearsed = Learner._as_rehearsed
+    if variant.clean_news:
+        Learner._as_rehearsed = lambda self, pictures: pictures  # type: ignore[method-assign]
+    try:
+        train(request, folder, resume=True)
+    finally:
+        Learner._as_rehearsed = as_rehearsed  # type: ignore[method-assign]
+    return folder
+
+
+def row(name: str, budget: str, seed: int, results: Sequence[StageResult]) -> dict[str, Any]:
+    """A line of the table."""
+    accuracies = [result.accuracy for result in results]
+    return {
+        "variant": name,
+        "budget": budget,
+        "seed": seed,
+        "average": round(sum(accuracies) / len(accuracies), 2),
+        "last": round(accuracies[-1], 2),
+        "accuracies": " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
+        "exemplars": " ".join(str(result.exemplars) for result in results),
+        "state_bytes": " ".join(str(result.state_bytes) for result in results),
+        "seconds": round(sum(result.seconds for result in results)),
+    }
+
+
+def main() -> None:
+    """Run what was asked for, and write results.csv anew after every run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--budgets", default="1.6MB,5MB")
+    parser.add_argument("--seeds", default="1993")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    asked = parser.parse_args()
+    data = os.environ.get("EDGECIL_DATA")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in map(int, asked.seeds.split(",")):
+        for budget in asked.budgets.split(","):
+            for name in asked.variants.split(","):
+                folder = run_one(name, budget, seed, asked.out, Path(data) if data else None)
+                rows.append(row(name, budget, seed, Run(folder).stage_results()))
+                print(rows[-1], flush=True)
+                with (asked.out / "results.csv").open("w", newline="") as file:
+                    writer = csv.DictWriter(file, list(rows[0]))
+                    writer.writeheader()
+                    writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

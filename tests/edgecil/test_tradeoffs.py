@@ -1,0 +1,150 @@
+"""The planner's choice follows the measured table, whatever the table says."""
+
+import dataclasses
+import json
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from edgecil import tradeoffs as module
+from edgecil.errors import BudgetError
+from edgecil.memory.weights import PRECISIONS
+from edgecil.methods import method_named
+from edgecil.planner import Demand, parameter_counts, plan
+from edgecil.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
+
+BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
+DEMANDS = [
+    Demand(
+        method=method_named("replay"),
+        task_sizes=(10,) * 10,
+        image_size_px=32,
+        images_per_class=500,
+        precision=precision,
+        codec=codec,
+        exemplar_bytes=size,
+    )
+    for codec, size in BYTES.items()
+    for precision in ("fp16", "int8")
+]
+TABLE = Tradeoffs(
+    network=((40_000, 50.0), (160_000, 60.0), (640_000, 66.0)),
+    kept=((0.0, 40.0), (0.1, 20.0), (1.0, 0.0)),
+    codec={"webp-lossless": 0.0, "webp:75": 1.0, "webp:30": 3.0},
+    precision={"fp16": 0.0, "int8": 0.5},
+)
+
+
+def given(table: Tradeoffs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "tradeoffs", lambda: table)
+
+
+def test_a_network_gains_by_the_logarithm_of_its_parameters_and_on_beyond_the_table() -> None:
+    assert TABLE.of_network(40_000) == pytest.approx(50)
+    assert TABLE.of_network(80_000) == pytest.approx(55)
+    assert TABLE.of_network(320_000) == pytest.approx(63)
+    assert TABLE.of_network(1_280_000) == pytest.approx(69)
+    assert TABLE.of_network(20_000) == pytest.approx(45)
+
+
+def test_keeping_less_costs_what_lies_between_two_measurements() -> None:
+    assert TABLE.of_keeping(0.05) == pytest.approx(30)
+    assert TABLE.of_keeping(0.55) == pytest.approx(10)
+    assert TABLE.of_keeping(1.0) == 0
+
+
+def test_an_estimate_is_the_network_less_what_is_given_up_on_average_over_the_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given(TABLE, monkeypatch)
+    demand = dataclasses.replace(DEMANDS[3], task_sizes=(10, 10))  # webp:75, int8
+    planned = plan(demand, "resnet14", "last", 1_000_000)
+    parts = [stage.exemplars / stage.classes / 500 for stage in planned.stages]
+    assert 1 > parts[0] > parts[1] > 0.1
+    lost = [20 * (1 - part) / 0.9 for part in parts]
+
+    network = TABLE.of_network(171_856)
+    assert estimate(demand, planned) == pytest.approx(network - sum(lost) / 2 - 1.0 - 0.5)
+
+
+def test_where_quality_is_all_pictures_are_kept_lossless(monkeypatch: pytest.MonkeyPatch) -> None:
+    lossy = {"webp-lossless": 0.0, "webp:75": 50.0, "webp:30": 60.0}
+    given(dataclasses.replace(TABLE, codec=lossy), monkeypatch)
+    assert choose(DEMANDS, None, "last", 8_000_000).demand.codec == "webp-lossless"
+
+
+def test_where_numbers_are_all_pictures_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = dict.fromkeys(BYTES, 0.0)
+    given(dataclasses.replace(TABLE, codec=same), monkeypatch)
+    assert choose(DEMANDS, None, "last", 2_000_000).demand.codec == "webp:30"
+
+
+def test_where_networks_are_equal_the_bytes_go_to_exemplars(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given(dataclasses.replace(TABLE, network=((1, 60.0), (10**9, 60.0))), monkeypatch)
+    assert choose(DEMANDS, None, "last", 2_000_000).plan.backbone == "convnet2"
+
+
+def test_where_weights_lose_nothing_in_int8_they_are_kept_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for lost, expected in ((0.0, "int8"), (50.0, "fp16")):
+        precision = {"fp16": 0.0, "int8": lost}
+        given(dataclasses.replace(TABLE, precision=precision), monkeypatch)
+        assert choose(DEMANDS, "resnet32", "last", 2_000_000).demand.precision == expected
+
+
+def test_the_reason_names_what_is_kept_and_what_a_block_would_cost() -> None:
+    choice = choose(DEMANDS, None, "last", 7_998_016)
+    assert choice.plan.backbone in choice.reason
+    assert choice.demand.codec in choice.reason
+    assert "points more than" in choice.reason
+    assert "a block costs" in choice.reason
+
+
+def test_what_was_asked_for_is_not_chosen_again() -> None:
+    choice = choose(DEMANDS[:1], "resnet20", "last", 7_998_016)
+    assert (choice.plan.backbone, choice.demand, choice.reason) == ("resnet20", DEMANDS[0], "")
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> None:
+    with pytest.raises(BudgetError, match="smallest budget that fits is") as refused:
+        choose(DEMANDS, None, "last", 30_000)
+    digits = str(refused.value).split("fits is ")[1].split(" bytes")[0].replace(" ", "")
+    smallest = int(digits)
+    assert choose(DEMANDS, None, "last", smallest).plan.backbone == "convnet2"
+    with pytest.raises(BudgetError):
+        choose(DEMANDS, None, "last", smallest - 1)
+
+
+def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:
+    results = Path(__file__).parents[2] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
+    measured = json.loads(results.read_text())
+    table, noise = tradeoffs(), 2.0
+    assert set(table.precision) == set(PRECISIONS)
+
+    lossless = mean(measured["codecs"]["webp-lossless"]["accuracy"])
+    for codec, lost in table.codec.items():
+        found = mean(measured["codecs"][codec]["accuracy"])
+        assert lost == pytest.approx(lossless - found, abs=noise)
+    for name, found in measured["backbones"].items():
+        parameters = sum(parameter_counts(name, "last"))
+        assert table.of_network(parameters) == pytest.approx(mean(found["accuracy"]), abs=noise)
+    everything = measured["kept"]["20MB"]["accuracy"][0]
+    for row in measured["kept"].values():
+        for stage in range(1, 4):
+            lost = table.of_keeping(row["parts_after"][stage - 1])
+            found = everything[stage] - row["accuracy"][0][stage]
+            assert lost == pytest.approx(found, abs=2 * noise)
+
+
+def test_nothing_is_gained_by_keeping_less_or_worse() -> None:
+    table = tradeoffs()
+    lost = [points for _, points in table.kept]
+    assert lost == sorted(lost, reverse=True)
+    codecs = list(table.codec.values())
+    assert codecs == sorted(codecs)
+    accuracies = [accuracy for _, accuracy in table.network]
+    assert accuracies == sorted(accuracies)
