@@ -74,6 +74,8 @@ class Endurance:
     """After every thousandth request."""
     growth_mb: float
     idle_percent_of_a_core: float
+    load_average: float
+    """Of the last minute when the measurement began: what else the machine had to do."""
 
 
 class Process:
@@ -282,7 +284,7 @@ def table_line(row: Row) -> str:
 def measure(bundle: Path, requests: int, endured: int) -> tuple[list[Row], Endurance]:
     """All rows, and what was seen of memory and rest."""
     picture, classifier = jpeg(), Classifier.load(bundle)
-    health, predict = get("/health"), post(picture)
+    health, predict, busy = get("/health"), post(picture), os.getloadavg()[0]
     rows: list[Row] = []
 
     def note(row: Row) -> None:
@@ -302,7 +304,7 @@ def measure(bundle: Path, requests: int, endured: int) -> tuple[list[Row], Endur
         resident_mb, codes = endure(server, picture, endured)
     told = {str(code) if code else "left": n for code, n in sorted(codes.items())}
     rounded_mb = [round(mb, 1) for mb in resident_mb]
-    seen = Endurance(endured, told, rounded_mb, growth_mb(resident_mb), idle_percent)
+    seen = Endurance(endured, told, rounded_mb, growth_mb(resident_mb), idle_percent, busy)
     return rows, seen
 
 
@@ -336,7 +338,8 @@ def write_results(bundle: Path, rows: list[Row], seen: Endurance, folder: Path) 
         f"{network.get('backbone', 'A network')}, {network['blocks']} blocks, "
         f"{network['image_size_px']} x {network['image_size_px']} pixels; a JPEG of "
         f"{content['picture_bytes']:,} bytes. {machine['processor']}, {machine['cores']} cores, "
-        f"shared with the clients; {about}. Made by `benchmarks/serve_load.py`, which says what is "
+        f"shared with the clients and, at the start, {seen.load_average:.1f} other processes on "
+        f"average; {about}. Made by `benchmarks/serve_load.py`, which says what is "
         "compared.",
         "",
         HEADING,
