@@ -32,8 +32,11 @@ class Port(NamedTuple):
     """A size that may vary is a name or None."""
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
+    """A field of a message."""
+
     number: int
+    """What onnx.proto calls it by."""
     value: int
     """Of numbers."""
     content: memoryview
@@ -48,9 +51,9 @@ def ports(model: bytes) -> tuple[list[Port], list[Port]]:
     Raises:
         BundleError: it is no protocol buffer.
     """
-    parts = list(_nested(model, _GRAPH))
+    parts = list(nested(model, _GRAPH))
     inputs, outputs = (
-        [_port(content) for part in parts for content in _nested(part, number)]
+        [_port(content) for part in parts for content in nested(part, number)]
         for number in (_INPUT, _OUTPUT)
     )
     return inputs, outputs
@@ -70,7 +73,7 @@ def joined(trunk: bytes | None, blocks: Sequence[bytes]) -> bytes:
     for k, block in enumerate(blocks):
         model = _part(block, f"{k}.", without=(_INPUT, _GRAPH_NAME) if parts else ())
         # Whatever there is to say once, like the version, the first part has said.
-        parts.append(b"".join(f.raw for f in _fields(model) if not parts or f.number == _GRAPH))
+        parts.append(b"".join(f.raw for f in fields(model) if not parts or f.number == _GRAPH))
     return b"".join(parts)
 
 
@@ -80,55 +83,61 @@ def _part(model: bytes, prefix: str, without: Collection[int]) -> bytes:
     outside = inputs if _OUTPUT not in without else inputs + outputs
     kept = {b"", *(port.name.encode() for port in outside)}  # no name is an input left out
 
-    def renamed(part: _Field) -> bytes:
-        fields = (
+    def renamed(part: Field) -> bytes:
+        inner = (
             _encoded(field.number, prefix.encode() + bytes(field.content))
             if field.number in _NAMES_IN[part.number] and bytes(field.content) not in kept
             else field.raw
-            for field in _fields(part.content)
+            for field in fields(part.content)
         )
-        return _encoded(part.number, b"".join(fields))
+        return _encoded(part.number, b"".join(inner))
 
     def graph(content: memoryview) -> bytes:
-        parts = (part for part in _fields(content) if part.number not in without)
+        parts = (part for part in fields(content) if part.number not in without)
         return b"".join(renamed(p) if p.number in _NAMES_IN else p.raw for p in parts)
 
     return b"".join(
         _encoded(_GRAPH, graph(field.content)) if field.number == _GRAPH else field.raw
-        for field in _fields(model)
+        for field in fields(model)
     )
 
 
 def _port(value_info: memoryview) -> Port:
-    name = _text(b"".join(_nested(value_info, 1)))
+    name = text(b"".join(nested(value_info, 1)))
     dtype, shape = "unknown", []
-    for type_ in _nested(value_info, 2):
-        for tensor in _nested(type_, 1):
-            for field in _fields(tensor):
+    for type_ in nested(value_info, 2):
+        for tensor in nested(type_, 1):
+            for field in fields(tensor):
                 if field.number == 1:
                     dtype = _ELEMENT_TYPES.get(field.value, f"type {field.value}")
                 elif field.number == 2:
-                    shape = [_size(content) for content in _nested(field.content, 1)]
+                    shape = [_size(content) for content in nested(field.content, 1)]
     return Port(name, dtype, tuple(shape))
 
 
 def _size(dimension: memoryview) -> int | str | None:
-    for field in _fields(dimension):
+    for field in fields(dimension):
         if field.number in (1, 2):
-            return field.value if field.number == 1 else _text(field.content)
+            return field.value if field.number == 1 else text(field.content)
     return None
 
 
-def _text(content: bytes | memoryview) -> str:
+def text(content: bytes | memoryview) -> str:
+    """A string; bytes that are no UTF-8 are replaced."""
     return bytes(content).decode(errors="replace")
 
 
-def _nested(message: bytes | memoryview, number: int) -> Iterator[memoryview]:
+def nested(message: bytes | memoryview, number: int) -> Iterator[memoryview]:
     """The contents of the fields of one number."""
-    return (field.content for field in _fields(message) if field.number == number)
+    return (field.content for field in fields(message) if field.number == number)
 
 
-def _fields(message: bytes | memoryview) -> Iterator[_Field]:
+def fields(message: bytes | memoryview) -> Iterator[Field]:
+    """The fields of a message, in order, without looking into them.
+
+    Raises:
+        BundleError: it is no protocol buffer.
+    """
     message, position = memoryview(message), 0
     while position < len(message):
         start, value, content = position, 0, message[:0]
@@ -148,7 +157,7 @@ def _fields(message: bytes | memoryview) -> Iterator[_Field]:
                 raise _not_a_graph()
         if position > len(message):
             raise _not_a_graph()
-        yield _Field(key >> 3, value, content, message[start:position])
+        yield Field(key >> 3, value, content, message[start:position])
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from edgecil_devices.arrangement_choice import key_of
 from edgecil_devices.blobs import NEAREST_MEAN
 from edgecil_devices.bundle import Bundle
 from edgecil_devices.errors import BundleError, UsageError
+from edgecil_devices.graph_check import check_graph
 from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
 from edgecil_devices.npy import read_npy
 
@@ -144,6 +145,8 @@ def _parts(bundle: Bundle) -> Parts:
         source, features = _ports(blobs[block.name], block.name)
         _require_port(block.name, source, FEATURE_MAP, FLOAT, map_shape)
         _require_port(block.name, features, FEATURES, FLOAT, (block.features,))
+    for blob in (manifest.trunk, *manifest.blocks):
+        check_graph(blobs[blob.name], blob.name, manifest)
     return Parts(
         blobs[trunk],
         tuple(blobs[block.name] for block in manifest.blocks),

@@ -20,6 +20,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from torch import Tensor, fx, nn
 
 from edgecil.errors import ExportError
+from edgecil_devices.graph_shapes import OPERATORS
 from edgecil_devices.runtime import FEATURE_MAP, FEATURES, PIXELS
 from edgecil_export.inference import for_inference
 from edgecil_export.precision import Floats, Stored, put_weights
@@ -28,13 +29,6 @@ OPSET = 18
 """The exporter's own, so nothing is converted; onnxruntime has known it since 1.14."""
 IR_VERSION = 8
 """The one that came with the opset."""
-_OPERATORS = """
-    Add Cast Conv DequantizeLinear Flatten GlobalAveragePool MaxPool Mul Pad QuantizeLinear
-    ReduceMean Relu Reshape Slice Transpose
-"""
-OPERATORS = frozenset(_OPERATORS.split())
-"""All that a graph may use. None can allocate more than its input's size suggests, read a file or
-loop."""
 
 
 class PixelTrunk(nn.Module):
@@ -168,6 +162,10 @@ def strip(model: ModelProto) -> None:
     for part in (model, graph, *commented):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
+    for tensor in graph.initializer:
+        if tensor.data_location == TensorProto.DEFAULT:  # of several ways to write numbers, one
+            raw = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name)
+            tensor.CopyFrom(raw)
     graph.ClearField("value_info")
     graph.name = graph.output[0].name
     model.ir_version = IR_VERSION
