@@ -203,3 +203,21 @@ def test_a_client_that_sends_nothing_more_cannot_hold_up_the_stop(
         assert server.get("/health").code == 200
         assert server.stop() == 0
         assert client.reply().code == 408
+
+
+def test_memory_does_not_grow_with_requests(
+    servers: "Servers", bundle_path: Path, picture: bytes
+) -> None:
+    """The short form of benchmarks/serve_load.py."""
+    good, bad = servers.post(picture), servers.post(picture[:50])
+    with servers.start(bundle_path) as server:
+        client = server.client()
+
+        def ask(requests: int) -> float:
+            for number in range(requests):
+                assert client.send(good if number % 4 else bad).reply().code in (200, 422)
+            server.client().send(good[:-5]).close()
+            return server.metric("resident_memory_bytes")
+
+        before = ask(300)
+        assert ask(1200) < before + 2e6  # were even 2 kB a request kept, it would be more
