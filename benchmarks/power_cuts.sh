@@ -13,18 +13,19 @@
 # more. Modelled is the loss of the guest's page cache; torn sectors and caches inside a real SD card
 # are not. The self-test in these updates only reads the release: it is not what is tested here.
 #
-# Needs pi.sh and pi-vm.sh of tests/arm64 (their folder in PI_TOOLS) and what they need.
+# Needs `tests/arm64/pi-vm.sh setup`, and in TEMPLATE the path of any small bundle. Results:
+# results/power_cuts.md.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cuts=${1:-20} controls=${2:-4} board=${3:-virt}
-tools=${PI_TOOLS:-$here/../tests/arm64}
+tools=$here/../tests/arm64
 export PI_REQ=${PI_REQ:-"numpy pillow onnxruntime cryptography"} VM_MEM=512
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work"/{write,check,python}
 cp -r "$here/../devices/edgecil_devices" "$work/python/"
 find "$work/python" -name __pycache__ -prune -exec rm -rf {} +
-cp "${TEMPLATE:?the path of any small bundle}" "$work/python/template.edgecil"
+cp "${TEMPLATE:?set it to the path of any small bundle}" "$work/python/template.edgecil"
 cp "$here/power_cuts_guest.py" "$work/python/"
 for job in write check; do
     cp -r "$work/python/." "$work/$job/"
@@ -40,11 +41,10 @@ series() {
         bash "$tools/pi-vm.sh" boot "$disk" "$board" "$work/write" >"$work/write.log" 2>&1 &
         writer=$!
         for ((t = 0; t < 1800; t++)); do
-            grep -qsa '^ACK' "$work/write.log" && break
+            grep -qsaE '^ACK [0-9]+ sectors [0-9]+' "$work/write.log" && break
             sleep 0.1
         done
         sleep $((RANDOM % 3)).$((RANDOM % 10))$((RANDOM % 10))
-        grep -qsa '^ACK' "$work/write.log" || tail -5 "$work/write.log"
         kill -9 "$(cat "$disk.pid")"
         wait "$writer" 2>/dev/null
         # Whole lines only: the power may go in the middle of one.

@@ -166,7 +166,8 @@ def _on_path(kind: str) -> Callable[[Recorder, Any], Any]:
     def make(recorder: Recorder, real: Any) -> Any:
         def replacement(path: Any, *more: Any, dir_fd: int | None = None, **named: Any) -> Any:
             inside = recorder.inside(path, dir_fd)
-            if inside is None:
+            removing = kind in (UNLINK, REMOVE_FOLDER)
+            if inside is None or (removing and not os.path.lexists(recorder.root / inside)):
                 return real(path, *more, dir_fd=dir_fd, **named)
             run = lambda: real(path, *more, dir_fd=dir_fd, **named)  # noqa: E731
             return recorder.attempt(Operation(kind, inside), run)

@@ -25,7 +25,7 @@ from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import Test, Updater
 from tests.crash.disks import Disk, crashes
-from tests.crash.recording import Recorder
+from tests.crash.recording import SYNC, Recorder
 from tests.devices.store.releases import Releases, fails, labels, passes
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
@@ -190,3 +190,21 @@ def test_c5_c6_c7_any_failing_operation_leaves_the_old_or_the_new_release(
             shutil.rmtree(left)
             if not recorder.failed:
                 break
+
+
+@pytest.mark.parametrize("change", ["update"], indirect=True)
+def test_without_fsync_the_same_power_cuts_do_harm(change: Change, folder: Path) -> None:
+    """The test can fail: here nothing is confirmed, and a disk is found that lost its store."""
+    before = Disk.of(change.before.parent)
+    with Recorder(change.before.parent) as recorder:
+        change.do(change.before)
+    unsynced = [done for done in recorder.operations if done.kind != SYNC]
+
+    def harm() -> int:
+        for number, (_, disk) in enumerate(crashes(before, unsynced)):
+            disk.write_to(folder / str(number))
+            require_working(change, folder / str(number) / "store")
+        return number
+
+    with pytest.raises((AssertionError, EdgecilError)):
+        harm()
