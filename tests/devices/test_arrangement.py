@@ -95,6 +95,29 @@ def test_one_thread_needs_no_measurement_and_keeps_nothing(bundle: Bundle, tmp_p
     assert list(tmp_path.glob("*.json")) == []
 
 
+def test_many_blocks_need_no_measurement(
+    tiny: "TinyNetwork", graphs: "Graphs", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def count(parts: Parts, threads: int, image_size_px: int) -> tuple[SideBySide, Choice]:
+        measured.append(len(parts.blocks))
+        return SideBySide(parts, threads), Choice(SIDE, 0.5)
+
+    monkeypatch.setattr(arrangement, "_measured", count)
+    for blocks in (3, 4):
+        parts = Parts(
+            graphs.trunk(tiny.trunk),
+            (graphs.block(tiny.blocks[0]),) * blocks,
+            "trunk.onnx",
+            ("block.onnx",) * blocks,
+            (3,) * blocks,
+            "fp32",
+        )
+        arrangement.arrange(parts, 2, 8, None, "key")
+    assert measured == [3]
+
+
 def test_the_faster_arrangement_is_chosen_and_kept(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
