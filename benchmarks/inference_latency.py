@@ -1,32 +1,39 @@
-"""How long one picture takes: eager torch, one merged ONNX graph, and the runtime.
+"""How long a picture takes: eager torch, torch.compile, one merged ONNX graph, and the runtime.
 
-Claim: with K = 10 blocks of ResNet32 at batch 1 the runtime is at least 2.5 times as fast as eager
-torch on one thread, and not slower than a merged graph on two.
+Claims, for K = 10 blocks of ResNet32 at batch 1, side by side in one run: the runtime is at least
+2.5 times as fast as eager torch on one thread, and 1.25 times as fast as a merged graph on two;
+computing in int8 is at least twice as fast as in fp32, where the processor has dot products of
+bytes; and every added block costs the same.
 
-    python benchmarks/inference_latency.py
+    python benchmarks/inference_latency.py                # some seven minutes on two idle cores
+    python benchmarks/inference_latency.py --blocks 10    # what the claims are about
+    python benchmarks/inference_latency.py --short        # shows that it runs, and nothing else
 
-- eager torch: the `ExpandableNetwork` itself, fp32, evaluation and inference mode.
-- merged graph: trunk, blocks and head as one ONNX graph, with onnxruntime's default options but for
-  the number of threads.
-- runtime: the bundle, as `edgecil_devices` runs it.
+- eager torch: the `ExpandableNetwork` itself, fp32, in evaluation and inference mode; torch.compile
+  the same, compiled for its one shape, at the number of blocks that the claims are about.
+- merged: trunk, blocks and head as one ONNX graph, with onnxruntime's default options but for the
+  number of threads; of a bundle in fp32, and of one in int8.
+- runtime: these bundles, as `edgecil_devices` runs them.
 
-All three start from the same 32x32 pixels in uint8 and end in logits, which are compared. Weights
-are random, BatchNorm statistics too. Each contender runs in bursts, taking turns with the others,
-so that a change of the machine's pace meets all of them; the pauses between let the threads of the
-last one come to rest. Medians of n runs; n, hardware and versions stand with
-the results, `results/inference_latency.json` and `.md`.
+All start from the same 32x32 pixels in uint8 and end in logits, which are compared. Weights are
+random, BatchNorm statistics too. Each contender runs in bursts, taking turns with the others, so
+that a change of the machine's pace meets all of them; pauses between let the threads of the last
+one come to rest. Times are medians, a picture. The share of the peak is that of the runtime in
+fp32: its multiplications and additions a second over those of the best of several products of
+1024 x 1024 matrices with as many threads, in the same run.
 """
 
 import argparse
 import io
 import json
+import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -35,62 +42,60 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 
-from edgecil.memory.codecs import DEFAULT_CODEC, codec_named
+from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.run import hardware, versions
-from edgecil_devices import Preprocessing, read_bundle
+from edgecil_devices import Bundle, Preprocessing, read_bundle
 from edgecil_devices._onnxruntime import onnxruntime
-from edgecil_devices.runtime import FEATURE_MAP, FEATURES, PIXELS, Runtime
+from edgecil_devices.graphs import joined
+from edgecil_devices.runtime import PIXELS, Runtime
 from edgecil_export import export
-from edgecil_export.graphs import IR_VERSION, OPSET
+from edgecil_export.accuracy_loss import Compute
 
-BLOCKS = (1, 2, 5, 10, 20)
-THREADS = (1, 2)
+BLOCKS, THREADS, BATCHES, ROUNDS = (1, 2, 5, 10, 20), (1, 2), (1, 16), 12
+CLAIMED_BLOCKS = 10
 CLASSES_PER_TASK = 10
 IMAGE_SIZE_PX = 32
-BURST = 20
-WARM_UP = 5
-PAUSE_S = 0.1
+BURST_S, LEAST_BURST, WARM_UP = 0.08, 3, 3
+PAUSE_S = 0.08
 """Threads of onnxruntime and torch go on spinning for up to 40 ms after a run."""
+
+EAGER, COMPILED = "eager torch", "torch.compile"
+MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8 = "merged", "runtime", "merged int8", "runtime int8"
+CONTENDERS = (EAGER, COMPILED, MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8)
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Contender = Callable[[Pixels], Logits]
-"""Pixels (1, S, S, 3) -> logits (1, C)."""
+"""Pixels (N, S, S, 3) -> logits (N, C)."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """Median latencies of one arrangement."""
+class Row(NamedTuple):
+    """Median milliseconds a picture of every contender in one setting."""
 
     blocks: int
     threads: int
-    torch_ms: float
-    merged_ms: float
-    runtime_ms: float
+    batch: int
+    ms: dict[str, float]
+    share_of_peak: float
+    """Of the runtime in fp32, 0 to 1."""
 
-    @property
-    def against_torch(self) -> float:
-        """How many times as fast as eager torch the runtime is."""
-        return self.torch_ms / self.runtime_ms
-
-    @property
-    def against_merged(self) -> float:
-        """How many times as fast as the merged graph the runtime is."""
-        return self.merged_ms / self.runtime_ms
+    def ratio(self, slower: str, faster: str) -> float:
+        """How many times as fast as one contender another one is."""
+        return self.ms[slower] / self.ms[faster]
 
 
 def random_state(blocks: int) -> State:
-    """A state of `blocks` tasks with random weights and no exemplars."""
+    """A state of `blocks` tasks with random weights, and noise to calibrate int8 on."""
     torch.manual_seed(blocks)
     settings = StateSettings(
         method="memo",
         backbone="resnet32",
         cut="last",
         precision="fp32",
-        codec=DEFAULT_CODEC,
+        codec="raw",
         preprocessing=Preprocessing(IMAGE_SIZE_PX),
         mean=(0.5071, 0.4867, 0.4408),
         std=(0.2675, 0.2565, 0.2761),
@@ -105,40 +110,40 @@ def random_state(blocks: int) -> State:
                 getattr(module, name).data.uniform_(0.5, 1.5)
             for name in ("bias", "running_mean"):
                 getattr(module, name).data.normal_(0, 0.1)
-    exemplars = ExemplarSet.empty(codec_named(DEFAULT_CODEC), IMAGE_SIZE_PX)
+    codec = codec_named(settings.codec)
+    noise = noise_pictures(6 * len(settings.classes)).reshape(-1, 6, *noise_pictures(1).shape[1:])
+    payloads = [codec.encode_many(of_class) for of_class in noise]
+    exemplars = ExemplarSet.empty(codec, IMAGE_SIZE_PX).with_new_classes(payloads)
     return State.of(settings, network, exemplars)
 
 
-def merged_graph(blobs: dict[str, bytes]) -> bytes:
+def noise_pictures(count: int) -> Pixels:
+    """Random pixels (N, S, S, 3)."""
+    shape = (count, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def merged_graph(bundle: Bundle) -> bytes:
     """The graphs of a bundle and its head as one graph, from pixels to logits."""
-    *names, head = blobs
-    trunk, *blocks = (onnx.load_from_string(blobs[name]).graph for name in names)
-    nodes, weights = [*trunk.node], [*trunk.initializer]
-    for k, block in enumerate(blocks):
-        for node in block.node:  # all names but that of the shared input become the block's own
-            for names_of in (node.input, node.output):
-                names_of[:] = [n if n == FEATURE_MAP else f"{k}.{n}" for n in names_of]
-            node.name = f"{k}.{node.name}"
-        for weight in block.initializer:
-            weight.name = f"{k}.{weight.name}"
-        nodes += block.node
-        weights += block.initializer
-    features = [f"{k}.{FEATURES}" for k in range(len(blocks))]
-    nodes.append(helper.make_node("Concat", features, ["all"], axis=1))
-    nodes.append(helper.make_node("Gemm", ["all", "weight", "bias"], ["logits"], transB=1))
-    table = np.load(io.BytesIO(blobs[head]))
-    weights.append(numpy_helper.from_array(table[:, :-1].copy(), "weight"))
-    weights.append(numpy_helper.from_array(table[:, -1].copy(), "bias"))
+    *names, head = (blob.name for blob in bundle.manifest.blobs if "golden" not in blob.role)
+    trunk, *blocks = (bundle.blobs[name] for name in names)
+    model = onnx.load_from_string(joined(trunk, blocks))
+    graph = model.graph
+    features = [output.name for output in graph.output]
+    table = np.load(io.BytesIO(bundle.blobs[head])).astype(np.float32)
+    graph.node.append(helper.make_node("Concat", features, ["all"], axis=1))
+    graph.node.append(helper.make_node("Gemm", ["all", "weight", "bias"], ["logits"], transB=1))
+    graph.initializer.append(numpy_helper.from_array(table[:, :-1].copy(), "weight"))
+    graph.initializer.append(numpy_helper.from_array(table[:, -1].copy(), "bias"))
+    del graph.output[:]
     logits = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", len(table)])
-    graph = helper.make_graph(nodes, "merged", trunk.input, [logits], weights)
-    opset = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+    graph.output.append(logits)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
-def eager_torch(network: ExpandableNetwork) -> Contender:
-    """The network as training has it."""
+def in_torch(network: Callable[[torch.Tensor], torch.Tensor]) -> Contender:
+    """The network as training has it, or compiled."""
 
     def run(pixels: Pixels) -> Logits:
         with torch.inference_mode():
@@ -148,112 +153,221 @@ def eager_torch(network: ExpandableNetwork) -> Contender:
     return run
 
 
-def merged_session(model: bytes, threads: int) -> Contender:
+def merged_session(bundle: Bundle, threads: int) -> Contender:
     """One graph with onnxruntime's default options."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    model = merged_graph(bundle)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {PIXELS: pixels})[0]
 
 
-def measure(blocks: int, repetitions: int) -> list[Row]:
+def in_runtime(bundle: Bundle, threads: int) -> Contender:
+    """The bundle as a device runs it."""
+    runtime = Runtime(bundle, threads)
+    return lambda pixels: runtime.run(pixels).logits
+
+
+def compiled(network: ExpandableNetwork, pixels: Pixels) -> Contender | None:
+    """The network compiled for this number of pictures; None, with the reason, if it cannot be."""
+    torch._dynamo.reset()
+    run = in_torch(torch.compile(network, dynamic=False))
+    try:
+        run(pixels)
+    except Exception as error:  # compilers fail in many ways, and none of them matters here
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(f"torch.compile is left out: {reason}")
+        return None
+    return run
+
+
+def measure(options: argparse.Namespace, blocks: int, peak_flops: Mapping[int, float]) -> list[Row]:
     """The rows of one number of blocks."""
     state = random_state(blocks)
+    network = state.network()
     with tempfile.TemporaryDirectory() as folder:
         state.write(Path(folder) / "run" / "state", None)
-        bundle = read_bundle(export(Path(folder) / "run", Path(folder) / "x.edgecil").path)
-    merged = merged_graph(bundle.blobs)
-    rows = []
-    for threads in THREADS:
-        torch.set_num_threads(threads)
-        runtime = Runtime(bundle, threads)
-        contenders = (
-            eager_torch(state.network()),
-            merged_session(merged, threads),
-            lambda pixels, runtime=runtime: runtime.run(pixels).logits,
+        of_fp32, of_int8 = (
+            read_bundle(
+                export(f"{folder}/run", f"{folder}/{c}", compute=Compute(c, force=True)).path
+            )
+            for c in ("fp32", "int8")
         )
-        rows.append(Row(blocks, threads, *median_latencies_ms(contenders, repetitions)))
-        print(table_line(rows[-1]), flush=True)
+    rows = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        contenders = {
+            EAGER: in_torch(network),
+            MERGED: merged_session(of_fp32, threads),
+            RUNTIME: in_runtime(of_fp32, threads),
+            MERGED_INT8: merged_session(of_int8, threads),
+            RUNTIME_INT8: in_runtime(of_int8, threads),
+        }
+        for batch in options.batches:
+            pixels = noise_pictures(batch)
+            fast = compiled(network, pixels) if (blocks, batch) in options.compiled else None
+            all_of_them = contenders | ({COMPILED: fast} if fast else {})
+            ms = median_ms(all_of_them, pixels, options.rounds)
+            flops = 1e3 * operations(network) / ms[RUNTIME]
+            rows.append(Row(blocks, threads, batch, ms, flops / peak_flops[threads]))
+            print(table_line(rows[-1]), flush=True)
     return rows
 
 
-def median_latencies_ms(contenders: Sequence[Contender], repetitions: int) -> list[float]:
+def median_ms(contenders: Mapping[str, Contender], pixels: Pixels, rounds: int) -> dict[str, float]:
     """Median milliseconds a picture of each contender, in bursts that take turns."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (1, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3), dtype=np.uint8)
-    expected, *others = (contender(pixels) for contender in contenders)
-    for logits in others:
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-    times_ms: list[list[float]] = [[] for _ in contenders]
-    for _ in range(-(-repetitions // BURST)):
-        for contender, times in zip(contenders, times_ms, strict=True):
+    expected = contenders[EAGER](pixels)
+    for name, contender in contenders.items():
+        allowed = 0.5 if "int8" in name else 1e-4  # noise is the worst there is to calibrate on
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(contender(pixels), expected, rtol=0, atol=allowed * largest)
+    times_ms: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
             time.sleep(PAUSE_S)
             for _ in range(WARM_UP):
                 contender(pixels)
-            for _ in range(BURST):
+            burst: list[float] = []
+            while len(burst) < LEAST_BURST or sum(burst) < BURST_S:
                 start = time.perf_counter()
                 contender(pixels)
-                times.append((time.perf_counter() - start) * 1e3)
-    return [median(times) for times in times_ms]
+                burst.append(time.perf_counter() - start)
+            times_ms[name] += [1e3 * seconds / len(pixels) for seconds in burst]
+    return {name: median(times) for name, times in times_ms.items()}
+
+
+def operations(network: ExpandableNetwork) -> int:
+    """Multiplications and additions of convolutions and head, a picture."""
+    total = 0
+
+    def count(module: nn.Module, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        total += 2 * output.numel() * weight[0].numel()
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    in_torch(network)(noise_pictures(1))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def peak_flops_of(threads: int) -> float:
+    """Multiplications and additions a second of the best of several matrix products."""
+    torch.set_num_threads(threads)
+    a, b = torch.rand(2, 1024, 1024)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1024**3 / min(seconds)
 
 
 HEADING = (
-    "| blocks K | threads | eager torch, ms | merged graph, ms | runtime, ms "
-    "| against torch | against merged |\n|---|---|---|---|---|---|---|"
+    "| K | threads | batch | "
+    + " | ".join(f"{name}, ms" for name in CONTENDERS)
+    + " | against torch | against merged | int8 against fp32 | of peak |\n"
+    + "|---" * (7 + len(CONTENDERS))
+    + "|"
 )
 
 
 def table_line(row: Row) -> str:
     """One line of the table, in Markdown."""
-    return (
-        f"| {row.blocks} | {row.threads} | {row.torch_ms:.2f} | {row.merged_ms:.2f} "
-        f"| {row.runtime_ms:.2f} | {row.against_torch:.2f}x | {row.against_merged:.2f}x |"
+    ratios = ((EAGER, RUNTIME), (MERGED, RUNTIME), (RUNTIME, RUNTIME_INT8))
+    cells = [str(row.blocks), str(row.threads), str(row.batch)]
+    cells += [f"{row.ms[name]:.2f}" if name in row.ms else "" for name in CONTENDERS]
+    cells += [f"{row.ratio(*pair):.2f}x" for pair in ratios]
+    return f"| {' | '.join(cells)} | {100 * row.share_of_peak:.0f} % |"
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """What the claims come to, a line each."""
+    lines = []
+    by_setting = {(row.blocks, row.threads, row.batch): row for row in rows}
+    claims = (
+        (1, EAGER, RUNTIME, 2.5),
+        (2, MERGED, RUNTIME, 1.25),
+        (1, RUNTIME, RUNTIME_INT8, 2.0),
+        (2, RUNTIME, RUNTIME_INT8, 2.0),
     )
+    for threads, slower, faster, least in claims:
+        if row := by_setting.get((CLAIMED_BLOCKS, threads, 1)):
+            ratio = row.ratio(slower, faster)
+            verdict = "as claimed" if ratio >= least else "MISSED"
+            lines.append(
+                f"K = {row.blocks}, threads {threads}: {faster} is {ratio:.2f} times as fast as "
+                f"{slower}; claimed {least}: {verdict}"
+            )
+    for threads in THREADS:
+        for name in (RUNTIME, RUNTIME_INT8):
+            points = [(r.blocks, r.ms[name]) for r in rows if (r.threads, r.batch) == (threads, 1)]
+            if len(points) > 1:
+                lines.append(f"threads {threads}, {name}: {straight_line(points)}")
+    return lines
 
 
-def write_results(rows: list[Row], repetitions: int, folder: Path) -> None:
+def straight_line(points: Sequence[tuple[int, float]]) -> str:
+    """The line through (blocks, ms) with the least squares of errors relative to the times."""
+    blocks, ms = np.array(points, float).T
+    slope, offset = np.polyfit(blocks, ms, 1, w=1 / ms)
+    off = np.abs((offset + slope * blocks) / ms - 1).max()
+    return f"{offset:.2f} ms and {slope:.3f} ms a block, off by {100 * off:.0f} % at most"
+
+
+def write_results(rows: Sequence[Row], options: argparse.Namespace, load: float) -> None:
     """Write the results as JSON and as a table."""
     packages = versions() | {name: version(name) for name in ("onnx", "onnxruntime")}
-    machine = hardware(torch.device("cpu"))
-    results = [
-        asdict(row) | {"against_torch": row.against_torch, "against_merged": row.against_merged}
-        for row in rows
-    ]
+    machine = hardware(torch.device("cpu")) | {"load_before": load}
     content = {
         "backbone": "resnet32",
         "image_size_px": IMAGE_SIZE_PX,
-        "batch": 1,
-        "runs": repetitions,
-        "rows": results,
+        "rounds": options.rounds,
+        "rows": [row._asdict() for row in rows],
+        "findings": findings(rows),
         "versions": packages,
         "hardware": machine,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inference_latency.json").write_text(json.dumps(content, indent=1) + "\n")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "inference_latency.json").write_text(json.dumps(content, indent=1) + "\n")
     about = ", ".join(f"{name} {number}" for name, number in packages.items())
     lines = [
         "# Latency of one picture",
         "",
-        f"ResNet32, {IMAGE_SIZE_PX} x {IMAGE_SIZE_PX} pixels, batch 1, fp32; medians of "
-        f"{repetitions} runs. {machine['processor']}, {machine['cores']} cores; {about}. "
-        "Made by `benchmarks/inference_latency.py`, which says what is compared.",
+        f"ResNet32, {IMAGE_SIZE_PX} x {IMAGE_SIZE_PX} pixels; milliseconds a picture, medians over "
+        f"{options.rounds} bursts. {machine['processor']}, {machine['cores']} cores, on which "
+        f"{load:.1f} other programs were running (load before the start); {about}. Made by "
+        "`benchmarks/inference_latency.py`, which says what is compared.",
         "",
         HEADING,
         *map(table_line, rows),
+        "",
+        *(f"- {line}" for line in findings(rows)),
     ]
-    (folder / "inference_latency.md").write_text("\n".join(lines) + "\n")
+    (options.out / "inference_latency.md").write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:
-    """Measure every arrangement and write the results."""
+    """Measure every setting and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=400, help="runs of each contender")
-    parser.add_argument("--blocks", type=int, nargs="+", default=BLOCKS, help="values of K")
+    parser.add_argument("--blocks", type=int, nargs="+", metavar="K", help="numbers of blocks")
+    parser.add_argument("--short", action="store_true", help="few settings, once each")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = 1 if options.short else ROUNDS
+    options.threads = (1,) if options.short else THREADS
+    options.batches = (2,) if options.short else BATCHES
+    options.compiled = () if options.short else ((CLAIMED_BLOCKS, 1),)
+    load = os.getloadavg()[0]
+    peak_flops = {threads: peak_flops_of(threads) for threads in options.threads}
     print(HEADING)
-    rows = [row for k in arguments.blocks for row in measure(k, arguments.repetitions)]
-    write_results(rows, arguments.repetitions, arguments.out)
+    blocks = (1,) if options.short else BLOCKS
+    rows = [row for k in options.blocks or blocks for row in measure(options, k, peak_flops)]
+    print(*findings(rows), sep="\n")
+    write_results(rows, options, load)
 
 
 if __name__ == "__main__":
