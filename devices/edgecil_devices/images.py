@@ -211,10 +211,22 @@ def _normalise(image: Image.Image) -> Image.Image:
         raise ImageError(_TOO_LARGE)
     if image.width * image.height == 0:
         raise ImageError("the picture has no pixels; replace it")
+    grey_bits = _grey_bits(image)
     image.load()  # a truncated file is noticed here, not when it is opened
+    transparent = image.info.get("transparency")
+    if grey_bits is not None and isinstance(transparent, int):
+        # Pillow widens the pixels to 8 bits and leaves the transparent value as it was.
+        image = image.copy()
+        image.info["transparency"] = transparent * 255 // (2**grey_bits - 1)
     upright = _UPRIGHT.get(_orientation(image))
     rgb = _to_rgb(image)
     return rgb if upright is None else rgb.transpose(upright)
+
+
+def _grey_bits(image: Image.Image) -> int | None:
+    """Bits of a grey picture with 2 or 4 bits a pixel that is not decoded yet; else None."""
+    raw = image.tile[0][3] if getattr(image, "tile", None) else None  # type: ignore[attr-defined]
+    return {"L;2": 2, "L;4": 4}.get(raw) if isinstance(raw, str) else None
 
 
 def _orientation(image: Image.Image) -> int:
