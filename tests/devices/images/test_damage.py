@@ -26,7 +26,7 @@ def small(kind: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     stream = io.BytesIO()
     options = {"lossless": True} if kind.endswith("lossless") else KINDS[kind]
-    Image.fromarray(pixels).save(stream, kind.split()[0], **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).save(stream, kind.split()[0], **options)
     return stream.getvalue()
 
 

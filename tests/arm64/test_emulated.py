@@ -1,0 +1,162 @@
+"""A bundle exported here says the same on the processors of a Raspberry Pi 3, 4 and 5.
+
+Shapes: N pictures, S image size, C classes.
+"""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edgecil.data.cifar100 import load_cifar100
+from edgecil.data.datasets import Split
+from edgecil.data.glyphs import load_glyphs
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State, StateSettings
+from edgecil_devices.bundle import read_bundle
+from edgecil_devices.images import Pixels, Preprocessing
+from edgecil_devices.runtime import Runtime
+from edgecil_export.accuracy_loss import Compute
+from edgecil_export.exporter import export
+
+Logits: TypeAlias = NDArray[np.float32]
+
+HERE = Path(__file__).parent
+PICTURES = 24
+"""Emulated, a picture takes up to a second."""
+CLASSES = 6
+OLDEST = "1.24.4"
+ILLEGAL = "1.21.0"
+"""Its aarch64 wheel has instructions that the Pi 3 and 4 lack."""
+
+
+def first_of_class(split: Split, label: int, count: int) -> Pixels:
+    rows = np.flatnonzero(np.asarray(split.labels) == label)[:count]
+    return split.pixels(rows)
+
+
+def state_of(exemplars: list[Pixels]) -> State:
+    """Untrained features of two blocks, with statistics of real pictures.
+
+    The nearest mean of such features tells the classes apart well enough for a top-1 that varies.
+    """
+    settings = StateSettings(
+        method="memo",
+        backbone="resnet14",
+        cut="last",
+        precision="fp32",
+        codec="raw",
+        preprocessing=Preprocessing(32),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        block_count=2,
+        classes=tuple(f"class-{c}" for c in range(CLASSES)),
+        task_sizes=(CLASSES // 2, CLASSES // 2),
+    )
+    torch.manual_seed(0)
+    network = settings.empty_network().train()
+    pictures = torch.from_numpy(np.concatenate(exemplars)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        for _ in range(20):  # until the running statistics are those of the pictures
+            network.features(pictures)
+    codec = codec_named("raw")
+    kept = ExemplarSet.empty(codec, 32).with_new_classes([codec.encode_many(p) for p in exemplars])
+    return State.of(settings, network.eval(), kept)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pixels.npy (N, S, S, 3), and one network as three bundles."""
+    folder = tmp_path_factory.mktemp("bundles")
+    data_dir = os.environ.get("EDGECIL_DATA")
+    data = load_cifar100(Path(data_dir)) if data_dir else load_glyphs(image_size_px=32)
+    exemplars = [first_of_class(data.train, c, 32) for c in range(CLASSES)]
+    pixels = [first_of_class(data.test, c, PICTURES // CLASSES) for c in range(CLASSES)]
+    np.save(folder / "pixels.npy", np.concatenate(pixels))
+    (folder / "run").mkdir()
+    state_of(exemplars).write(folder / "run" / "state", None)
+    for name, weights, compute in (
+        ("fp32", "fp32", Compute()),
+        ("weights-int8", "int8", Compute()),
+        ("compute-int8", "int8", Compute("int8", force=True)),
+    ):
+        export(folder / "run", folder / f"{name}.edgecil", weights, "nearest-mean", compute=compute)
+    return folder
+
+
+def logits_on(pi: Any, boards: list[str], bundles: Path, out: Path) -> dict[str, Any]:
+    """The logits of every bundle on each board, {board: {bundle: (N, C)}}, two boards at a time."""
+
+    def on(board: str) -> Any:
+        done = pi.run(board, HERE / "on_device.py", bundles, out / f"{board}.npz")
+        assert done.returncode == 0, done.stderr
+        return np.load(out / f"{board}.npz")
+
+    with ThreadPoolExecutor(2) as workers:
+        return dict(zip(boards, workers.map(on, boards), strict=True))
+
+
+@pytest.fixture(scope="module")
+def logits_here(bundles: Path) -> dict[str, Logits]:
+    pixels = np.load(bundles / "pixels.npy")
+    return {
+        path.stem: Runtime(read_bundle(path), threads=1).run(pixels).logits
+        for path in sorted(bundles.glob("*.edgecil"))
+    }
+
+
+@pytest.fixture(scope="module")
+def logits_there(pi: Any, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    newest = logits_on(pi, ["pi3", "pi4", "pi5"], bundles, tmp_path_factory.mktemp("newest"))
+    older = pi.with_onnxruntime(OLDEST)
+    oldest = logits_on(older, ["pi3", "pi5"], bundles, tmp_path_factory.mktemp("oldest"))
+    return newest | {f"{board} with {OLDEST}": logits for board, logits in oldest.items()}
+
+
+def test_the_pictures_are_not_all_of_one_class(logits_here: dict[str, Logits]) -> None:
+    for logits in logits_here.values():
+        assert logits.shape == (PICTURES, CLASSES)
+        assert len(set(logits.argmax(axis=1))) >= 3
+
+
+@pytest.mark.parametrize("name", ["fp32", "weights-int8"])
+def test_logits_are_those_of_this_machine_on_every_processor(
+    name: str, logits_here: dict[str, Logits], logits_there: Any
+) -> None:
+    expected = logits_here[name]
+    for board, logits in logits_there.items():
+        # Means of unit features give logits that differ little: 1e-4 would be a part in 600.
+        assert np.abs(logits[name] - expected).max() < 1e-5, board
+        assert (logits[name].argmax(axis=1) == expected.argmax(axis=1)).all(), board
+
+
+def test_graphs_in_eight_bits_agree_on_every_processor_to_an_output_step(
+    bundles: Path, logits_here: dict[str, Logits], logits_there: Any
+) -> None:
+    expected = logits_here["compute-int8"]
+    for board, logits in logits_there.items():
+        # A value that is rounded the other way is a step, of 1/255, in one of 128 features.
+        assert np.abs(logits["compute-int8"] - expected).max() < 5e-4, board
+        assert (logits["compute-int8"].argmax(axis=1) == expected.argmax(axis=1)).all(), board
+
+
+def test_an_illegal_instruction_ends_the_process_on_the_processors_that_lack_it(pi: Any) -> None:
+    broken = pi.with_onnxruntime(ILLEGAL)
+    importing = "import onnxruntime; print(onnxruntime.__version__)"
+    assert broken.run("pi3", "-c", importing).returncode == -signal.SIGILL
+    assert broken.run("pi4", "-c", importing).returncode == -signal.SIGILL
+    assert broken.run("pi5", "-c", importing).stdout.strip() == ILLEGAL
+
+
+def test_child_processes_are_emulated_too(pi: Any) -> None:
+    child = "import platform; print(platform.machine())"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    done = pi.run("pi4", "-c", code)
+    assert done.stdout.strip() == "aarch64", done.stderr
