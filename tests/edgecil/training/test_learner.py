@@ -202,7 +202,8 @@ def test_new_classes_become_the_next_task(tmp_path: Path) -> None:
     learned(tmp_path / "run", request(budget="400kB"))
     run = Run(tmp_path / "run")
     new = replace(tiny_dataset(classes=3, seed=5), classes=("teal", "plum", "rust"))
-    settings, planned = with_new_task(run.settings(), "more", 0.2, facts_of(new, ["raw"]), 400_000)
+    facts = facts_of(new, [run.settings().codec])
+    settings, planned = with_new_task(run.settings(), "more", 0.2, facts, 400_000)
     assert [stage.classes for stage in planned.stages] == [2, 4, 6, 9]
     settings.save(run.config_file)
     sources = [tiny_dataset(), new]
@@ -216,11 +217,13 @@ def test_new_classes_become_the_next_task(tmp_path: Path) -> None:
 def test_a_new_task_is_refused_if_a_class_is_known_or_the_budget_too_small(tmp_path: Path) -> None:
     learned(tmp_path / "run", request(epochs=1))
     settings = Run(tmp_path / "run").settings()
+    facts = facts_of(tiny_dataset(), [settings.codec])
     with pytest.raises(DataError, match="knows the class 'colour-0'"):
-        with_new_task(settings, "more", 0.2, facts_of(tiny_dataset(), ["raw"]), 400_000)
+        with_new_task(settings, "more", 0.2, facts, 400_000)
     new = replace(tiny_dataset(classes=1), classes=("teal",))
+    facts = facts_of(new, [settings.codec])
     with pytest.raises(BudgetError, match="smallest budget that fits"):
-        with_new_task(settings, "more", 0.2, facts_of(new, ["raw"]), 260_000)
+        with_new_task(settings, "more", 0.2, facts, 100_000)
 
 
 def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
