@@ -53,6 +53,11 @@ def user_file() -> Path | None:
     return Path(cache) / "edgecil" / "arrangements.json"
 
 
+def file_for(path: str | Path) -> Path | None:
+    """Where choices are kept for a bundle, or for those of a store: in its folder."""
+    return Path(path) / "arrangements.json" if Path(path).is_dir() else user_file()
+
+
 def key_of(manifest_json: bytes, threads: int) -> str:
     """What a choice holds for: the bundle, the threads, onnxruntime and the processor."""
     try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil_devices.arrangement_choice import user_file
+from edgecil_devices.arrangement_choice import file_for
 from edgecil_devices.errors import UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
@@ -73,7 +73,7 @@ class Classifier:
         """Read a bundle, check every byte of it and make it ready to run.
 
         With several threads, the first start finds out how they had better share the work, and
-        keeps that in the user's cache folder if it can.
+        keeps that in the user's cache folder, or in the store, if it can.
 
         Args:
             path: a bundle file, or the folder of a store, whose current release is taken.
@@ -85,7 +85,7 @@ class Classifier:
             UsageError: `threads` is below one.
         """
         bundle = open_bundle(path)
-        return cls(bundle.manifest, Runtime(bundle, threads, user_file()))
+        return cls(bundle.manifest, Runtime(bundle, threads, file_for(path)))
 
     @property
     def classes(self) -> tuple[str, ...]:

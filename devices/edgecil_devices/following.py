@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from edgecil_devices.arrangement_choice import user_file
+from edgecil_devices.arrangement_choice import file_for
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.runtime import Runtime
@@ -91,7 +91,7 @@ class Following:
     def _take(self, reading: Reading) -> None:
         bundle = reading.bundle
         if reading.release != self._release:
-            runtime = Runtime(bundle, self._threads, user_file())
+            runtime = Runtime(bundle, self._threads, file_for(self._folder.path))
             self._classifier = Classifier(bundle.manifest, runtime)
             self._release = reading.release
         self.problem = reading.warning

@@ -212,6 +212,11 @@ def test_the_command_line_keeps_it_in_the_users_cache(bundle_path: Path, tmp_pat
     assert file.stat()[stat.ST_INO] == before[stat.ST_INO]  # kept, so not written again
 
 
+def test_a_store_keeps_its_own(tmp_path: Path, bundle_path: Path) -> None:
+    assert arrangement_choice.file_for(tmp_path) == tmp_path / "arrangements.json"
+    assert arrangement_choice.file_for(bundle_path) == arrangement_choice.user_file()
+
+
 def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> Path:
         raise RuntimeError("Could not determine home directory.")
