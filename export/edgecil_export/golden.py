@@ -21,13 +21,14 @@ _MOST_BYTES = 100_000
 
 
 def golden_pixels(state: State) -> Pixels:
-    """The first exemplars of the classes learned first, (G, S, S, 3); noise if there are none.
+    """The first exemplars of classes of the first task, (G, S, S, 3); noise if there are none.
 
     They are the same after every later task, so that an update need not carry them.
     """
     size = state.settings.image_size_px
     count = max(1, min(_MOST_SAMPLES, _MOST_BYTES // (size * size * 3)))
-    first = [pictures for pictures in state.exemplars.by_class() if len(pictures)][:count]
+    of_task = list(state.exemplars.by_class())[: state.settings.task_sizes[0]]
+    first = [pictures for pictures in of_task if len(pictures)][:count]
     if first:
         return np.concatenate([pictures.pixels(np.array([0])) for pictures in first])
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)

@@ -1,0 +1,77 @@
+"""A few seconds of the fuzzer, and of hypothesis, on a bundle and an update."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgecil_devices.errors import BundleError
+from edgecil_devices.package import pack, read_package
+from tests.devices.conftest import tiny as tiny
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz_parser.py"
+
+
+@pytest.fixture(scope="module")
+def fuzzer() -> Any:
+    spec = importlib.util.spec_from_file_location("fuzz_parser", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz_parser"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def files(tiny: Any) -> tuple[bytes, bytes]:
+    manifest, blobs = tiny.manifest(), tiny.blobs()
+    head = {"head.npy": blobs["head.npy"]}
+    return pack(manifest, blobs), pack(manifest, head, base="ab" * 32)
+
+
+def test_six_hundred_mutants_end_in_an_error_of_ours_or_pass(
+    fuzzer: Any, files: tuple[bytes, bytes]
+) -> None:
+    found = fuzzer.fuzz(fuzzer.subjects_of(*files), 1993, lambda tried: tried < 600)
+    assert {kind: counter.total() for kind, counter in found.items()} == dict.fromkeys(
+        ("bytes", "manifest", "blobs"), 200
+    )
+    assert found["bytes"]["accepted"] < 20  # those that moved nothing
+    assert found["blobs"]["accepted"] < 200 > found["manifest"]["accepted"]
+
+
+def test_an_exception_that_is_not_ours_ends_the_fuzzer(
+    fuzzer: Any, files: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects = fuzzer.subjects_of(*files)
+
+    def broken(data: bytes) -> None:
+        raise KeyError("classes")
+
+    monkeypatch.setattr(fuzzer, "read_package", broken)
+    with pytest.raises(KeyError) as caught:
+        fuzzer.fuzz(subjects, 1993, lambda tried: True)
+    assert caught.value.__notes__ == ["seed 1993, mutant 0, bytes"]
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_no_change_of_any_stretch_goes_unnoticed(files: tuple[bytes, bytes], data: Any) -> None:
+    good = data.draw(st.sampled_from(files))
+    start = data.draw(st.integers(0, len(good)))
+    end = data.draw(st.integers(start, min(len(good), start + 64)))
+    bad = good[:start] + data.draw(st.binary(max_size=64)) + good[end:]
+    if bad == good:
+        return
+    with pytest.raises(BundleError):
+        read_package(bad)

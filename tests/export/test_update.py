@@ -1,0 +1,193 @@
+"""A run of two tasks, exported after each: releases, their numbers, and the update between them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgecil.errors import ExportError, UsageError
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State
+from edgecil.networks import ExpandableNetwork
+from edgecil_devices.bundle import complete, read_bundle
+from edgecil_devices.errors import BundleCorruptError
+from edgecil_devices.package import pack, read_package
+from edgecil_devices.selftest import self_test
+from edgecil_devices.signing import KeySet, verify
+from edgecil_export import contents, export
+from edgecil_export.keys import new_key
+from edgecil_export.releases import Release
+from edgecil_export.update import make_update
+from tests.export.conftest import SETTINGS, pictures
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, templates: tuple[Any, Any]) -> None:
+    """torch's exporter takes seconds, and only the network's shape matters to it."""
+    monkeypatch.setattr(contents, "trunk_template", lambda *_: templates[0])
+    monkeypatch.setattr(contents, "block_template", lambda *_: templates[1])
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    new_key(tmp_path / "k")
+    return tmp_path / "k"
+
+
+@pytest.fixture
+def earlier(run: Path, network: ExpandableNetwork, exemplars: ExemplarSet, tmp_path: Path) -> Path:
+    """The run as it was after its first task: the same trunk, the first block, a smaller head."""
+    settings = replace(SETTINGS, block_count=1, classes=SETTINGS.classes[:3], task_sizes=(3,))
+    before = settings.empty_network()
+    before.trunk.load_state_dict(network.trunk.state_dict())
+    before.blocks[0].load_state_dict(network.blocks[0].state_dict())
+    width = before.head.weight.shape[1]
+    with torch.no_grad():
+        before.head.weight.copy_(network.head.weight[:3, :width])
+        before.head.bias.copy_(network.head.bias[:3])
+    codec = exemplars.codec
+    payloads = [codec.encode_many(pictures()[4 * c : 4 * c + 4]) for c in range(3)]
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    of_three = ExemplarSet.empty(codec, 16).with_new_classes(payloads)
+    State.of(settings, before, of_three).write(folder / "state", None)
+    (folder / "results.json").write_text(json.dumps({"stages": []}))
+    return folder
+
+
+def exported(run: Path, out: Path, weights: str = "fp32", **release: Any) -> Path:
+    export(run, out, weights, release=Release(**release))
+    return out
+
+
+# Releases
+
+
+def test_a_signed_bundle_is_verified_by_the_public_key_and_passes_its_self_test(
+    run: Path, key: Path
+) -> None:
+    bundle = exported(run, run / "x.edgecil", sign=key)
+    package = read_package(bundle)
+    keys = KeySet.parse([Path(f"{key}.pub").read_text().strip()])
+    verify(package.manifest_json, package.signatures, keys)
+    assert package.manifest.release == 1
+    found = self_test(read_bundle(bundle), threads=1)
+    assert found.samples == 3
+    assert found.max_difference < 1e-5
+
+
+def test_the_same_content_gets_the_same_number_and_bytes(run: Path, key: Path) -> None:
+    first = exported(run, run / "a", sign=key).read_bytes()
+    assert exported(run, run / "b", sign=key).read_bytes() == first
+    assert exported(run, run / "c", "fp16", sign=key).read_bytes() != first
+    assert read_package(run / "c").manifest.release == 2
+
+
+def test_a_plain_bundle_has_no_number_and_leaves_no_record(run: Path) -> None:
+    bundle = exported(run, run / "x")
+    assert read_package(bundle).manifest.release is None
+    assert read_package(bundle).signatures == b""
+    assert not (run / "releases.json").exists()
+
+
+def test_numbers_go_on_from_the_highest_that_was_used(run: Path, key: Path) -> None:
+    exported(run, run / "a", sign=key, number=41)
+    exported(run, run / "b", "fp16", sign=key, number=7)
+    assert read_package(exported(run, run / "c", "int8", sign=key)).manifest.release == 42
+
+
+def test_after_the_last_number_there_is_none(run: Path, key: Path) -> None:
+    exported(run, run / "a", sign=key, number=2**53 - 1)
+    with pytest.raises(ExportError, match="was the last there can be"):
+        exported(run, run / "b", "fp16", sign=key)
+    with pytest.raises(BundleCorruptError, match="impossible release number"):
+        exported(run, run / "b", sign=key, number=2**53)
+
+
+def test_a_damaged_record_asks_for_a_number(run: Path, key: Path) -> None:
+    (run / "releases.json").write_text("{")
+    with pytest.raises(ExportError, match="give --release with a number above"):
+        exported(run, run / "x", sign=key)
+
+
+def test_new_keys_and_a_day_are_in_the_signed_manifest(run: Path, key: Path) -> None:
+    text = new_key(run.parent / "next")
+    bundle = exported(
+        run, run / "x", sign=key, new_keys=run.parent / "next.pub", expires="2027-06-30"
+    )
+    manifest = read_package(bundle).manifest
+    assert (manifest.keys, manifest.expires) == ((text,), "2027-06-30")
+    with pytest.raises(BundleCorruptError, match="malformed day '2027-02-30'"):
+        exported(run, run / "y", sign=key, expires="2027-02-30")
+
+
+# Updates
+
+
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "int8"])
+def test_an_update_and_its_base_are_the_new_bundle_byte_for_byte(
+    run: Path, earlier: Path, key: Path, tmp_path: Path, weights: str
+) -> None:
+    base = exported(earlier, tmp_path / "1", weights, sign=key)
+    whole = tmp_path / "2"
+    report = make_update(run, base, tmp_path / "u", Release(sign=key), whole)
+    assert list(report.carried) == ["block-01.onnx", "head.npy", "golden-logits.npy"]
+
+    update, old, new = (read_package(path) for path in (tmp_path / "u", base, whole))
+    assert (new.manifest.weights, new.manifest.release) == (weights, 2)
+    assert (update.base, update.signatures) == (old.manifest_sha256, new.signatures)
+    bundle = complete(update, old.blobs)
+    assert pack(bundle.manifest, bundle.blobs, signatures=update.signatures) == whole.read_bytes()
+    assert report.size_bytes == (tmp_path / "u").stat().st_size < 0.65 * report.whole_bytes
+    self_test(bundle, threads=1)
+
+
+def test_two_bundles_make_the_same_update_as_a_run_and_a_bundle(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    base = exported(earlier, tmp_path / "1", sign=key)
+    make_update(run, base, tmp_path / "a", Release(sign=key), tmp_path / "2")
+    make_update(tmp_path / "2", base, tmp_path / "b", Release())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(UsageError, match="is a finished bundle"):
+        make_update(tmp_path / "2", base, tmp_path / "b", Release(sign=key))
+    with pytest.raises(UsageError, match="is an update; give the whole bundle"):
+        make_update(run, tmp_path / "a", tmp_path / "c", Release(sign=key))
+
+
+def test_an_update_of_plain_bundles_has_no_number(run: Path, earlier: Path, tmp_path: Path) -> None:
+    base = exported(earlier, tmp_path / "1")
+    report = make_update(run, base, tmp_path / "u", Release())
+    assert report.manifest.release is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "earlier", "run", "u"]
+
+
+def test_a_signed_base_wants_a_signed_update(run: Path, earlier: Path, key: Path) -> None:
+    base = exported(earlier, run / "1", sign=key)
+    with pytest.raises(UsageError, match="give --sign KEY"):
+        make_update(run, base, run / "u", Release())
+
+
+def test_an_unrelated_bundle_is_no_base(run: Path, earlier: Path, key: Path) -> None:
+    base = read_package(exported(earlier, run / "1", sign=key))
+    other = replace(base.manifest, classes=("pea", "oat", "rye"))
+    (run / "other").write_bytes(pack(other, complete(base, {}).blobs, signatures=base.signatures))
+    with pytest.raises(ExportError, match="knows other classes, so it is of another run"):
+        make_update(run, run / "other", run / "u", Release(sign=key))
+    assert not (run / "u").exists()
+
+
+def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: Path) -> None:
+    base = exported(earlier, run / "1", sign=key, number=5)
+    new = exported(run, run / "2", sign=key, number=5)
+    with pytest.raises(ExportError, match="release 5 is not above release 5"):
+        make_update(new, base, run / "u", Release())
+    again = exported(earlier, run / "3", sign=key, number=6)
+    with pytest.raises(ExportError, match="there is nothing new in it"):
+        make_update(again, base, run / "u", Release())
+    with pytest.raises(ExportError, match="has a release number and the other has none"):
+        make_update(exported(run, run / "4"), base, run / "u", Release())
+    assert not (run / "u").exists()
