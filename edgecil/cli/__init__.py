@@ -11,6 +11,7 @@ from edgecil.cli import (
     analyse,
     compare,
     demo,
+    doctor,
     evaluate,
     export,
     fsck,
@@ -54,6 +55,7 @@ app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("eval")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("doctor")(doctor.doctor)
 
 TRAINING_PACKAGES = {"torch", "torchvision", "onnx", "onnxscript", "safetensors"}
 """Packages of the extra `train`; a base installation runs bundles without them."""
