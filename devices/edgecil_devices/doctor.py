@@ -90,9 +90,8 @@ def _bits() -> Finding:
 
 
 def _python() -> Finding:
-    if sys.version_info >= (3, 11):
-        return Finding("ok", "python", platform.python_version())
-    return Finding("fail", "python", f"{platform.python_version()}; install 3.11 or newer")
+    # pip has already refused a Python that is too old.
+    return Finding("ok", "python", platform.python_version())
 
 
 def _processor(cpuinfo: Path) -> Finding:
