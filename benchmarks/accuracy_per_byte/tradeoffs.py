@@ -31,7 +31,7 @@ from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
 
 TASKS = Path(__file__).parents[1] / "cifar100_20_classes.toml"
-BACKBONES = ("convnet2", "resnet14", "resnet20", "resnet14x2", "resnet20x2")
+BACKBONES = ("convnet2", "resnet14", "resnet20", "resnet14x2")
 CODECS = ("webp:90", "webp:75", "webp:50", "webp:30", "webp:10")
 BUDGETS = ("700kB", "1.6MB", "4MB", "20MB")
 PICTURES_PER_CLASS = 500

@@ -30,6 +30,8 @@ def info(
     if source.is_dir():
         if extract:
             raise UsageError(f"--extract takes a bundle, and {source} is a run; export it first")
+        if (source / "blobs").is_dir():
+            raise UsageError(f"{source} is a store; run: edgecil status --store {source}")
         _run_info(source, as_json)
         return
     from edgecil_devices.bundle import read_bundle
