@@ -15,8 +15,8 @@ from torch import nn
 from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil_devices._onnxruntime import Graph
+from edgecil_devices.graph_shapes import OPERATORS
 from edgecil_export.graphs import (
-    OPERATORS,
     block_template,
     check_graph,
     folded_trunk,
