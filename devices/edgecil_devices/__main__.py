@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from edgecil_devices.errors import EdgecilError
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     parser = ArgumentParser("python -m edgecil_devices", description="edgecil on the device.")
     parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
-    parser.add_argument("--version", action="version", version=f"edgecil {version('edgecil')}")
+    parser.add_argument("--version", action="version", version=f"edgecil {_version()}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (module, description) in VERBS.items():
         of_verb = verbs.add_parser(verb, help=description, description=description)
@@ -49,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {_told(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, EdgecilError) else 1
+
+
+def _version() -> str:
+    try:
+        return version("edgecil")
+    except PackageNotFoundError:  # copied to the device instead of installed
+        return "of unknown version"
 
 
 def _told(error: Exception) -> str:

@@ -40,6 +40,9 @@ class Finding:
     says: str
 
 
+_DEATHS = {"SIGILL": "an illegal instruction, SIGILL", "SIGSEGV": "a segmentation fault, SIGSEGV"}
+
+
 def examine(path: Path | None = None) -> Iterator[Finding]:
     """Look at this device, and at a bundle or store if there is one; never raises of a fault."""
     yield _bits()
@@ -74,8 +77,8 @@ def import_onnxruntime(python: str = sys.executable) -> Finding:
         return Finding(
             "fail",
             name,
-            f"importing it ends the process ({died}): this build does not suit the processor, "
-            "as 1.21.0 does not suit a Cortex-A53 or A72; "
+            f"importing it ends the process ({_DEATHS.get(died, died)}): this build does not suit "
+            "the processor, as 1.21.0 does not suit a Cortex-A53 or A72; "
             "run: pip install --upgrade 'onnxruntime>=1.24.4'",
         )
     lines = child.stderr.strip().splitlines() or ["no reason given"]

@@ -29,6 +29,7 @@ from typing import BinaryIO
 from edgecil_devices.blobs import MAX_BLOBS, Blob
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
 from edgecil_devices.manifest import FORMAT, Manifest
+from edgecil_devices.signing import KeySet, verify
 
 MAGIC = b"\x89edgecil"
 MAX_MANIFEST_BYTES = 1_000_000
@@ -112,26 +113,29 @@ def pack(
     return b"".join((start, digest, told, *(blobs[blob.name] for blob in carried)))
 
 
-def read_package(source: str | Path | bytes) -> Package:
+def read_package(source: str | Path | bytes, trusted: KeySet | None = None) -> Package:
     """Read a bundle or an update into memory, once, and check every byte of it.
 
     Args:
         source: a file, or its bytes.
+        trusted: keys one of which must have signed it, which is seen to before anything but sizes
+            and sums is looked at; None takes whatever is sound.
 
     Raises:
         BundleError: there is no such file, or it cannot be read.
+        SignatureError: no trusted key has signed it.
         BundleCorruptError: it is truncated, altered or something else altogether.
         BundleVersionError: it is of a newer format than this edgecil reads.
     """
     if isinstance(source, bytes):
-        return _read(BytesIO(source), len(source), "a bundle in memory")
+        return _read(BytesIO(source), len(source), "a bundle in memory", trusted)
     path = Path(source)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(_not_a_file(path))
         with path.open("rb") as file:
-            return _read(file, os.fstat(file.fileno()).st_size, str(path))
+            return _read(file, os.fstat(file.fileno()).st_size, str(path), trusted)
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
     except BundleError as error:
@@ -144,7 +148,7 @@ def _not_a_file(path: Path) -> str:
     return "not a bundle, which is a single file"
 
 
-def _read(file: BinaryIO, size_bytes: int, source: str) -> Package:
+def _read(file: BinaryIO, size_bytes: int, source: str, trusted: KeySet | None) -> Package:
     header = file.read(_HEADER.size)
     if not MAGIC.startswith(header[: len(MAGIC)]):
         raise BundleCorruptError("not an edgecil bundle; make one with: edgecil export")
@@ -171,6 +175,9 @@ def _read(file: BinaryIO, size_bytes: int, source: str) -> Package:
     if hashlib.sha256(header[:_DIGEST_AT] + told).digest() != digest:
         raise BundleCorruptError(f"header or manifest is damaged; {AGAIN}")
     manifest_json, blob_map = told[:manifest_bytes], told[told_bytes - map_bytes :]
+    signatures = told[manifest_bytes : manifest_bytes + signatures_bytes]
+    if trusted is not None:
+        verify(manifest_json, signatures, trusted)
     manifest = Manifest.from_json(manifest_json)
     carried = _carried(manifest, blob_map, is_update=base != _NO_BASE)
 
@@ -187,7 +194,7 @@ def _read(file: BinaryIO, size_bytes: int, source: str) -> Package:
     return Package(
         manifest=manifest,
         manifest_json=manifest_json,
-        signatures=told[manifest_bytes : manifest_bytes + signatures_bytes],
+        signatures=signatures,
         base=base.hex() if base != _NO_BASE else None,
         blobs=blobs,
         size_bytes=size_bytes,

@@ -9,10 +9,16 @@ import pytest
 
 from edgecil_devices.blobs import Blob
 from edgecil_devices.bundle import complete, read_bundle
-from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
+from edgecil_devices.errors import (
+    BundleCorruptError,
+    BundleError,
+    BundleVersionError,
+    SignatureError,
+)
 from edgecil_devices.images import Preprocessing
 from edgecil_devices.manifest import Accuracy, Manifest
 from edgecil_devices.package import pack, read_package
+from edgecil_devices.signing import KeySet
 
 # Taken with `printf 'trunk!' | sha256sum`, and so on.
 TRUNK_SHA256 = "f62aa6ab38b33c5de71c69ba6936b2953784a36c0c1c11cccf7eacf04ef5f0c3"
@@ -267,3 +273,12 @@ def test_a_bundle_that_lacks_a_blob_cannot_be_packed() -> None:
     del blobs["trunk.onnx"]
     with pytest.raises(BundleCorruptError, match="lists other blobs"):
         pack(manifest, blobs)
+
+
+def test_a1_what_nobody_trusted_has_signed_is_refused_before_its_manifest_is_parsed() -> None:
+    trusted = KeySet.parse(["ed25519:" + 43 * "A" + "="])
+    nonsense = with_manifest(b"not a manifest at all")
+    with pytest.raises(SignatureError, match="signed by nobody"):
+        read_package(nonsense, trusted)
+    with pytest.raises(BundleCorruptError, match="not valid JSON"):
+        read_package(nonsense)

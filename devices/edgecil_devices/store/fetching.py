@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from edgecil_devices._http import SCHEMES, RedirectionError, get, told
 from edgecil_devices.errors import BundleCorruptError, FetchError, StoreWriteError
 from edgecil_devices.package import Package, read_package
+from edgecil_devices.signing import KeySet
 from edgecil_devices.store.folder import SPARE_BYTES
 
 T = TypeVar("T")
@@ -90,8 +91,8 @@ class FolderSource:
         except OSError as error:
             raise FetchError(f"{path}: {error.strerror}; is this a folder of releases?") from error
 
-    def package(self, name: str) -> Package:
-        """A bundle or an update by its file name.
+    def package(self, name: str, trusted: KeySet | None) -> Package:
+        """A bundle or an update by its file name, signed by one of `trusted` if that is not None.
 
         Raises:
             NotOfferedError: there is none.
@@ -100,7 +101,7 @@ class FolderSource:
         path = self.folder / name
         if not path.exists():
             raise NotOfferedError(f"{path} is not there; ask whoever offers the releases")
-        return read_package(path)
+        return read_package(path, trusted)
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class WebSource:
 
         return _number(self._persist(LATEST, read, lambda: 0), self._url(LATEST))
 
-    def package(self, name: str) -> Package:
-        """A bundle or an update by its file name.
+    def package(self, name: str, trusted: KeySet | None) -> Package:
+        """A bundle or an update by its file name, signed by one of `trusted` if that is not None.
 
         Raises:
             NotOfferedError: there is none.
@@ -140,17 +141,17 @@ class WebSource:
                 other.unlink()
         resumed = partial.exists()
         try:
-            return self._fetched(name, partial)
+            return self._fetched(name, partial, trusted)
         except BundleCorruptError:
             # The beginning may be of another file than the end, or was lost in a power cut.
             if not resumed:
                 raise
-            return self._fetched(name, partial)
+            return self._fetched(name, partial, trusted)
 
-    def _fetched(self, name: str, partial: Path) -> Package:
+    def _fetched(self, name: str, partial: Path, trusted: KeySet | None) -> Package:
         self._persist(name, lambda: self._read_on(name, partial), lambda: _size(partial))
         try:
-            return read_package(partial)
+            return read_package(partial, trusted)
         finally:
             partial.unlink()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecil_devices.errors import StoreError
 from edgecil_devices.package import read_package
-from edgecil_devices.signing import KeySet, read_public_keys, verify
+from edgecil_devices.signing import KeySet, read_public_keys
 from edgecil_devices.store._telling import add_store, tell, tell_recovery
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.help import HELP
@@ -41,11 +41,9 @@ def install(
         BundleError: the file is not sound, not signed as it must be, not newer, or fails its test.
         StoreError: the store is busy, damaged, cannot be written, or has other keys.
     """
-    package = read_package(file)
     folder = Folder(store)
     keys = None if trust is None else read_public_keys(trust)
-    if keys is not None:
-        verify(package.manifest_json, package.signatures, keys)
+    read_package(file, keys)  # before a store is made for it
     with folder.locked(make=True):
         if not folder.exists:
             with write_errors(store):
@@ -53,7 +51,7 @@ def install(
         updater = Updater(folder, test)
         tell_recovery(updater)
         _require_same_keys(store, updater.state.keys, keys)
-        return updater.take(package)
+        return updater.take(read_package(file, updater.trusted))
 
 
 def _require_same_keys(store: Path, has: tuple[str, ...] | None, asked: KeySet | None) -> None:

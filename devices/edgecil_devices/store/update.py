@@ -46,13 +46,12 @@ def update(file: Path, store: Path, test: Test = test_in_child) -> Outcome:
             the store has not either, or fails its self-test.
         StoreError: there is no store, or it is busy, damaged or cannot be written.
     """
-    package = read_package(file)
     folder = Folder(store)
     folder.require()
     with folder.locked():
         updater = Updater(folder, test)
         tell_recovery(updater)
-        return updater.take(package)
+        return updater.take(read_package(file, updater.trusted))
 
 
 def update_from(place: str, store: Path, test: Test = test_in_child) -> Outcome | None:
@@ -106,7 +105,7 @@ def _fetch_and_take(source: FolderSource | WebSource, updater: Updater, number: 
     why: FetchError | ReleaseError | None = None
     for name in names_of(number, committed.number if committed else None):
         try:
-            package = source.package(name)
+            package = source.package(name, updater.trusted)
             if package.manifest.release != number:
                 raise FetchError(
                     f"{name} holds release {package.manifest.release}; ask whoever offers it"

@@ -74,6 +74,11 @@ class Updater:
         with write_errors(folder.path):
             self._recover()
 
+    @property
+    def trusted(self) -> KeySet | None:
+        """The keys one of which must have signed whatever is taken; None: anything is taken."""
+        return None if self.state.keys is None else KeySet.parse(self.state.keys)
+
     def take(self, package: Package) -> Outcome:
         """Make the release of a bundle or an update current.
 
@@ -113,8 +118,8 @@ class Updater:
     def _verify(self, package: Package) -> Release:
         """RECEIVED -> VERIFIED."""
         state = self.state
-        if state.keys is not None:
-            verify(package.manifest_json, package.signatures, KeySet.parse(state.keys))
+        if self.trusted is not None:
+            verify(package.manifest_json, package.signatures, self.trusted)
         number = package.manifest.release
         if number is None:
             if state.keys is not None:
