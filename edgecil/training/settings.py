@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecil.errors import RunError
-from edgecil.training.policies import Augment, Policy
 from edgecil.training.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
+
+if TYPE_CHECKING:
+    from edgecil.training.policies import Augment
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,10 @@ class RunSettings:
         return Preprocessing(self.image_size_px, shorter_side_px=self.shorter_side_px)
 
     @property
-    def augment(self) -> Augment:
+    def augment(self) -> "Augment":
         """What is done to training pictures once they are cropped."""
+        from edgecil.training.policies import Augment, Policy  # takes torch, which reports do not
+
         return Augment(Policy(self.augmentation), self.brightens)
 
     def training_recipe(self) -> Recipe:

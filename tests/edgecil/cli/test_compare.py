@@ -164,7 +164,8 @@ def test_a_comparison_killed_after_one_of_its_runs_goes_on_and_repeats_nothing(
 def test_a_budget_that_holds_nothing_is_named_and_the_rest_goes_on(
     tmp_path: Path, here: Here
 ) -> None:
-    comparing = Comparing(tmp_path, "--budgets", "100kB", "--jobs", "2")
+    asked = ("--budgets", "100kB", "--state-precision", "fp16", "--jobs", "2")
+    comparing = Comparing(tmp_path, *asked)
     code, told = here(comparing.words("--methods", "memo,replay", "--epochs", "1"))
     assert code == 1
     assert "failed: memo-100000-1993: 100 000 bytes cannot hold 2 tasks" in told

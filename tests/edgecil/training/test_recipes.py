@@ -84,5 +84,5 @@ def test_impossible_numbers_are_refused() -> None:
         recipe_named("fast", "memo").adapted(epochs=0)
     with pytest.raises(UsageError, match="at least 2"):
         recipe_named("fast", "memo").adapted(batch_size=1)
-    with pytest.raises(UsageError, match="fast, published, published-cosine"):
+    with pytest.raises(UsageError, match="fast, thorough, published, published-cosine"):
         recipe_named("slow", "memo")
