@@ -20,7 +20,11 @@ def update(
         ),
     ] = None,
     since: Annotated[
-        Path | None, typer.Option(help="Make an update for devices that have this bundle.")
+        str | None,
+        typer.Option(
+            help="Make an update for devices that have this bundle, or this release of the run.",
+            metavar="BUNDLE|RELEASE",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The update to write.", show_default="NAME.update")
@@ -52,12 +56,14 @@ def update(
         return
     if source is None or place:
         raise UsageError("name the run whose release the update makes of --since")
-    from edgecil_export.releases import Release
+    from edgecil_export.releases import Release, bundle_of
     from edgecil_export.update import make_update
+
+    base = bundle_of(source, int(since)) if since.isdecimal() else Path(since)
 
     asked = Release(release, sign, new_keys, expires)
     target = out or Path(f"{source.resolve().name.removesuffix('.edgecil')}.update")
-    report = make_update(source, since, target, asked, bundle)
+    report = make_update(source, base, target, asked, bundle)
     for line in report.lines():
         print(line)
     print(f"next, on the device: edgecil update {target.name} --store DIR")

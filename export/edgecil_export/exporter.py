@@ -152,7 +152,7 @@ def export(
         parity = require_parity(partial, contents.logits, original, images, real=real)
         partial.replace(out)
         sync_folder(out.parent)
-        record(manifest, run)
+        record(manifest, run, out)
     except OSError as error:
         raise ExportError(f"{out} cannot be written ({error.strerror})") from error
     finally:

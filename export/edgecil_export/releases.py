@@ -1,7 +1,7 @@
 """The numbers of a run's releases, and what else makes a bundle a release.
 
-RUN/releases.json names the last release that was exported. It is not needed to go on learning, and
-does not count against the budget.
+RUN/releases.json names the last release that was exported, and where each was written. It is not
+needed to go on learning, and does not count against the budget.
 """
 
 import hashlib
@@ -57,15 +57,39 @@ def released(manifest: Manifest, asked: Release, run: Path) -> Manifest:
     return replace(manifest, release=number, keys=keys, expires=asked.expires)
 
 
-def record(manifest: Manifest, run: Path) -> None:
-    """Remember that a release was exported.
+def record(manifest: Manifest, run: Path, bundle: Path) -> None:
+    """Remember that a release was exported, and where its bundle is.
 
     Raises:
         OSError: the run's folder cannot be written.
     """
     if manifest.release is not None and manifest.release >= _last(run)[0]:
-        data = {"release": manifest.release, "content": _content(manifest)}
+        data = {
+            "release": manifest.release,
+            "content": _content(manifest),
+            "bundles": _bundles(run) | {str(manifest.release): str(bundle.resolve())},
+        }
         replace_atomically(run / RECORD, (json.dumps(data) + "\n").encode())
+
+
+def bundle_of(run: Path, release: int) -> Path:
+    """Where the bundle of a release of the run was written.
+
+    Raises:
+        ExportError: the run has exported no such release, or its bundle is not there any more.
+    """
+    path = _bundles(run).get(str(release))
+    if path is None or not Path(path).is_file():
+        lost = f"was written to {path}, which is gone" if path else "was not exported from this run"
+        raise ExportError(f"release {release} {lost}; give its bundle to --since")
+    return Path(path)
+
+
+def _bundles(run: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((run / RECORD).read_bytes())["bundles"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _last(run: Path) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify
 from edgecil_export import contents, export
 from edgecil_export.keys import new_key
-from edgecil_export.releases import Release
+from edgecil_export.releases import Release, bundle_of
 from edgecil_export.update import make_update
 from tests.export.conftest import SETTINGS, pictures
 
@@ -191,3 +191,14 @@ def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: P
     with pytest.raises(ExportError, match="has a release number and the other has none"):
         make_update(exported(run, run / "4"), base, run / "u", Release())
     assert not (run / "u").exists()
+
+
+def test_a_release_is_found_by_its_number_while_its_bundle_is_there(tmp_path: Path) -> None:
+    (tmp_path / "1.edgecil").write_bytes(b"a bundle")
+    data = {"bundles": {"1": str(tmp_path / "1.edgecil"), "2": str(tmp_path / "2.edgecil")}}
+    (tmp_path / "releases.json").write_text(json.dumps(data))
+    assert bundle_of(tmp_path, 1) == tmp_path / "1.edgecil"
+    with pytest.raises(ExportError, match="2.edgecil, which is gone; give its bundle"):
+        bundle_of(tmp_path, 2)
+    with pytest.raises(ExportError, match="release 3 was not exported from this run"):
+        bundle_of(tmp_path, 3)
