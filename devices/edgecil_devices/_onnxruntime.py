@@ -5,6 +5,8 @@ before it is first imported, and keeps a database in the user's cache folder. So
 edgecil imports onnxruntime directly.
 """
 
+import contextlib
+import ctypes
 import os
 import re
 from typing import Any
@@ -83,6 +85,7 @@ class Graph:
             raise BundleError(f"{name} must have one input; export the bundle again")
         self._input = inputs[0].name
         self.output_shapes = [tuple(port.shape) for port in self._session.get_outputs()]
+        _give_memory_back()
 
     def run(self, value: NDArray[Any]) -> list[NDArray[np.float32]]:
         """The graph's outputs for `value`.
@@ -101,6 +104,17 @@ class Graph:
         return BundleError(
             f"{self.name}: onnxruntime {version()} {what} ({reason[:200]}); export it again"
         )
+
+
+def _give_memory_back() -> None:
+    """Give what malloc keeps of freed memory back to the system, where malloc can do so (glibc).
+
+    Loading a graph takes several copies of its weights for a moment. Without this they stay with
+    the process: 120 MB instead of 100 for ten blocks of ResNet32, and 133 instead of 125 at the
+    peak.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _parts(release: str) -> tuple[int, ...]:
