@@ -77,7 +77,7 @@ class Classifier:
 
         Args:
             path: a bundle file, or the folder of a store, whose current release is taken.
-            threads: how many threads may compute at once; None: one a core, four at most.
+            threads: how many threads may compute at once; None: as the profile has it.
 
         Raises:
             BundleError: the file is missing, damaged, of a newer format, or cannot be run.

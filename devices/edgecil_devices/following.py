@@ -25,7 +25,7 @@ class Following:
 
     Args:
         path: a bundle or the folder of a store.
-        threads: how many threads may compute at once; None: one a core, four at most.
+        threads: how many threads may compute at once; None: as the profile has it.
         look_every_s: how often the store is looked at, at most.
 
     Raises:

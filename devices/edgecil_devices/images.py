@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from edgecil_devices.errors import ImageError
 from edgecil_devices.preprocessing import BACKGROUND
 from edgecil_devices.preprocessing import Preprocessing as Preprocessing
+from edgecil_devices.profiles import current_profile
 from edgecil_devices.silence import pillow_silenced
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -37,14 +38,13 @@ MAX_FILE_BYTES = 64 * 2**20
 """A larger file is refused before it is read."""
 
 MAX_PIXELS = 64_000_000
-"""A larger picture (H times W) is refused before it is decoded; Pillow itself only warns below
-178,956,970. It admits the 50-megapixel pictures of telephones and bounds the decoded picture to
-192 MB."""
+"""A larger picture (H times W) is refused before it is decoded, and so is one that is too large for
+the board's memory (`edgecil_devices.profiles`); Pillow itself only warns below 178,956,970. It
+admits the 50-megapixel pictures of telephones."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """The decoders that a picture may reach; Pillow's others (EPS, PDF, TIFF and so on) stay closed."""
 
-_TOO_LARGE = f"the picture has more pixels than the {MAX_PIXELS:,} allowed; save it smaller"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -190,7 +190,7 @@ def _decode(data: bytes) -> Image.Image:
                 "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them"
             ) from None
         except Image.DecompressionBombError:  # Pillow's own limit, far above ours
-            raise ImageError(_TOO_LARGE) from None
+            raise _too_large() from None
         with image:
             return _normalise(image)
 
@@ -207,8 +207,8 @@ def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
 
 def _normalise(image: Image.Image) -> Image.Image:
     """Decode an opened image and make it upright RGB; the given image is not changed."""
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(_TOO_LARGE)
+    if image.width * image.height > _most_pixels():
+        raise _too_large()
     if image.width * image.height == 0:
         raise ImageError("the picture has no pixels; replace it")
     grey_bits = _grey_bits(image)
@@ -221,6 +221,15 @@ def _normalise(image: Image.Image) -> Image.Image:
     upright = _UPRIGHT.get(_orientation(image))
     rgb = _to_rgb(image)
     return rgb if upright is None else rgb.transpose(upright)
+
+
+def _most_pixels() -> int:
+    return min(MAX_PIXELS, current_profile().most_pixels)
+
+
+def _too_large() -> ImageError:
+    most = f"{_most_pixels():,}"
+    return ImageError(f"the picture has more pixels than the {most} allowed here; save it smaller")
 
 
 def _grey_bits(image: Image.Image) -> int | None:

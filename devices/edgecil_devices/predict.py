@@ -54,7 +54,7 @@ class Request:
     agree: str | None = None
     """`3/5`: at least 3 of the last 5 frames must say so."""
     threads: int | None = None
-    """How many threads may compute at once; None: one a core, four at most."""
+    """How many threads may compute at once; None: as the profile has it."""
     timing: bool = False
     """Show what the time was spent on."""
     json: bool = False

@@ -3,7 +3,6 @@
 Shapes: N images, S image size, K blocks, D features a block, F = K*D features in all, C classes.
 """
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ from edgecil_devices.errors import BundleError, UsageError
 from edgecil_devices.graph_check import check_graph
 from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
 from edgecil_devices.npy import read_npy
+from edgecil_devices.profiles import default_threads
 
 PIXELS, FEATURE_MAP, FEATURES = "pixels", "feature_map", "features"
 """What the graphs call their inputs and outputs: pixels -> feature_map -> features."""
 
-_MOST_THREADS_UNASKED = 4
 _LEAST_LENGTH = np.float32(1e-12)
 """Features that are all zero stay so."""
 _BUNDLE_IS_BAD = "; export the bundle again"
@@ -53,7 +52,7 @@ class Runtime:
 
     Args:
         bundle: what to run; not needed any more afterwards.
-        threads: how many threads may compute at once; None: one a core, four at most.
+        threads: how many threads may compute at once; None: as the profile has it.
         kept: the file that keeps what was found out; None: nothing is read or written.
 
     Raises:
@@ -66,7 +65,7 @@ class Runtime:
     ) -> None:
         manifest = bundle.manifest
         require_version(manifest.min_onnxruntime)
-        self.threads = _available_threads() if threads is None else threads
+        self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, not {threads}")
         size_px = manifest.preprocessing.image_size_px
@@ -120,12 +119,6 @@ class Runtime:
             if not np.isfinite(values).all():
                 return name
         return "the head"
-
-
-def _available_threads() -> int:
-    """Cores this process may use, four at most: more do not help networks this small."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MOST_THREADS_UNASKED)
 
 
 def _parts(bundle: Bundle) -> Parts:

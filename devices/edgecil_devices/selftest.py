@@ -31,7 +31,7 @@ def self_test(bundle: Bundle, threads: int | None = None) -> SelfTest:
 
     Args:
         bundle: what to test.
-        threads: how many threads may compute at once; None: one a core, four at most.
+        threads: how many threads may compute at once; None: as the profile has it.
 
     Raises:
         SelfTestError: this device gives other logits than the workstation.

@@ -45,7 +45,7 @@ class Request:
     allow_host: tuple[str, ...] = ()
     """Names that the server answers to, besides addresses and the machine's own."""
     threads: int | None = None
-    """How many threads may compute at once; None: one a core, four at most."""
+    """How many threads may compute at once; None: as the profile has it."""
     queue: int = 16
     """How many pictures may wait besides the one at work."""
     max_mb: float = 16.0
