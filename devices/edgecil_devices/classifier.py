@@ -1,7 +1,7 @@
 """Pictures in, labels out: the part of edgecil that a program on the device uses."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.arrangement_choice import file_for
-from edgecil_devices.errors import UsageError
+from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
-from edgecil_devices.runtime import Inference, Runtime
+from edgecil_devices.runtime import Runtime
 from edgecil_devices.store.reading import open_bundle
+from edgecil_devices.together import Undecoded, read_together
 
 
 class Candidate(NamedTuple):
@@ -127,11 +128,44 @@ class Classifier:
                 picture call `predict` for each.
             UsageError: `top` is below one.
         """
-        if top < 1:
-            raise UsageError(f"top must be at least 1, not {top}")
+        _require_some(top)
         if isinstance(source, list | tuple | Iterator):
             return (self._predict(one, top) for one in source)
         return self._predict(source, top)
+
+    def predict_batch(
+        self, pictures: Sequence[Undecoded], *, top: int = 5
+    ) -> list[Prediction | ImageError]:
+        """Classify several pictures at once, which takes less time than one after the other.
+
+        All are in memory at once, and so are the networks' intermediate values: keep them few.
+
+        Args:
+            pictures: the bytes of picture files, or RGB arrays of uint8 (H, W, 3).
+            top: how many of the most probable classes to return.
+
+        Returns:
+            In the pictures' order a prediction for each, or why it cannot be read. The times of
+            trunk, blocks and head are those of all divided by their number.
+
+        Raises:
+            UsageError: `top` is below one.
+        """
+        _require_some(top)
+        outcomes = read_together(pictures, self.manifest.preprocessing, self._runtime.threads)
+        readable = [one.pixels for one in outcomes if not isinstance(one.pixels, ImageError)]
+        if not readable:
+            return [one.pixels for one in outcomes if isinstance(one.pixels, ImageError)]
+        inference = self._runtime.run(np.stack(readable))
+        parts_ms = (inference.trunk_ms, inference.blocks_ms, inference.head_ms)
+        shares_ms = [part_ms / len(readable) for part_ms in parts_ms]
+        of_readable = iter(inference.logits)
+        return [
+            one.pixels
+            if isinstance(one.pixels, ImageError)
+            else self._prediction(next(of_readable), top, Timing(one.ms, *shares_ms))
+            for one in outcomes
+        ]
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (N, C) of N images that are pixels already, (N, S, S, 3) uint8 RGB.
@@ -149,14 +183,20 @@ class Classifier:
         pixels = read_pixels(source, self.manifest.preprocessing)
         preprocess_ms = (time.perf_counter() - start) * 1e3
         inference = self._runtime.run(pixels[np.newaxis])
-        candidates = self._best(inference, top)
         timing = Timing(preprocess_ms, inference.trunk_ms, inference.blocks_ms, inference.head_ms)
+        return self._prediction(inference.logits[0], top, timing)
+
+    def _prediction(self, logits: NDArray[np.float32], top: int, timing: Timing) -> Prediction:
+        """What the logits (C,) of a picture say."""
+        scores = softmax(logits)
+        best_first = np.argsort(-scores, kind="stable")[:top]
+        candidates = tuple(Candidate(self.classes[c], float(scores[c])) for c in best_first)
         return Prediction(*candidates[0], candidates, timing)
 
-    def _best(self, inference: Inference, top: int) -> tuple[Candidate, ...]:
-        scores = softmax(inference.logits[0])
-        best_first = np.argsort(-scores, kind="stable")[:top]
-        return tuple(Candidate(self.classes[c], float(scores[c])) for c in best_first)
+
+def _require_some(top: int) -> None:
+    if top < 1:
+        raise UsageError(f"top must be at least 1, not {top}")
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

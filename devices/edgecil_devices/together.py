@@ -1,0 +1,98 @@
+"""Several pictures read at the same time, as many as there are threads and memory for.
+
+Shapes: S side of the square that the network sees.
+"""
+
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecil_devices.errors import ImageError
+from edgecil_devices.images import FORMATS, Pixels, read_pixels
+from edgecil_devices.preprocessing import Preprocessing
+from edgecil_devices.profiles import current_profile
+from edgecil_devices.silence import pillow_silenced
+
+Undecoded: TypeAlias = bytes | NDArray[np.uint8]
+"""The bytes of a picture file, or an RGB array of uint8 (H, W, 3)."""
+
+
+class Outcome(NamedTuple):
+    """What became of one picture."""
+
+    pixels: Pixels | ImageError
+    """(S, S, 3), or why there are none."""
+    ms: float
+    """Milliseconds of decoding and resizing, without the wait for memory."""
+
+
+class Room:
+    """Lets threads decode side by side as long as their pictures fit the memory together.
+
+    Args:
+        most_pixels: how many pixels may be decoded at once; a larger picture goes alone.
+    """
+
+    def __init__(self, most_pixels: int) -> None:
+        self._most, self._taken = most_pixels, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait for room for so many pixels, and hold it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + pixels <= self._most)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+def read_together(
+    pictures: Sequence[Undecoded], preprocessing: Preprocessing, threads: int
+) -> list[Outcome]:
+    """Read pictures as the network sees them, in their order; a bad one does not stop the others.
+
+    Args:
+        pictures: read but not decoded.
+        preprocessing: the size S and the rule.
+        threads: how many may be decoded at once; fewer are where the profile's memory is short.
+    """
+    room = Room(current_profile().most_pixels)
+
+    def read(picture: Undecoded) -> Outcome:
+        with room.taken(_pixel_count(picture) if len(pictures) > 1 else 0):
+            start = time.perf_counter()
+            found: Pixels | ImageError
+            try:
+                found = read_pixels(picture, preprocessing)
+            except ImageError as error:
+                found = error
+            return Outcome(found, (time.perf_counter() - start) * 1e3)
+
+    if (workers := min(threads, len(pictures))) <= 1:
+        return [read(picture) for picture in pictures]
+    with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
+        return list(pool.map(read, pictures))
+
+
+def _pixel_count(picture: Undecoded) -> int:
+    """H times W, from the head of the file alone; 0 if it cannot be told."""
+    if not isinstance(picture, bytes):
+        return 0  # it is in memory already
+    try:
+        with pillow_silenced(), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:  # whatever is wrong with the file, reading it will say so
+        return 0
