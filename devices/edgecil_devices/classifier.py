@@ -98,6 +98,16 @@ class Classifier:
         """The names of the classes of each task."""
         return tuple(self.classes[task.start : task.stop] for task in self.manifest.tasks)
 
+    @property
+    def threads(self) -> int:
+        """How many threads may compute at once."""
+        return self._runtime.threads
+
+    @property
+    def arrangement(self) -> str:
+        """How trunk and blocks share the threads: "side by side" or "one graph"."""
+        return self._runtime.arrangement
+
     @overload
     def predict(self, source: ImageSource, *, top: int = 5) -> Prediction: ...
 

@@ -9,6 +9,7 @@ import typer
 
 from edgecil.cli import (
     analyse,
+    bench,
     compare,
     demo,
     doctor,
@@ -53,6 +54,7 @@ app.command("fsck")(fsck.fsck)
 app.add_typer(keys.keys, name="keys")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("bench")(bench.bench)
 app.command("eval")(evaluate.evaluate)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
