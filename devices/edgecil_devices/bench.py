@@ -175,8 +175,6 @@ def _states(report: "Report") -> Iterator[str]:
     before, after = report.before, report.after
     if before.temperature_c is not None and after.temperature_c is not None:
         yield f"temperature  {before.temperature_c:.0f} C before, {after.temperature_c:.0f} C after"
-    else:
-        yield "temperature  not told by this machine"
     if after.governor is not None:
         yield f"frequency    {_mhz(before)} before, {_mhz(after)} after, governor {after.governor}"
     if after.throttling is not None:
