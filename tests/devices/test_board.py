@@ -97,6 +97,11 @@ def test_the_peak_is_this_processs_own() -> None:
     assert after - before == pytest.approx(50, abs=5)
 
 
+def test_the_peak_is_in_units_of_a_million_bytes(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("VmPeak:\t  999999 kB\nVmHWM:\t  125000 kB\n")
+    assert peak_memory_mb(tmp_path / "status") == pytest.approx(128)  # the kernel's kB are 1024
+
+
 def test_no_peak_where_the_kernel_does_not_tell(tmp_path: Path) -> None:
     assert peak_memory_mb(tmp_path / "status") is None
     (tmp_path / "status").write_text("Name:\tpython\n")

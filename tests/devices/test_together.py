@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecil_devices import Classifier, ImageError, UsageError, images, profiles, together
+from edgecil_devices import (
+    Classifier,
+    EdgecilError,
+    ImageError,
+    UsageError,
+    images,
+    profiles,
+    sources,
+    together,
+)
 from edgecil_devices.__main__ import main
 from edgecil_devices.predict import _groups
 from edgecil_devices.preprocessing import Preprocessing
@@ -48,6 +58,17 @@ def test_a_batch_of_nothing_but_bad_pictures_and_of_nothing(bundle_path: Path) -
     assert all(isinstance(one, ImageError) for one in classifier.predict_batch([b"", b"x"]))
     with pytest.raises(UsageError, match="top must be at least 1"):
         classifier.predict_batch([png(0)], top=0)
+
+
+def test_the_times_of_a_batch_are_shared_by_its_pictures(bundle_path: Path) -> None:
+    classifier = Classifier.load(bundle_path, threads=1)
+    pictures = [png(seed) for seed in range(32)]
+    classifier.predict_batch(pictures)
+    start = time.perf_counter()
+    found = classifier.predict_batch(pictures)
+    took_ms = (time.perf_counter() - start) * 1e3
+    told_ms = sum(one.timing_ms.total for one in found if not isinstance(one, ImageError))
+    assert took_ms / 20 < told_ms < took_ms
 
 
 def test_pictures_are_decoded_side_by_side_only_as_memory_allows(
@@ -116,6 +137,19 @@ def test_large_files_make_small_batches_and_nothing_is_read_ahead() -> None:
     assert [item.name for item in first] == taken == ["a", "b"]
     rest = [[item.name for item in group] for group in groups]
     assert rest == [["c", "bad", "d"], ["e"]]
+
+
+def test_frames_of_a_camera_are_told_one_by_one(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def frames(word: str) -> Iterator[images.Pixels]:
+        yield np.zeros((48, 64, 3), np.uint8)
+        assert capsys.readouterr().out.startswith("camera:0#1  ")  # before the next is waited for
+        raise EdgecilError("gone")
+
+    monkeypatch.setattr(sources, "camera_frames", frames)
+    assert main(["predict", str(bundle_path), "camera", "--batch", "16"]) == 1
+    assert capsys.readouterr().err == "error: gone\n"
 
 
 @pytest.mark.parametrize("batch", ["0", "257"])
