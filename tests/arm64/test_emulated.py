@@ -3,16 +3,21 @@
 Shapes: N pictures, S image size, C classes.
 """
 
+import io
+import json
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgecil.data.cifar100 import load_cifar100
 from edgecil.data.datasets import Split
@@ -25,6 +30,7 @@ from edgecil_devices.images import Pixels, Preprocessing
 from edgecil_devices.runtime import Runtime
 from edgecil_export.accuracy_loss import Compute
 from edgecil_export.exporter import export
+from tests.devices.conftest import tiny as tiny
 
 Logits: TypeAlias = NDArray[np.float32]
 
@@ -167,6 +173,33 @@ def test_doctor_names_the_processor_and_tests_a_bundle_on_it(
     assert core in told["processor"]
     assert ("asimddp" in told["processor"]) == (board == "pi5")
     assert "golden samples agree" in told["bundle"]
+
+
+def test_a_server_on_it_answers_as_this_machine_would(
+    pi: Any, bundles: Path, logits_here: dict[str, Logits]
+) -> None:
+    body = io.BytesIO()
+    Image.fromarray(np.load(bundles / "pixels.npy")[0]).save(body, "PNG")
+    words = ["-m", "edgecil_devices", "serve", bundles / "fp32.edgecil", "--port", "0"]
+    with pi.start("pi3", *words) as server:
+        try:
+            (address,) = re.findall(r"http://\S+", server.stderr.readline())
+            with urlopen(f"{address}predict", body.getvalue(), 60) as answer:
+                label = json.load(answer)["label"]
+            server.terminate()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+    assert label == f"class-{logits_here['fp32'][0].argmax()}"
+
+
+def test_bench_on_it_knows_the_board(pi: Any, tiny: Any, tmp_path: Path) -> None:
+    bundle = tiny.save(tmp_path / "tiny.edgecil")  # 64 pictures at once would take a minute
+    done = pi.run("pi4", "-m", "edgecil_devices", "bench", bundle, "--seconds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["setting"]["profile"] == "raspberry-pi-4"
+    assert found["latency_ms"]
 
 
 def test_doctor_turns_the_illegal_instruction_into_a_sentence(pi: Any) -> None:
