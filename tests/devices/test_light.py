@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from edgecil_devices.__main__ import VERBS
 
 WITHOUT_HEAVY_PACKAGES = """
 import sys
@@ -42,6 +45,20 @@ print(edgecil_devices.Classifier.load(sys.argv[1]).predict(sys.argv[2]).label)
 def test_importing_the_package_imports_nothing_large() -> None:
     code = "import edgecil_devices; print(*sys.modules)"
     assert not {"numpy", "onnxruntime", "PIL"} & set(run(code).stdout.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_waits_for_neither_onnxruntime_nor_typer(verb: str) -> None:
+    code = """
+from edgecil_devices.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    assert ended.code == 0
+print(*sys.modules)
+"""
+    loaded = set(run(code, verb, "--help").stdout.splitlines()[-1].split())
+    assert not {"onnxruntime", "typer", "edgecil"} & loaded
 
 
 def test_nothing_but_the_measured_arrangement_is_written_at_home(
