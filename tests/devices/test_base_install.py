@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
@@ -53,21 +55,24 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def python(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(script: ModuleType) -> Iterator[Path]:
     """The Python of a fresh environment with nothing but a wheel of this tree."""
-    folder = tmp_path_factory.mktemp("base")
-    with pytest.MonkeyPatch.context() as patch:
+    # Not pytest's folder, which would be kept: this one has 200 MB.
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
         if CACHE is None:
             patch.delenv("XDG_CACHE_HOME")
         else:
             patch.setenv("XDG_CACHE_HOME", CACHE)
         try:
-            return Path(script.install(script.build_wheel(folder), folder / "environment"))
+            made: Path = script.install(script.build_wheel(folder), folder / "environment")
         except subprocess.CalledProcessError as error:
             # An index that answers lists versions, of which none may do: that would be our fault.
             if "(from versions: none)" in error.stderr:
                 pytest.skip(f"no package index can be reached: {error.stderr.splitlines()[-1]}")
             raise AssertionError(error.stderr) from error
+        patch.undo()
+        yield made
 
 
 @pytest.fixture
