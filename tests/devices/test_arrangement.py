@@ -105,7 +105,7 @@ def test_many_blocks_need_no_measurement(
         return SideBySide(parts, threads), Choice(SIDE, 0.5)
 
     monkeypatch.setattr(arrangement, "_measured", count)
-    for blocks in (3, 4):
+    for threads, blocks in ((2, 7), (2, 8), (4, 8), (5, 9), (5, 10)):
         parts = Parts(
             graphs.trunk(tiny.trunk),
             (graphs.block(tiny.blocks[0]),) * blocks,
@@ -114,8 +114,8 @@ def test_many_blocks_need_no_measurement(
             (3,) * blocks,
             "fp32",
         )
-        arrangement.arrange(parts, 2, 8, None, "key")
-    assert measured == [3]
+        arrangement.arrange(parts, threads, 8, None, "key")
+    assert measured == [7, 9]
 
 
 def test_the_faster_arrangement_is_chosen_and_kept(
