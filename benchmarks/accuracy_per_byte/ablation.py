@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -64,6 +65,8 @@ class Variant:
     """Epochs in which the head alone learns from evenly weighted classes."""
     smoothing: float = 0.0
     """Label smoothing."""
+    mixup: float = 0.0
+    """Alpha of mixup (Zhang et al., ICLR 2018); 0: pictures are not mixed."""
     clean_news: bool = False
     """Whether new pictures are seen as they are, and only exemplars through the codec."""
 
@@ -84,6 +87,7 @@ VARIANTS = {
     "trivialaugment": Variant({"augmentation": "trivialaugment"}),
     "cutout": Variant({"augmentation": "plain+cutout"}),
     "label smoothing": Variant(smoothing=0.1),
+    "mixup": Variant(mixup=0.2),
     "prior": Variant(prior=True),
     "class weights": Variant(class_weights=True),
     "distillation": Variant(distillation="traded"),
@@ -95,6 +99,9 @@ VARIANTS = {
     "prior and distillation added": Variant(prior=True, distillation="added"),
     "twice as wide": Variant({"backbone": "resnet14x2"}),
     "memo": Variant({"method": "memo"}),
+    "thrift as planned": Variant(
+        {"method": "thrift", "backbone": None, "codec": None, "precision": None}
+    ),
 }
 
 
@@ -118,15 +125,28 @@ class Varied(Method):
         shift = log_priors(task.class_counts).to(device) * variant.prior
         even = class_weights(task.class_counts).to(device)
         known = task.known_classes / task.total_classes
+        chance = np.random.default_rng(task.stage)
 
-        def loss(pixels: Tensor, labels: Tensor) -> Tensor:
-            logits = network(pixels)
-            told = F.cross_entropy(
+        def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+            return F.cross_entropy(
                 logits + shift,
                 labels,
                 weight=even if variant.class_weights else None,
                 label_smoothing=variant.smoothing,
             )
+
+        def mixed_loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            share = chance.beta(variant.mixup, variant.mixup)
+            others = torch.from_numpy(chance.permutation(len(labels)))
+            logits = network(share * pixels + (1 - share) * pixels[others])
+            apart = cross_entropy(logits, labels), cross_entropy(logits, labels[others])
+            return share * apart[0] + (1 - share) * apart[1]
+
+        def loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            if variant.mixup:
+                return mixed_loss(pixels, labels)
+            logits = network(pixels)
+            told = cross_entropy(logits, labels)
             if variant.distillation == "no":
                 return told
             taught = known * distillation_loss(logits, teacher(pixels))
