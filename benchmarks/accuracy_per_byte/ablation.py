@@ -9,8 +9,8 @@ published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tig
         [--seeds 1993] [--variants replay,...] [--epochs 12,8]
 
 One line of results.csv a run, with the sizes of state/ at every stage as they lie on disk, and the
-last accuracy once more with the test pictures through the codec as well. Stop it at will; the same
-command goes on.
+last accuracy twice more: with the test pictures through the codec as well, and with the weights of
+that very run rounded to int8. Stop it at will; the same command goes on.
 """
 
 import argparse
@@ -206,13 +206,24 @@ def data_dir() -> Path | None:
     return Path(found) if found else None
 
 
-def accuracy_through_codec(run: Run) -> float:
-    """Percent of the test pictures that are recognised once they were encoded and decoded."""
+def last_accuracies(run: Run) -> dict[str, float]:
+    """The last accuracy with test pictures through the codec, and with weights in int8, percent."""
     state, dataset = State.read(run.state_folder), load_dataset("cifar100", data_dir=data_dir())
     test = Library([dataset], run.settings().tasks).test(state.settings.stage)
-    pixels = codec_named(state.settings.codec).roundtrip(test.pictures.pixels())
-    images = ResidentImages(pixels, test.labels, torch.device("cpu"), mirrors=True)
-    return percent_correct(test.labels, predicted_labels(state.network(), images))
+    clean = test.pictures.pixels()
+    in_int8 = State.of(
+        replace(state.settings, precision="int8"), state.network(), state.exemplars
+    ).network()
+
+    def accuracy(network: ExpandableNetwork, pixels: np.ndarray) -> float:
+        images = ResidentImages(pixels, test.labels, torch.device("cpu"), mirrors=True)
+        return round(percent_correct(test.labels, predicted_labels(network, images)), 2)
+
+    through_codec = codec_named(state.settings.codec).roundtrip(clean)
+    return {
+        "last_through_codec": accuracy(state.network(), through_codec),
+        "last_in_int8": accuracy(in_int8, clean),
+    }
 
 
 def row(name: str, budget: str, seed: int, run: Run) -> dict[str, Any]:
@@ -225,7 +236,7 @@ def row(name: str, budget: str, seed: int, run: Run) -> dict[str, Any]:
         "seed": seed,
         "average": round(sum(accuracies) / len(accuracies), 2),
         "last": round(accuracies[-1], 2),
-        "last_through_codec": round(accuracy_through_codec(run), 2),
+        **last_accuracies(run),
         "accuracies": " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
         "exemplars": " ".join(str(result.exemplars) for result in results),
         "state_bytes": " ".join(str(result.state_bytes) for result in results),
