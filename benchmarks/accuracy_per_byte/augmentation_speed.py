@@ -31,6 +31,7 @@ from edgecil.training.run import hardware, versions
 
 POLICIES = ("plain", "plain+cutout", "autoaugment", "autoaugment+cutout", "trivialaugment")
 PICTURES, BATCH = 1280, 128
+RESULT = Path(__file__).parents[1] / "results" / "accuracy-per-byte" / "augmentation_speed.json"
 
 
 def torchvision_autoaugment() -> Callable[[Tensor], Tensor]:
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=Path("augmentation_speed.json"))
+    parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args()
     device = choose_device(asked.device)
     train = load_dataset("cifar100", data_dir=Path(os.environ["EDGECIL_DATA"])).train
