@@ -8,13 +8,13 @@ published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tig
     python benchmarks/accuracy_per_byte/ablation.py --out runs/ablation [--budgets 500kB,1.6MB]
         [--seeds 1993] [--variants replay,...] [--epochs 12,8]
 
-One line of results.csv a run, with the sizes of state/ at every stage as they lie on disk, and the
-last accuracy twice more: with the test pictures through the codec as well, and with the weights of
-that very run rounded to int8. Stop it at will; the same command goes on.
+A run is a line of results.csv, of which `ablation_table.py` makes a table, with the sizes of state/
+at every stage as they lie on disk, and the last accuracy twice more: with the test pictures through
+the codec as well, and with the weights of that very run rounded to int8. Stop it at will; the same
+command goes on.
 """
 
 import argparse
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablation_table import merged, read, write
 from edgecil.data import load_dataset
+from edgecil.errors import BudgetError
 from edgecil.evaluation.accuracy import percent_correct, predicted_labels
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.state import State
@@ -245,7 +247,7 @@ def row(name: str, budget: str, seed: int, run: Run) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what was asked for, and write results.csv anew after every run."""
+    """Run what was asked for, and put each run's row into results.csv."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--budgets", default="500kB,1.6MB")
@@ -255,17 +257,18 @@ def main() -> None:
     asked = parser.parse_args()
     epochs = [int(count) for count in asked.epochs.split(",")]
     asked.out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    results = asked.out / "results.csv"
     for seed in map(int, asked.seeds.split(",")):
         for budget in asked.budgets.split(","):
             for name in asked.variants.split(","):
-                run = run_one(name, budget, seed, epochs, asked.out)
-                rows.append(row(name, budget, seed, run))
-                print(rows[-1], flush=True)
-                with (asked.out / "results.csv").open("w", newline="") as file:
-                    writer = csv.DictWriter(file, list(rows[0]))
-                    writer.writeheader()
-                    writer.writerows(rows)
+                try:
+                    run = run_one(name, budget, seed, epochs, asked.out)
+                except BudgetError as error:
+                    print(f"{name}: {error}", flush=True)
+                    continue
+                found = row(name, budget, seed, run)
+                print(found, flush=True)
+                write(results, merged([*read(results), found]))
 
 
 if __name__ == "__main__":
