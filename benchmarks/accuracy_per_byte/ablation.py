@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablation_table import merged, read, write
-from edgecil.data import load_dataset
+from edgecil.data import Split, load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.accuracy import percent_correct, predicted_labels
 from edgecil.memory.codecs import codec_named
@@ -37,7 +37,7 @@ from edgecil.methods.base import align_weights, distillation_loss
 from edgecil.methods.thrift import log_priors
 from edgecil.networks import ExpandableNetwork, frozen_copy
 from edgecil.training.api import train
-from edgecil.training.batches import ResidentImages
+from edgecil.training.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.learner import Learner
 from edgecil.training.library import Library
 from edgecil.training.loop import Lesson, Phase
@@ -69,14 +69,16 @@ class Variant:
     """Label smoothing."""
     mixup: float = 0.0
     """Alpha of mixup (Zhang et al., ICLR 2018); 0: pictures are not mixed."""
-    clean_news: bool = False
-    """Whether new pictures are seen as they are, and only exemplars through the codec."""
+    clean_news: float = 0.0
+    """The part of the new pictures seen as they are; the others, like all exemplars, through the
+    codec."""
 
 
 VARIANTS = {
     "lossless": Variant({"codec": "webp-lossless"}),
     "replay": Variant(),
-    "clean new pictures": Variant(clean_news=True),
+    "clean new pictures": Variant(clean_news=1.0),
+    "half the new pictures clean": Variant(clean_news=0.5),
     "webp:50": Variant({"codec": "webp:50"}),
     "webp:30": Variant({"codec": "webp:30"}),
     "webp:90": Variant({"codec": "webp:90"}),
@@ -193,8 +195,13 @@ def run_one(name: str, budget: str, seed: int, epochs: Sequence[int], out: Path)
     )
     folder = out / f"{name.replace(' ', '-').replace(':', '-')}-{budget}-{seed}"
     as_rehearsed = Learner._as_rehearsed
-    if variant.clean_news:
-        Learner._as_rehearsed = lambda self, pictures: pictures  # type: ignore[method-assign]
+
+    def partly_clean(self: Learner, pictures: Split) -> Pictures:
+        clean = round(variant.clean_news * len(pictures))
+        rest = pictures.subset(np.arange(clean, len(pictures)))
+        return JoinedPictures(pictures.subset(np.arange(clean)), as_rehearsed(self, rest))
+
+    Learner._as_rehearsed = partly_clean  # type: ignore[assignment,method-assign]
     try:
         train(request, folder, resume=True)
     finally:
