@@ -1,11 +1,19 @@
 """A bundle small enough to be worked out by hand: 1x1 convolutions on 8x8 pictures.
 
 Shapes: S=8, a feature map of 4 channels, K=2 blocks of D=3 features, C=3 classes in two tasks.
+And what a device installs, made of this tree.
 """
 
+import importlib.util
 import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +29,9 @@ from edgecil_devices.package import pack
 
 Floats = NDArray[np.float64]
 IMAGE_SIZE_PX, MAP_CHANNELS, FEATURES = 8, 4, 3
+BASE_INSTALL = Path(__file__).parents[2] / "benchmarks" / "base_install.py"
+# Taken before the tests get a cache folder of their own: pip's makes installing shorter.
+CACHE = os.environ.get("XDG_CACHE_HOME")
 
 
 class Graphs:
@@ -141,3 +152,59 @@ def tiny() -> TinyNetwork:
 @pytest.fixture
 def bundle_path(tiny: TinyNetwork, tmp_path: Path) -> Path:
     return tiny.save(tmp_path / "tiny.edgecil")
+
+
+class BaseInstall:
+    """What `benchmarks/base_install.py` does, where a package index can be reached.
+
+    Args:
+        script: that file, imported.
+    """
+
+    def __init__(self, script: ModuleType) -> None:
+        self.script = script
+
+    def wheel(self, folder: Path) -> Path:
+        with self._index():
+            wheel: Path = self.script.build_wheel(folder)
+        return wheel
+
+    def environment(self, wheel: Path, folder: Path) -> Path:
+        with self._index():
+            python: Path = self.script.install(wheel, folder)
+        return python
+
+    @staticmethod
+    @contextmanager
+    def _index() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            if CACHE is None:
+                patch.delenv("XDG_CACHE_HOME")
+            else:
+                patch.setenv("XDG_CACHE_HOME", CACHE)
+            try:
+                yield
+            except subprocess.CalledProcessError as error:
+                # An index that answers lists versions, of which none may do: that would be our
+                # fault.
+                if "(from versions: none)" in error.stderr:
+                    why = error.stderr.splitlines()[-1]
+                    pytest.skip(f"no package index can be reached: {why}")
+                raise AssertionError(error.stderr) from error
+
+
+@pytest.fixture(scope="session")
+def base_install() -> BaseInstall:
+    spec = importlib.util.spec_from_file_location("base_install", BASE_INSTALL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["base_install"] = module
+    spec.loader.exec_module(module)
+    return BaseInstall(module)
+
+
+@pytest.fixture(scope="session")
+def wheel(base_install: BaseInstall, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this tree."""
+    return base_install.wheel(tmp_path_factory.mktemp("wheel"))

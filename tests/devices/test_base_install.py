@@ -1,12 +1,10 @@
 """What `pip install edgecil` brings, and that it is enough for every command of a device."""
 
 import base64
-import importlib.util
 import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +21,8 @@ from edgecil_devices.__main__ import VERBS
 from edgecil_devices.package import pack, read_package
 
 if TYPE_CHECKING:
-    from tests.devices.conftest import TinyNetwork
+    from tests.devices.conftest import BaseInstall, TinyNetwork
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "base_install.py"
-# Taken before the tests get a cache folder of their own: pip's makes this test shorter.
-CACHE = os.environ.get("XDG_CACHE_HOME")
 KEY = bytes(range(32))
 SIGNATURE = KEY + bytes(64)
 """Wrong, but who has not the extra `sign` cannot tell."""
@@ -44,35 +39,16 @@ sys.meta_path.insert(0, Blocked())
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("base_install", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["base_install"] = module
-    spec.loader.exec_module(module)
-    return module
+def script(base_install: "BaseInstall") -> ModuleType:
+    return base_install.script
 
 
 @pytest.fixture(scope="module")
-def python(script: ModuleType) -> Iterator[Path]:
+def python(base_install: "BaseInstall", wheel: Path) -> Iterator[Path]:
     """The Python of a fresh environment with nothing but a wheel of this tree."""
     # Not pytest's folder, which would be kept: this one has 200 MB.
-    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        folder = Path(name)
-        if CACHE is None:
-            patch.delenv("XDG_CACHE_HOME")
-        else:
-            patch.setenv("XDG_CACHE_HOME", CACHE)
-        try:
-            made: Path = script.install(script.build_wheel(folder), folder / "environment")
-        except subprocess.CalledProcessError as error:
-            # An index that answers lists versions, of which none may do: that would be our fault.
-            if "(from versions: none)" in error.stderr:
-                pytest.skip(f"no package index can be reached: {error.stderr.splitlines()[-1]}")
-            raise AssertionError(error.stderr) from error
-        patch.undo()
-        yield made
+    with TemporaryDirectory() as folder:
+        yield base_install.environment(wheel, Path(folder) / "environment")
 
 
 @pytest.fixture

@@ -1,0 +1,196 @@
+#!/bin/sh
+# Installs edgecil on a device, brings it up to date, or takes it away.
+set -eu
+umask 022
+
+STORE=/var/lib/edgecil
+UNITS=/etc/systemd/system
+
+usage() {
+    cat <<'END'
+usage: sh install.sh [--from WHAT] [--target DIR]
+       sudo sh install.sh --service BUNDLE [--trust KEY] [--from WHAT]
+       sh install.sh --uninstall [--target DIR]
+
+Puts edgecil and what it needs, about 200 MB, into a Python environment of its own. A second run
+brings it up to date; one that was cut short is made good by the next.
+
+  --from WHAT       a wheel, a folder of sources, or a release like edgecil==0.1.0 (the newest)
+  --target DIR      the environment's folder (/opt/edgecil for root, ~/edgecil for others)
+  --service BUNDLE  put BUNDLE into the store /var/lib/edgecil and serve it, now and whenever the
+                    device starts, as a user who can do nothing else
+  --trust KEY       let that store, if it is new, take what this public key has signed and no more
+  --uninstall       take environment and service away; the store stays
+END
+}
+
+say() {
+    printf '%s\n' "$1" >&2
+}
+
+fail() {
+    say "error: $1"
+    exit "${2:-1}"
+}
+
+value() {
+    [ -n "${2:-}" ] || fail "$1 needs a value" 2
+    printf '%s' "$2"
+}
+
+# All is read before anything is done: the script may come through a pipe that breaks.
+main() {
+    target=${HOME:-}/edgecil from='' bundle='' trust='' remove='' root='' has_service=''
+    [ "$(id -u)" != 0 ] || root=yes target=/opt/edgecil
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --from) from=$(value "$@"); shift ;;
+        --target) target=$(value "$@"); shift ;;
+        --service) bundle=$(value "$@"); shift ;;
+        --trust) trust=$(value "$@"); shift ;;
+        --uninstall) remove=yes ;;
+        --help) usage; exit ;;
+        *) fail "$1 is not known; see --help" 2 ;;
+        esac
+        shift
+    done
+    case $target in /*) ;; *) target=$PWD/$target ;; esac
+    mark=$target/.edgecil-install
+    [ "$target" != /opt/edgecil ] || [ ! -f $UNITS/edgecil-serve.service ] || has_service=yes
+    if [ -n "$remove" ]; then
+        uninstall
+        return
+    fi
+    check_service
+    check_system
+    check_place
+    check_python
+    install_packages
+    [ -z "$bundle$has_service" ] || install_units
+    [ -z "$bundle" ] || install_service
+    tell
+}
+
+check_service() {
+    [ -n "$bundle" ] || { [ -z "$trust" ] || fail "--trust goes with --service" 2; return 0; }
+    [ -n "$root" ] || fail "only root can install a service; run it with sudo"
+    [ "$target" = /opt/edgecil ] || fail "a service runs from /opt/edgecil; leave out --target" 2
+    command -v systemctl >/dev/null || fail "there is no systemd here; leave out --service"
+    for file in "$bundle" ${trust:+"$trust"}; do
+        [ -f "$file" ] || fail "$file: there is no such file; check the path"
+    done
+}
+
+check_system() {
+    [ "$(uname -s)" = Linux ] || fail "this is $(uname -s); use a device with Linux"
+    # Many a 32-bit system has a 64-bit kernel, and of that alone uname tells.
+    [ "$(getconf LONG_BIT)" = 64 ] ||
+        fail "the system has 32 bits, onnxruntime needs 64; flash the 64-bit Raspberry Pi OS"
+    case $(uname -m) in
+    aarch64 | x86_64) ;;
+    *) fail "there is no onnxruntime for $(uname -m); use a device with aarch64 or x86_64" ;;
+    esac
+}
+
+check_python() {
+    command -v python3 >/dev/null || fail "there is no Python; run: sudo apt install python3-venv"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$(python3 --version) is too old, 3.11 it must be; flash Raspberry Pi OS 12 or newer"
+    python3 -c 'import ensurepip' 2>/dev/null ||
+        fail "Python cannot make environments; run: sudo apt install python3-venv"
+}
+
+check_place() {
+    needed_mb=350 # for downloads too
+    if [ -f "$mark" ]; then
+        needed_mb=100
+    elif [ -n "$(ls -A "$target" 2>/dev/null)" ]; then
+        fail "$target has other things in it; give --target another folder, or delete it"
+    fi
+    place=$target
+    until [ -d "$place" ]; do place=$(dirname "$place"); done
+    [ -w "$place" ] || fail "$place cannot be written; run it with sudo, or give --target a folder"
+    free_mb=$(free_mb "$place")
+    [ "$free_mb" -ge $needed_mb ] ||
+        fail "$place has $free_mb MB free, and $needed_mb are needed; make room"
+}
+
+free_mb() {
+    df -Pk "$1" | awk 'NR == 2 { print int($4 * 1.024 / 1000) }'
+}
+
+# The mark makes a folder ours, and says "complete" unless pip has been cut short.
+install_packages() {
+    before=$(cat "$mark" 2>/dev/null) || before=new
+    mkdir -p "$target"
+    echo changing >"$mark"
+    # The second: the environment is of a Python that the system had before.
+    if [ "$before" != complete ] || ! "$target/bin/pip" --version >/dev/null 2>&1; then
+        before=changing
+        clear_target
+        # picamera2 is one of the system's packages.
+        python3 -m venv --system-site-packages "$target"
+    fi
+    [ ! -e "$from" ] || from=$(realpath "$from") # or pip may take a folder for a package's name
+    quiet=$([ -t 2 ] || echo --quiet)
+    say "installing ${from:-edgecil} into $target, at first about 50 MB to download"
+    "$target/bin/pip" --disable-pip-version-check install --upgrade $quiet \
+        "${from:-edgecil}" ${trust:+"edgecil[sign]"} >&2 || {
+        echo "$before" >"$mark" # pip has put back what it had replaced
+        fail "pip could not, see above; without a network, connect the device and run this again"
+    }
+    sync # or a power cut could leave the mark without what it stands for
+    echo complete >"$mark"
+}
+
+clear_target() {
+    find "$target" -mindepth 1 ! -name "${mark##*/}" -delete
+}
+
+# After an upgrade too: the units are those of the version, and the old one may be running.
+install_units() {
+    install -m 644 "$target"/share/edgecil/edgecil-* $UNITS
+    systemctl daemon-reload
+    systemctl try-restart edgecil-serve.service
+}
+
+install_service() {
+    id edgecil >/dev/null 2>&1 ||
+        useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin edgecil
+    install -d -o edgecil -g edgecil $STORE
+    install -d /etc/edgecil
+    # The user edgecil cannot look into people's folders.
+    work=$(mktemp -d)
+    trap 'rm -r "$work"' EXIT
+    release=$work/$(basename "$bundle")
+    install -m 644 "$bundle" "$release"
+    [ -z "$trust" ] || install -m 644 "$trust" "$work/key"
+    chmod 755 "$work"
+    runuser -u edgecil -- "$target/bin/python" -P -m edgecil_devices \
+        install "$release" --store $STORE ${trust:+--trust "$work/key"}
+    systemctl enable --now edgecil-serve.service edgecil-update.timer
+}
+
+tell() {
+    size_mb=$(du -sk "$target" | awk '{ print int($1 * 1.024 / 1000) }')
+    say "$target takes $size_mb MB, and $(free_mb "$target") MB are free"
+    store=$([ -z "$bundle$has_service" ] || echo $STORE)
+    "$target/bin/edgecil" doctor ${store:+"$store"} || fail "edgecil cannot run here, see above"
+    say "next: $target/bin/edgecil predict ${store:-BUNDLE} PICTURE.jpg"
+    [ -z "$store" ] || say "or: curl --data-binary @PICTURE.jpg http://127.0.0.1:8000/predict"
+}
+
+uninstall() {
+    [ -f "$mark" ] || fail "$target was not made by this script; delete it yourself"
+    if [ -n "$has_service" ]; then
+        systemctl disable --now edgecil-serve.service edgecil-update.timer
+        rm $UNITS/edgecil-serve.service $UNITS/edgecil-update.*
+        systemctl daemon-reload
+        say "kept: $STORE, /etc/edgecil, the user edgecil"
+    fi
+    clear_target
+    rm -r "$target"
+    say "$target is gone"
+}
+
+main "$@"
