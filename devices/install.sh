@@ -105,7 +105,7 @@ check_place() {
     if [ -f "$mark" ]; then
         needed_mb=100
     elif [ -n "$(ls -A "$target" 2>/dev/null)" ]; then
-        fail "$target has other things in it; give --target another folder, or delete it"
+        fail "$target has other things in it; give --target another folder"
     fi
     place=$target
     until [ -d "$place" ]; do place=$(dirname "$place"); done
@@ -134,10 +134,10 @@ install_packages() {
     [ ! -e "$from" ] || from=$(realpath "$from") # or pip may take a folder for a package's name
     quiet=$([ -t 2 ] || echo --quiet)
     say "installing ${from:-edgecil} into $target, at first about 50 MB to download"
-    "$target/bin/pip" --disable-pip-version-check install --upgrade $quiet \
+    "$target/bin/pip" --disable-pip-version-check install --upgrade ${quiet:+"$quiet"} \
         "${from:-edgecil}" ${trust:+"edgecil[sign]"} >&2 || {
         echo "$before" >"$mark" # pip has put back what it had replaced
-        fail "pip could not, see above; without a network, connect the device and run this again"
+        fail "pip failed, see above; without a network, connect the device and run this again"
     }
     sync # or a power cut could leave the mark without what it stands for
     echo complete >"$mark"

@@ -1,0 +1,155 @@
+"""`devices/install.sh`, run for real: what it installs, and what it leaves alone."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.devices.installing.conftest import Device
+
+VERSION = version("edgecil")
+Installed = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def target(device: "Device", wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment that the script has made, and what it said."""
+    folder = tmp_path_factory.mktemp("device") / "in here" / "edgecil"
+    done = device.install("--from", wheel, "--target", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def files_in(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of all that is installed there; compiled modules come with use."""
+    return {
+        path: (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and path.name != ".edgecil-install"
+    }
+
+
+def newer(wheel: Path, folder: Path) -> Path:
+    """The same wheel under the version 9.9."""
+    names = f"edgecil-{VERSION}", "edgecil-9.9"
+    path = folder / wheel.name.replace(*names)
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith(("METADATA", "RECORD")):
+                data = data.replace(f"Version: {VERSION}".encode(), b"Version: 9.9")
+                data = data.replace(names[0].encode(), names[1].encode())
+            new.writestr(name.replace(*names), data)
+    return path
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_after_it_pictures_can_be_classified(
+    device: "Device", target: Installed, bundle_path: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "picture.png")
+    said = device.says(target[0], "predict", bundle_path, tmp_path / "picture.png", "--top", 1)
+    assert re.match(r".*picture\.png +(ape|bee|cat) ", said)
+
+
+def test_it_says_sizes_what_doctor_found_and_what_to_do_next(target: Installed) -> None:
+    folder, done = target
+    (size_mb,) = re.findall(rf"^{re.escape(str(folder))} takes (\d+) MB", done.stderr, re.M)
+    on_disk = sum(path.lstat().st_blocks * 512 for path in [folder, *folder.rglob("*")])
+    assert int(size_mb) == pytest.approx(on_disk / 1e6, abs=2)
+    assert re.search(r"^ok +onnxruntime +\d+\.\d+", done.stdout, re.M)
+    assert done.stderr.endswith(f"\nnext: {folder}/bin/edgecil predict BUNDLE PICTURE.jpg\n")
+
+
+def test_the_systems_packages_stay_in_use_so_that_the_camera_keeps_working(
+    target: Installed,
+) -> None:
+    folder, _ = target
+    assert "include-system-site-packages = true" in (folder / "pyvenv.cfg").read_text()
+    installed = {path.name for path in folder.glob("lib/python3.*/site-packages/*")}
+    assert "edgecil_devices" in installed
+    assert "numpy" not in installed
+
+
+def test_a_second_run_changes_nothing_and_a_newer_release_only_edgecil(
+    device: "Device", target: Installed, wheel: Path, tmp_path: Path
+) -> None:
+    folder, _ = target
+    before = files_in(folder)
+    assert device.install("--from", wheel, "--target", folder).returncode == 0
+    assert files_in(folder) == before
+
+    done = device.install("--from", newer(wheel, tmp_path), "--target", folder)
+    assert done.returncode == 0, done.stderr
+    assert device.says(folder, "--version").split() == ["edgecil", "9.9"]
+    after = files_in(folder)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert changed
+    assert all("edgecil" in str(path.relative_to(folder)) for path in changed)
+
+
+def test_without_a_network_it_says_so_and_what_was_there_stays(
+    device: "Device", target: Installed
+) -> None:
+    folder, _ = target
+    before = files_in(folder)
+    nowhere = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0"}
+    done = device.install("--from", "edgecil==99", "--target", folder, **nowhere)
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert "connect the device and run this again" in last
+    assert files_in(folder) == before
+    assert (folder / ".edgecil-install").read_text() == "complete\n"
+
+
+def test_a_system_with_another_python_gets_a_new_environment_though_it_be_cut_short(
+    device: "Device", target: Installed, wheel: Path
+) -> None:
+    folder, _ = target
+    words = "--from", wheel, "--target", folder
+    for name in ("python", "python3"):
+        (folder / "bin" / name).unlink()
+        (folder / "bin" / name).symlink_to("/usr/bin/python3.10-which-is-gone")
+    packages = next(folder.glob("lib/python3.*/site-packages"))
+    with device.started(*words) as process:
+        wait_until(lambda: not (packages / "edgecil").exists())
+        wait_until(lambda: (packages / "pip").exists())
+        os.killpg(process.pid, signal.SIGKILL)
+    assert (folder / ".edgecil-install").read_text() == "changing\n"
+    (packages / "left-over").touch()
+
+    assert device.install(*words).returncode == 0
+    assert device.says(folder, "--version").split() == ["edgecil", VERSION]
+    assert not (packages / "left-over").exists()
+
+
+def test_uninstalling_deletes_the_environment_and_nothing_else(
+    device: "Device", target: Installed, tmp_path: Path
+) -> None:
+    folder, beside = tmp_path / "edgecil", tmp_path / "beside"
+    shutil.copytree(target[0], folder, symlinks=True)
+    (folder / "link").symlink_to(beside)
+    beside.mkdir()
+    (beside / "picture.jpg").touch()
+    assert device.install("--uninstall", "--target", folder).returncode == 0
+    assert not folder.exists()
+    assert (beside / "picture.jpg").exists()

@@ -1,0 +1,83 @@
+"""`devices/install.sh --service`, run for real but for systemd, which is not started."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.devices.installing.conftest import Device
+
+BOX = """
+set -eu
+mount -t tmpfs box "$1"
+cd "$1"
+mkdir root all all-work tmp tmp-work
+mount -t overlay -o lowerdir=/,upperdir=all,workdir=all-work overlay root
+mount -t overlay -o lowerdir=/tmp,upperdir=tmp,workdir=tmp-work overlay root/tmp
+for folder in dev proc; do mount --bind /$folder root/$folder; done
+exec chroot root sh -c "$2"
+"""
+"""Runs a command that may change this machine's files as it likes: all is gone with it."""
+
+INSTALL_AND_LOOK = """
+set -eu
+# What this tree's environment consists of may lie where only root can look.
+for place in {readable}; do
+    while [ "$place" != / ]; do chmod o+rx "$place"; place=$(dirname "$place"); done
+done
+sh {script} --from {wheel} --service {bundle}
+[ "$(id -u edgecil)" != 0 ]
+stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
+cmp {units}/edgecil-serve.service /etc/systemd/system/edgecil-serve.service
+echo EDGECIL_HOST=0.0.0.0 >/etc/edgecil/serve.conf
+sh {script} --uninstall
+test -e /var/lib/edgecil/state.json
+test -e /etc/edgecil/serve.conf
+if ls -d /etc/systemd/system/edgecil* /opt/edgecil 2>/dev/null; then exit 1; fi
+sed 's/^/systemctl /' {calls}
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install a service")
+def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
+    device: "Device", wheel: Path, bundle_path: Path, tmp_path: Path
+) -> None:
+    box, calls = tmp_path / "box", tmp_path / "calls"
+    box.mkdir()
+    systemctl = tmp_path / "systemctl"  # nothing is to be started here
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
+    systemctl.chmod(0o755)
+    packages = Path(device.environment["PYTHONPATH"])
+    readable = [device.python, (device.python / "python3").resolve(), *packages.iterdir()]
+    command = INSTALL_AND_LOOK.format(
+        readable=" ".join({shlex.quote(str(path.resolve())) for path in [packages, *readable]}),
+        script=device.script,
+        wheel=wheel,
+        bundle=bundle_path,
+        units=device.script.parent,
+        calls=calls,
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", BOX, "sh", box, command],
+        env=device.environment | {"PATH": f"{tmp_path}:{device.environment['PATH']}:/usr/sbin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stderr.startswith(("unshare:", "mount:")):
+        pytest.skip(f"no file systems of one's own here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert re.search("^(ok|warn) +bundle ", done.stdout, re.M)
+    assert "edgecil has /var/lib/edgecil\nedgecil has /var/lib/edgecil/current\n" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("systemctl ")] == [
+        "systemctl daemon-reload",
+        "systemctl try-restart edgecil-serve.service",
+        "systemctl enable --now edgecil-serve.service edgecil-update.timer",
+        "systemctl disable --now edgecil-serve.service edgecil-update.timer",
+        "systemctl daemon-reload",
+    ]
