@@ -30,6 +30,10 @@ set -eu
 for place in {readable}; do
     while [ "$place" != / ]; do chmod o+rx "$place"; place=$(dirname "$place"); done
 done
+# An environment of a Python that the system had before its upgrade.
+mkdir -p /opt/edgecil/bin
+ln -s /usr/bin/python3.10-which-is-gone /opt/edgecil/bin/python
+echo complete >/opt/edgecil/.edgecil-install
 sh {script} --from {wheel} --service {bundle}
 [ "$(id -u edgecil)" != 0 ]
 stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
@@ -47,6 +51,7 @@ sed 's/^/systemctl /' {calls}
 def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
     device: "Device", wheel: Path, bundle_path: Path, tmp_path: Path
 ) -> None:
+    """And an environment whose Python is gone is made anew."""
     box, calls = tmp_path / "box", tmp_path / "calls"
     box.mkdir()
     systemctl = tmp_path / "systemctl"  # nothing is to be started here
