@@ -6,6 +6,23 @@
     print(classifier.predict("cat.jpg").label)
 
 The names below are imported when they are first used, so that `import edgecil_devices` is quick.
+
+    classifier.py               pictures in, labels out; `following` changes to newer releases
+    images.py                   how a picture becomes pixels; training's evaluation uses it too
+    bundle.py, manifest.py      the file, see export/FORMAT.md; `package` and `blobs` read its parts
+    runtime.py                  a bundle's graphs put together, head in numpy
+    arrangement.py              how trunk and blocks share the threads; `arrangement_choice` keeps
+                                what was measured
+    graphs.py                   ONNX files without the onnx package: several joined into one;
+                                `graph_check` and `graph_shapes` refuse what no bundle may hold
+    _onnxruntime.py             the one door to onnxruntime
+    profiles/                   what suits which board; `board` reads its temperature and throttling
+    predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,
+                                `together` decodes several, `stream` decides, `lines` prints
+    serving/                    the verb `serve`
+    bench.py, doctor, selftest  the verbs that look at this device, and at a bundle on it
+    store/, signing.py          releases: installed, updated, rolled back, checked
+    __main__.py                 all verbs with argparse alone
 """
 
 from importlib import import_module
