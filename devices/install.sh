@@ -40,7 +40,7 @@ value() {
 
 # All is read before anything is done: the script may come through a pipe that breaks.
 main() {
-    target=${HOME:-}/edgecil from='' bundle='' trust='' remove='' root='' has_service=''
+    target=${HOME:-}/edgecil from='' bundle='' trust='' remove='' root='' store=''
     [ "$(id -u)" != 0 ] || root=yes target=/opt/edgecil
     while [ $# -gt 0 ]; do
         case $1 in
@@ -56,17 +56,18 @@ main() {
     done
     case $target in /*) ;; *) target=$PWD/$target ;; esac
     mark=$target/.edgecil-install
-    [ "$target" != /opt/edgecil ] || [ ! -f $UNITS/edgecil-serve.service ] || has_service=yes
+    [ "$target" != /opt/edgecil ] || [ ! -f $UNITS/edgecil-serve.service ] || store=$STORE
     if [ -n "$remove" ]; then
         uninstall
         return
     fi
+    [ -z "$bundle" ] || store=$STORE
     check_service
     check_system
     check_place
     check_python
     install_packages
-    [ -z "$bundle$has_service" ] || install_units
+    [ -z "$store" ] || install_units
     [ -z "$bundle" ] || install_service
     tell
 }
@@ -135,7 +136,7 @@ install_packages() {
     quiet=$([ -t 2 ] || echo --quiet)
     say "installing ${from:-edgecil} into $target, at first about 50 MB to download"
     "$target/bin/pip" --disable-pip-version-check install --upgrade ${quiet:+"$quiet"} \
-        "${from:-edgecil}" ${trust:+"edgecil[sign]"} >&2 || {
+        "${from:-edgecil}" ${store:+"edgecil[sign]"} >&2 || {
         echo "$before" >"$mark" # pip has put back what it had replaced
         fail "pip failed, see above; without a network, connect the device and run this again"
     }
@@ -174,7 +175,6 @@ install_service() {
 tell() {
     size_mb=$(du -sk "$target" | awk '{ print int($1 * 1.024 / 1000) }')
     say "$target takes $size_mb MB, and $(free_mb "$target") MB are free"
-    store=$([ -z "$bundle$has_service" ] || echo $STORE)
     "$target/bin/edgecil" doctor ${store:+"$store"} || fail "edgecil cannot run here, see above"
     say "next: $target/bin/edgecil predict ${store:-BUNDLE} PICTURE.jpg"
     [ -z "$store" ] || say "or: curl --data-binary @PICTURE.jpg http://127.0.0.1:8000/predict"
@@ -182,7 +182,7 @@ tell() {
 
 uninstall() {
     [ -f "$mark" ] || fail "$target was not made by this script; delete it yourself"
-    if [ -n "$has_service" ]; then
+    if [ -n "$store" ]; then
         systemctl disable --now edgecil-serve.service edgecil-update.timer
         rm $UNITS/edgecil-serve.service $UNITS/edgecil-update.*
         systemctl daemon-reload

@@ -69,7 +69,7 @@ class Device:
 @pytest.fixture(scope="session")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Device:
     packages = tmp_path_factory.mktemp("packages")
-    for name in required_by("edgecil", set()) - {"edgecil"}:
+    for name in required_by("cryptography", required_by("edgecil", set())) - {"edgecil"}:
         found = distribution(name)
         for top in {file.parts[0] for file in found.files or ()} - {".."}:
             if not (packages / top).exists():

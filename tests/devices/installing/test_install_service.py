@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.devices.store.releases import Key, Releases
+
 if TYPE_CHECKING:
+    from tests.devices.conftest import TinyNetwork
     from tests.devices.installing.conftest import Device
 
 BOX = """
@@ -34,7 +37,8 @@ done
 mkdir -p /opt/edgecil/bin
 ln -s /usr/bin/python3.10-which-is-gone /opt/edgecil/bin/python
 echo complete >/opt/edgecil/.edgecil-install
-sh {script} --from {wheel} --service {bundle}
+sh {script} --from {wheel} --service {bundle} --trust {key}
+/opt/edgecil/bin/edgecil status
 [ "$(id -u edgecil)" != 0 ]
 stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
 cmp {units}/edgecil-serve.service /etc/systemd/system/edgecil-serve.service
@@ -49,10 +53,10 @@ sed 's/^/systemctl /' {calls}
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can install a service")
 def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
-    device: "Device", wheel: Path, bundle_path: Path, tmp_path: Path
+    device: "Device", wheel: Path, tiny: "TinyNetwork", tmp_path: Path
 ) -> None:
     """And an environment whose Python is gone is made anew."""
-    box, calls = tmp_path / "box", tmp_path / "calls"
+    key, box, calls = Key(1), tmp_path / "box", tmp_path / "calls"
     box.mkdir()
     systemctl = tmp_path / "systemctl"  # nothing is to be started here
     systemctl.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
@@ -63,7 +67,8 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
         readable=" ".join({shlex.quote(str(path.resolve())) for path in [packages, *readable]}),
         script=device.script,
         wheel=wheel,
-        bundle=bundle_path,
+        bundle=Releases(tiny, tmp_path).bundle(7, key),
+        key=key.save(tmp_path / "key.pub"),
         units=device.script.parent,
         calls=calls,
     )
@@ -77,6 +82,8 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
     if done.stderr.startswith(("unshare:", "mount:")):
         pytest.skip(f"no file systems of one's own here: {done.stderr}")
     assert done.returncode == 0, done.stderr
+    assert "release 7 is current" in done.stdout
+    assert f"takes releases by: {key.text}" in done.stdout
     assert re.search("^(ok|warn) +bundle ", done.stdout, re.M)
     assert "edgecil has /var/lib/edgecil\nedgecil has /var/lib/edgecil/current\n" in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("systemctl ")] == [
