@@ -22,7 +22,7 @@ from edgecil_devices.blobs import (
     check_blobs,
 )
 from edgecil_devices.errors import BundleVersionError
-from edgecil_devices.images import Preprocessing
+from edgecil_devices.preprocessing import Preprocessing
 
 FORMAT = 1
 """The format this edgecil writes, and the newest it reads."""
