@@ -203,6 +203,7 @@ def test_eval_and_info_work_too(edgecil: Door, releases: tuple[Path, Path], phot
     ("words", "extra"),
     [
         (["demo"], "train"),
+        (["keys", "new"], "sign"),
         (["install", "first.edgecil", "--store", "store", "--trust", "key.pub"], "sign"),
         (["predict", "first.edgecil", "camera"], "camera"),
     ],
