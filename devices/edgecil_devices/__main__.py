@@ -14,7 +14,7 @@ VERBS = {
     "predict": ("edgecil_devices.predict", "Classify pictures; one line each."),
     "serve": ("edgecil_devices.serving.verb", "Classify pictures in a browser and over HTTP."),
     "bench": ("edgecil_devices.bench", "Measure how fast a bundle is on this device."),
-    "doctor": ("edgecil_devices.doctor", "Check this device, and a bundle on it."),
+    "doctor": ("edgecil_devices.doctor.verb", "Check this device, and a bundle on it."),
     "install": ("edgecil_devices.store.install", "Make a release current in a store."),
     "update": ("edgecil_devices.store.update", "Bring a store up to date."),
     "rollback": ("edgecil_devices.store.rollback", "Return to the release before."),

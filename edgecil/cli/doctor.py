@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgecil_devices.doctor import HELP, tell
+from edgecil_devices.doctor.verb import HELP, tell
 
 
 def doctor(

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgecil_devices.doctor import import_onnxruntime
+import pytest
+
+from edgecil_devices.doctor import software
 
 
 def _doctor(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -24,14 +26,17 @@ def test_a_damaged_bundle_fails_and_the_device_itself_does_not(tmp_path: Path) -
 def test_a_sound_bundle_does_not_fail(bundle_path: Path) -> None:
     done = _doctor(bundle_path)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].split()[1] == "bundle"
+    assert done.stdout.splitlines()[-2].split()[1] == "bundle"
 
 
-def test_an_illegal_instruction_becomes_a_sentence(tmp_path: Path) -> None:
+def test_an_illegal_instruction_becomes_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nkill -ILL $$\n")
     python.chmod(0o755)
-    finding = import_onnxruntime(str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
+    finding = software.onnxruntime()
     assert finding.state == "fail"
     assert "SIGILL" in finding.says
     assert "pip install" in finding.says

@@ -3,12 +3,11 @@
 python -m edgecil_devices.store.trial STORE NUMBER MANIFEST
 """
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from edgecil_devices.children import run_python
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.store.records import Release
 
@@ -27,27 +26,16 @@ def test_in_child(store: Path, release: Release) -> str | None:
     Raises:
         OSError: no process can be started.
     """
-    package_folder = str(Path(__file__).parents[2])
-    search = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
-    command = (sys.executable, "-P", "-m", __name__)
+    words = ["-m", __name__, str(store), str(release.number), release.manifest]
     try:
-        done = subprocess.run(
-            [*command, str(store), str(release.number), release.manifest],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIME_LIMIT_S,
-            env={**os.environ, "PYTHONPATH": search},
-            check=False,
-        )
+        ended = run_python(words, TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         return f"its self-test took longer than {TIME_LIMIT_S:g} s"
-    if done.returncode == _PASSED:
+    if ended.code == _PASSED:
         return None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        return f"its self-test was ended by {name}; is there enough memory?"
-    told = done.stderr.decode(errors="replace").strip().splitlines()
-    return told[-1] if told else f"its self-test ended with {done.returncode}"
+    if ended.killed_by:
+        return f"its self-test was ended by {ended.killed_by}; is there enough memory?"
+    return ended.complaint or f"its self-test ended with {ended.code}"
 
 
 def main(arguments: list[str]) -> int:

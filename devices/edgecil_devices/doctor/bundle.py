@@ -1,0 +1,83 @@
+"""Findings about a bundle or a store, tested in a process of its own.
+
+python -m edgecil_devices.doctor.bundle PATH    prints what the self-test found, as JSON
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgecil_devices.children import run_python
+from edgecil_devices.doctor.finding import Finding
+from edgecil_devices.doctor.software import DEATHS, UPGRADE
+from edgecil_devices.errors import EdgecilError
+from edgecil_devices.profiles import Profile
+
+_TIMEOUT_S = 300
+
+
+def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
+    """Whether this device says of the golden samples what the workstation said, and how it does.
+
+    Args:
+        path: a bundle, or the folder of a store.
+        profile: what suits this board.
+    """
+    try:
+        ended = run_python(["-m", __name__, str(path)], _TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        yield Finding("fail", "bundle", f"no answer in {_TIMEOUT_S} s; export a smaller network")
+        return
+    if ended.killed_by == "SIGKILL":  # by the kernel, as a rule, for want of memory
+        said = "its self-test was ended by SIGKILL; free memory, or export fewer or smaller blocks"
+        yield Finding("fail", "bundle", said)
+    elif ended.killed_by:
+        death = DEATHS.get(ended.killed_by, ended.killed_by)
+        yield Finding("fail", "bundle", f"its self-test ends the process ({death}); {UPGRADE}")
+    elif ended.code != 0:
+        yield Finding("fail", "bundle", ended.complaint)
+    else:
+        found = json.loads(ended.printed)
+        yield _agreement(found)
+        yield _precision(found["compute"], profile)
+
+
+def _agreement(found: dict[str, Any]) -> Finding:
+    if not found["samples"]:
+        return Finding("warn", "bundle", "runs, but has no golden samples; export it again")
+    told = f"{found['samples']} golden samples agree, within {found['max_difference']:.1e}"
+    return Finding("ok", "bundle", told)
+
+
+def _precision(compute: str, profile: Profile) -> Finding:
+    if compute == "int8" and profile.int8_compute_pays is False:
+        says = "this processor lacks dot products of bytes; export with --compute fp32, and compare"
+        return Finding("warn", "precision", f"computes in int8, but {says}")
+    if compute == "fp32" and profile.int8_compute_pays:
+        says = "--compute int8 when exporting may halve the time; compare with edgecil bench"
+        return Finding("ok", "precision", f"computes in fp32; {says}")
+    return Finding("ok", "precision", f"computes in {compute}")
+
+
+def main(path: Path) -> int:
+    """Test one bundle; what is wrong goes to standard error."""
+    from edgecil_devices.bundle import read_bundle
+    from edgecil_devices.selftest import self_test
+    from edgecil_devices.store.reading import read_current
+
+    try:
+        loaded = read_current(path).bundle if path.is_dir() else read_bundle(path)
+        found = self_test(loaded)
+    except (EdgecilError, OSError, MemoryError) as error:
+        print(str(error) or type(error).__name__, file=sys.stderr)
+        return 1
+    of_test = {"samples": found.samples, "max_difference": found.max_difference}
+    print(json.dumps(of_test | {"compute": loaded.manifest.compute}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

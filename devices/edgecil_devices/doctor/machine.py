@@ -1,0 +1,115 @@
+"""Findings about the system and the board: what it is, and what of it may be used.
+
+`root` is where `proc`, `sys` and `run` lie; what is not there is not known, and no fault.
+"""
+
+import os
+import platform
+import re
+import shutil
+import struct
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from edgecil_devices.doctor.finding import Finding
+from edgecil_devices.profiles import Profile, available_cores, board_model
+
+CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
+"""ARM's part numbers in /proc/cpuinfo: Raspberry Pi 3 and Zero 2, 4, and 5."""
+
+ROOT = Path("/")
+
+_TELLING = ("asimd", "asimddp", "avx2", "avx_vnni", "avx512_vnni")
+_LEAST_MEMORY_MB = 150
+_LEAST_SPACE_MB = 200
+_WRITTEN = date(2026, 11, 1)
+"""No clock that is right shows a day before these lines were written."""
+
+
+def system() -> Finding:
+    """Whether programs have 64 bits; onnxruntime has no others."""
+    bits, told = struct.calcsize("P") * 8, f"{platform.system()} {platform.machine()}"
+    if bits == 64:
+        return Finding("ok", "system", f"{told}, 64 bits")
+    return Finding("fail", "system", f"{told}, {bits} bits; install a 64-bit operating system")
+
+
+def board(profile: Profile) -> Finding:
+    """Which board this is, and what is taken to suit it."""
+    return Finding("ok", "board", f"{board_model() or 'no name'}, profile {profile.name}")
+
+
+def processor(root: Path = ROOT) -> Finding:
+    """The processor, and those of its features that make networks faster."""
+    text = _text(root / "proc/cpuinfo")
+    parts = re.findall(r"^CPU part\s*: (\S+)", text, re.MULTILINE)
+    models = re.findall(r"^model name\s*: (.+)", text, re.MULTILINE)
+    listed = re.search(r"^(?:Features|flags)\s*: (.+)", text, re.MULTILINE)
+    features = [word for word in _TELLING if listed and word in listed[1].split()]
+    core = CORES.get(parts[0], f"ARM part {parts[0]}") if parts else (models or ["unknown"])[0]
+    return Finding("ok", "processor", f"{core}, {os.cpu_count()} cores: {' '.join(features)}")
+
+
+def threads(profile: Profile, root: Path = ROOT) -> Finding:
+    """How many threads compute at once, and whether the cores for them may be used."""
+    cores = available_cores()
+    count = min(cores, profile.threads)
+    told = f"{count} at once on the {cores} of {os.cpu_count()} cores that may be used"
+    quota = re.match(r"(\d+) (\d+)", _text(root / "sys/fs/cgroup/cpu.max"))  # microseconds, "max"
+    if quota and (allowed := int(quota[1]) / int(quota[2])) < count:
+        return Finding(
+            "warn",
+            "threads",
+            f"{told}, but this container gets the time of {allowed:.1f}; "
+            f"give it more, or use --threads {max(1, int(allowed))}",
+        )
+    return Finding("ok", "threads", told)
+
+
+def memory(profile: Profile, root: Path = ROOT) -> Finding:
+    """Whether the free memory holds a network, and the largest picture that is decoded here."""
+    page = f"pages of {os.sysconf('SC_PAGE_SIZE') // 1024} kB"
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    if found is None:
+        return Finding("warn", "memory", f"unknown, {page}; use a newer kernel")
+    free_mb = int(found[1]) * 1024 // 1_000_000
+    told = f"{free_mb} MB free, {page}"
+    if free_mb < _LEAST_MEMORY_MB:
+        return Finding("warn", "memory", f"{told}; stop other programs")
+    if free_mb < profile.memory_limit_mb:
+        return Finding(
+            "warn",
+            "memory",
+            f"{told}, and pictures of {profile.most_pixels / 1e6:.0f} megapixels take "
+            f"{profile.memory_limit_mb} MB; stop other programs, or use smaller pictures",
+        )
+    return Finding("ok", "memory", told)
+
+
+def space(path: Path) -> Finding:
+    """Whether there is room for an update where the bundles are."""
+    if not path.exists():
+        return Finding("fail", "space", f"{path} does not exist; check the path")
+    free_mb = shutil.disk_usage(path).free // 1_000_000
+    if free_mb < _LEAST_SPACE_MB:
+        return Finding("warn", "space", f"{free_mb} MB free at {path}; make room")
+    return Finding("ok", "space", f"{free_mb} MB free at {path}")
+
+
+def clock(now: datetime | None = None, root: Path = ROOT) -> Finding:
+    """Whether the date can be right: by a wrong one, signed releases are too old or never."""
+    today = (now or datetime.now(UTC)).date()
+    remedy = "connect a network and run: sudo timedatectl set-ntp true"
+    if today < _WRITTEN:
+        return Finding("warn", "clock", f"it is not {today}, so releases seem valid; {remedy}")
+    keeper = root / "run/systemd/timesync"  # there if systemd keeps the time
+    if keeper.is_dir() and not (keeper / "synchronized").exists():
+        return Finding("warn", "clock", f"{today}, but not set by a network yet; {remedy}")
+    return Finding("ok", "clock", str(today))
+
+
+def _text(file: Path) -> str:
+    with suppress(OSError):
+        return file.read_text(errors="replace")
+    return ""
