@@ -36,15 +36,10 @@ def published_quota(memory: int, class_count: int) -> int:
     return memory // class_count
 
 
-def serialised_size(lengths: Sequence[Ints], codec: ImageCodec, image_size_px: int) -> int:
-    """The size in bytes of the file of exemplars whose payloads have these lengths, by class."""
-    return _Size.of(lengths, codec, image_size_px).total_bytes()
-
-
 def uniform_size(
     classes: int, images: int, image_bytes: int, codec: ImageCodec, image_size_px: int
 ) -> int:
-    """The same for `images` payloads of `image_bytes` each, whichever classes they are of."""
+    """The size in bytes of the file of `images` exemplars of `image_bytes` each, of any class."""
     return _Size(
         fixed_length=codec.payload_bytes(image_size_px) is not None,
         shared_bytes=len(codec.shared_header(image_size_px)),
@@ -214,7 +209,7 @@ class ExemplarSet:
         return self.truncate(fill(self.lengths(), capacity_bytes, self.codec, self.image_size_px))
 
     def to_bytes(self) -> bytes:
-        """The set as one file, of `serialised_size` bytes; the same set gives the same bytes."""
+        """The set as one file; the same set gives the same bytes."""
         lengths = self.lengths()
         values: dict[str, Array] = {
             "counts": self.counts,
