@@ -14,7 +14,6 @@ random. What is measured stands in `results/footprint.json`, with hardware and v
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -93,15 +92,11 @@ def _processor_s(pid: int) -> float:
 
 def ten_blocks(folder: Path) -> Path:
     """A bundle of ResNet32 with ten blocks, as the benchmark of latency makes it."""
+    from latency_contenders import random_state
+
     from edgecil_export import export
 
-    script = Path(__file__).with_name("inference_latency.py")
-    spec = importlib.util.spec_from_file_location("inference_latency", script)
-    if spec is None or spec.loader is None:
-        raise ImportError(script)
-    latency = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(latency)
-    latency.random_state(10).write(folder / "run" / "state", None)
+    random_state(10).write(folder / "run" / "state", None)
     return export(folder / "run", folder / "ten.edgecil").path
 
 
