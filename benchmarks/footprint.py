@@ -92,9 +92,8 @@ def _processor_s(pid: int) -> float:
 
 def ten_blocks(folder: Path) -> Path:
     """A bundle of ResNet32 with ten blocks, as the benchmark of latency makes it."""
-    from latency_contenders import random_state
-
     from edgecil_export import export
+    from latency_contenders import random_state
 
     random_state(10).write(folder / "run" / "state", None)
     return export(folder / "run", folder / "ten.edgecil").path
