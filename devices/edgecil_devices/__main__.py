@@ -1,6 +1,13 @@
 """`python -m edgecil_devices VERB`: the device's verbs with argparse alone, without typer."""
 
 import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  # pip refuses it, but files can be copied
+    sys.exit(
+        f"error: Python {sys.version.split()[0]} is too old; use 3.11 or newer, which "
+        "Raspberry Pi OS 12 has"
+    )
+
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgecil_devices.errors import EdgecilError
 from edgecil_devices.profiles import Profile
 
 _TIMEOUT_S = 300
+_FREE_MEMORY = "stop other programs, or export a smaller network"
 
 
 def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
@@ -32,8 +34,7 @@ def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
         yield Finding("fail", "bundle", f"no answer in {_TIMEOUT_S} s; export a smaller network")
         return
     if ended.killed_by == "SIGKILL":  # by the kernel, as a rule, for want of memory
-        said = "its self-test was ended by SIGKILL; free memory, or export fewer or smaller blocks"
-        yield Finding("fail", "bundle", said)
+        yield Finding("fail", "bundle", f"its self-test was ended by SIGKILL; {_FREE_MEMORY}")
     elif ended.killed_by:
         death = DEATHS.get(ended.killed_by, ended.killed_by)
         yield Finding("fail", "bundle", f"its self-test ends the process ({death}); {UPGRADE}")
@@ -46,6 +47,8 @@ def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
 
 
 def _agreement(found: dict[str, Any]) -> Finding:
+    if found["warning"]:
+        return Finding("warn", "bundle", found["warning"])
     if not found["samples"]:
         return Finding("warn", "bundle", "runs, but has no golden samples; export it again")
     told = f"{found['samples']} golden samples agree, within {found['max_difference']:.1e}"
@@ -64,19 +67,33 @@ def _precision(compute: str, profile: Profile) -> Finding:
 
 def main(path: Path) -> int:
     """Test one bundle; what is wrong goes to standard error."""
+    try:
+        print(json.dumps(_tested(path)))
+    except EdgecilError as error:
+        print(error, file=sys.stderr)
+    except MemoryError:
+        print(f"its self-test needs more memory than there is; {_FREE_MEMORY}", file=sys.stderr)
+    except OSError as error:
+        why = f"{error.filename or path}: {error.strerror or error}"
+        print(f"{why}; check the path, and who may read it", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
+def _tested(path: Path) -> dict[str, Any]:
     from edgecil_devices.bundle import read_bundle
     from edgecil_devices.selftest import self_test
     from edgecil_devices.store.reading import read_current
 
-    try:
-        loaded = read_current(path).bundle if path.is_dir() else read_bundle(path)
-        found = self_test(loaded)
-    except (EdgecilError, OSError, MemoryError) as error:
-        print(str(error) or type(error).__name__, file=sys.stderr)
-        return 1
-    of_test = {"samples": found.samples, "max_difference": found.max_difference}
-    print(json.dumps(of_test | {"compute": loaded.manifest.compute}))
-    return 0
+    path.stat()
+    reading = read_current(path) if path.is_dir() else None
+    loaded = reading.bundle if reading else read_bundle(path)
+    return {
+        **asdict(self_test(loaded)),
+        "compute": loaded.manifest.compute,
+        "warning": reading.warning if reading else None,
+    }
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from edgecil_devices.doctor import limits
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.profiles import Profile, available_cores, board_model
 
@@ -48,7 +49,7 @@ def processor(root: Path = ROOT) -> Finding:
     listed = re.search(r"^(?:Features|flags)\s*: (.+)", text, re.MULTILINE)
     features = [word for word in _TELLING if listed and word in listed[1].split()]
     core = CORES.get(parts[0], f"ARM part {parts[0]}") if parts else (models or ["unknown"])[0]
-    return Finding("ok", "processor", f"{core}, {os.cpu_count()} cores: {' '.join(features)}")
+    return Finding("ok", "processor", ", ".join((core, f"{os.cpu_count()} cores", *features)))
 
 
 def threads(profile: Profile, root: Path = ROOT) -> Finding:
@@ -56,12 +57,12 @@ def threads(profile: Profile, root: Path = ROOT) -> Finding:
     cores = available_cores()
     count = min(cores, profile.threads)
     told = f"{count} at once on the {cores} of {os.cpu_count()} cores that may be used"
-    quota = re.match(r"(\d+) (\d+)", _text(root / "sys/fs/cgroup/cpu.max"))  # microseconds, "max"
-    if quota and (allowed := int(quota[1]) / int(quota[2])) < count:
+    allowed = limits.cores(root)
+    if allowed is not None and allowed < count:
         return Finding(
             "warn",
             "threads",
-            f"{told}, but this container gets the time of {allowed:.1f}; "
+            f"{told}, but this service or container gets the time of {allowed:.1f}; "
             f"give it more, or use --threads {max(1, int(allowed))}",
         )
     return Finding("ok", "threads", told)
@@ -73,7 +74,8 @@ def memory(profile: Profile, root: Path = ROOT) -> Finding:
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
     if found is None:
         return Finding("warn", "memory", f"unknown, {page}; use a newer kernel")
-    free_mb = int(found[1]) * 1024 // 1_000_000
+    free_bytes, within = int(found[1]) * 1024, limits.free_bytes(root)
+    free_mb = min(free_bytes, free_bytes if within is None else within) // 1_000_000
     told = f"{free_mb} MB free, {page}"
     if free_mb < _LEAST_MEMORY_MB:
         return Finding("warn", "memory", f"{told}; stop other programs")
@@ -88,9 +90,9 @@ def memory(profile: Profile, root: Path = ROOT) -> Finding:
 
 
 def space(path: Path) -> Finding:
-    """Whether there is room for an update where the bundles are."""
-    if not path.exists():
-        return Finding("fail", "space", f"{path} does not exist; check the path")
+    """Whether there is room for an update where the bundles are, or would be."""
+    # Not Path.exists, which raises where one may not look.
+    path = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
     free_mb = shutil.disk_usage(path).free // 1_000_000
     if free_mb < _LEAST_SPACE_MB:
         return Finding("warn", "space", f"{free_mb} MB free at {path}; make room")
@@ -102,7 +104,7 @@ def clock(now: datetime | None = None, root: Path = ROOT) -> Finding:
     today = (now or datetime.now(UTC)).date()
     remedy = "connect a network and run: sudo timedatectl set-ntp true"
     if today < _WRITTEN:
-        return Finding("warn", "clock", f"it is not {today}, so releases seem valid; {remedy}")
+        return Finding("warn", "clock", f"{today} cannot be, and hides what has expired; {remedy}")
     keeper = root / "run/systemd/timesync"  # there if systemd keeps the time
     if keeper.is_dir() and not (keeper / "synchronized").exists():
         return Finding("warn", "clock", f"{today}, but not set by a network yet; {remedy}")

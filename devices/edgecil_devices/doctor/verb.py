@@ -1,12 +1,13 @@
 """The verb `doctor`, as both command lines run it. One line a finding."""
 
 import json
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from edgecil_devices.doctor import machine, software
+from edgecil_devices.doctor import cameras, machine, software
 from edgecil_devices.doctor.bundle import bundle
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.errors import UsageError
@@ -31,13 +32,13 @@ def examine(path: Path | None = None) -> Iterator[Finding]:
     yield machine.processor()
     yield machine.threads(profile)
     yield machine.memory(profile)
-    yield machine.space(path or Path.home())
+    yield machine.space(path or Path(os.path.expanduser("~")))
     yield machine.clock()
     yield software.python()
     yield software.telemetry()
     onnxruntime = software.onnxruntime()
     yield onnxruntime
-    yield software.camera()
+    yield cameras.camera()
     if path is not None and onnxruntime.state != "fail":
         yield from bundle(path, profile)
 

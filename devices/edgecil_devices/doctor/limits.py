@@ -1,0 +1,39 @@
+"""What a service or a container leaves to this process: its control groups, version 2.
+
+Linux has them as folders; a limit of one holds for all groups within. `root` is where `proc` and
+`sys` lie.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def cores(root: Path) -> float | None:
+    """How many cores' time this process gets; None if nothing limits it."""
+    shares = []
+    for group in _groups(root):
+        with suppress(OSError, ValueError):  # the file is missing, or says "max 100000"
+            most_us, period_us = map(int, (group / "cpu.max").read_text().split())
+            shares.append(most_us / period_us)
+    return min(shares, default=None)
+
+
+def free_bytes(root: Path) -> int | None:
+    """How much more memory this process's groups may take; None if nothing limits them."""
+    free = []
+    for group in _groups(root):
+        with suppress(OSError, ValueError):
+            most, taken = (int((group / f"memory.{of}").read_text()) for of in ("max", "current"))
+            free.append(max(0, most - taken))
+    return min(free, default=None)
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """This process's group, and those that it lies in."""
+    folder = root / "sys/fs/cgroup"
+    with suppress(OSError):
+        if found := re.search(r"^0::/(.*)$", (root / "proc/self/cgroup").read_text(), re.MULTILINE):
+            group = folder / found[1]
+            yield from (group, *(above for above in group.parents if above.is_relative_to(folder)))
