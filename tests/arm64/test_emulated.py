@@ -164,15 +164,18 @@ def test_an_illegal_instruction_ends_the_process_on_the_processors_that_lack_it(
 @pytest.mark.parametrize(
     ("board", "core"), [("pi3", "Cortex-A53"), ("pi4", "Cortex-A72"), ("pi5", "Cortex-A76")]
 )
-def test_doctor_names_the_processor_and_tests_a_bundle_on_it(
+def test_doctor_names_board_and_processor_and_tests_a_bundle_on_it(
     pi: Any, bundles: Path, board: str, core: str
 ) -> None:
-    done = pi.run(board, "-m", "edgecil_devices", "doctor", bundles / "fp32.edgecil")
+    done = pi.run(board, "-m", "edgecil_devices", "doctor", bundles / "compute-int8.edgecil")
     assert done.returncode == 0, done.stdout + done.stderr
     told = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert told["board"].endswith(f"profile raspberry-pi-{board[-1]}")
     assert core in told["processor"]
     assert ("asimddp" in told["processor"]) == (board == "pi5")
     assert "golden samples agree" in told["bundle"]
+    # Only the Cortex-A76 has dot products of bytes.
+    assert told["precision"].startswith("ok" if board == "pi5" else "warn")
 
 
 def test_a_server_on_it_answers_as_this_machine_would(

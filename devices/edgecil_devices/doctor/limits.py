@@ -26,7 +26,9 @@ def free_bytes(root: Path) -> int | None:
     for group in _groups(root):
         with suppress(OSError, ValueError):
             most, taken = (int((group / f"memory.{of}").read_text()) for of in ("max", "current"))
-            free.append(max(0, most - taken))
+            cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.M)
+            # Files that were read count too, until somebody needs their place.
+            free.append(max(0, most - taken + int(cached[1] if cached else 0)))
     return min(free, default=None)
 
 

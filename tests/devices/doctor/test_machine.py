@@ -62,10 +62,13 @@ def in_group(root: Path, **files: str) -> Path:
 
 
 def test_a_limit_of_memory_around_this_process_counts(tmp_path: Path) -> None:
+    system = {"max": "300000000\n", "current": "140000000\n"}
+    system["stat"] = "anon 100000000\ninactive_file 40000000\nactive_file 7\n"
+    edgecil = {"max": "max\n", "current": "7\n", "stat": "inactive_file 0\n"}
     in_group(
         tmp_path,
-        **{"system__memory.max": "300000000\n", "system__memory.current": "100000000\n"},
-        **{"system__edgecil__memory.max": "max\n", "system__edgecil__memory.current": "7\n"},
+        **{f"system__memory.{of}": content for of, content in system.items()},
+        **{f"system__edgecil__memory.{of}": content for of, content in edgecil.items()},
     )
     found = machine.memory(BOARD, tmp_path)
     assert (found.state, found.says.split()[0]) == ("warn", "200")
