@@ -20,7 +20,8 @@ The names below are imported when they are first used, so that `import edgecil_d
     predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,
                                 `together` decodes several, `stream` decides, `lines` prints
     serving/                    the verb `serve`
-    bench.py, doctor, selftest  the verbs that look at this device, and at a bundle on it
+    bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
+                                computes golden samples, `children` runs what may crash
     store/, signing.py          releases: installed, updated, rolled back, checked
     __main__.py                 all verbs with argparse alone
 """
