@@ -43,7 +43,8 @@ def install(
     """
     folder = Folder(store)
     keys = None if trust is None else read_public_keys(trust)
-    read_package(file, keys)  # before a store is made for it
+    if not folder.exists:
+        read_package(file, keys)  # before a store is made for it
     with folder.locked(make=True):
         if not folder.exists:
             with write_errors(store):

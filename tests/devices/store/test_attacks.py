@@ -24,6 +24,7 @@ from edgecil_devices.store.status import read_status
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import MOST_AHEAD
 from tests.devices.store.releases import Key, Releases, fails, labels, passes
+from tests.devices.test_bundle import with_manifest
 
 OURS, THEIRS, NEXT = Key(1), Key(2), Key(3)
 
@@ -54,6 +55,12 @@ def refused(path: Path, store: Path, kind: type[Exception], why: str, number: in
 def test_a1_what_nobody_signed_is_refused(releases: Releases, trusting: Path) -> None:
     refused(releases.bundle(6), trusting, SignatureError, "it is signed by nobody")
     refused(releases.update(6, 5), trusting, SignatureError, "it is signed by nobody")
+
+
+def test_a1_what_nobody_signed_is_refused_unread(trusting: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nonsense"
+    path.write_bytes(with_manifest(b"not a manifest at all"))
+    refused(path, trusting, SignatureError, "it is signed by nobody")
 
 
 def test_a1_what_somebody_else_signed_is_refused(releases: Releases, trusting: Path) -> None:
