@@ -6,7 +6,7 @@
 # is passed by a ResNet-14 of 0.35 MB after 8, since the exemplars are webp:75. The bundle gives the
 # accuracy of the network in the state within 0.2 point.
 #
-# Usage: benchmarks/cifar100_thrift.sh [RUN_FOLDER]; some 50 minutes on one core. CIFAR-100 is downloaded
+# Usage: benchmarks/cifar100_thrift.sh [RUN_FOLDER]; some 80 minutes on a core that other work shares. CIFAR-100 is downloaded
 # or found in EDGECIL_DATA. The same command goes on where it was stopped.
 set -euo pipefail
 run="${1:-runs/cifar100-b0-inc10-thrift}"
