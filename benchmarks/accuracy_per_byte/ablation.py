@@ -201,7 +201,8 @@ def run_one(name: str, budget: str, seed: int, epochs: Sequence[int], out: Path)
         rest = pictures.subset(np.arange(clean, len(pictures)))
         return JoinedPictures(pictures.subset(np.arange(clean)), as_rehearsed(self, rest))
 
-    Learner._as_rehearsed = partly_clean  # type: ignore[assignment,method-assign]
+    if variant.clean_news:
+        Learner._as_rehearsed = partly_clean  # type: ignore[assignment,method-assign]
     try:
         train(request, folder, resume=True)
     finally:
