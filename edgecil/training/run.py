@@ -189,6 +189,19 @@ class Run:
             loss, speed = f"{report.loss:.5f}", f"{report.images_per_second:.0f}"
             writer.writerow((stage, phase, report.epoch, loss, speed))
 
+    def forget_epochs(self, stage: int, kept: int) -> None:
+        """Cut metrics.csv after the first `kept` epochs of task `stage`: others are trained again.
+
+        A process that is killed between an epoch's line and its checkpoint leaves such a line.
+        """
+        if not self.metrics_file.exists():
+            return
+        header, *lines = self.metrics_file.read_bytes().splitlines(keepends=True) or [b""]
+        earlier = {b"%d" % number for number in range(1, stage)}
+        valid = sum(line.partition(b",")[0] in earlier for line in lines) + kept
+        if len(lines) > valid:
+            replace_atomically(self.metrics_file, b"".join([header, *lines[:valid]]))
+
 
 def next_run_folder(parent: Path, name: str = "train") -> Path:
     """`parent`/name, or name-2, name-3 ...: the first that is free."""

@@ -61,8 +61,8 @@ class EpochKeeper:
         """
         if recorder:
             recorder.after_epoch(report.epoch)
-        self.run.checkpoints.save(checkpoint)
         self.run.log_epoch(checkpoint.stage, phase.name, report)
+        self.run.checkpoints.save(checkpoint)
         self.reporter.epoch_finished(phase, report)
         self.deadline.check(seconds)
 
@@ -93,10 +93,13 @@ def train_task(
         TrainingError: training cannot go on.
     """
     checkpoint = keeper.run.checkpoints.load(task.stage)
-    spent = checkpoint.seconds if checkpoint else 0.0
+    spent, kept = 0.0, 0
     if checkpoint:
         network.load_state_dict(checkpoint.network)
         lesson.extras.load_state_dict(checkpoint.extras)
+        spent, kept = checkpoint.seconds, checkpoint.epoch
+        kept += sum(phase.recipe.epochs for phase in lesson.phases[: checkpoint.phase])
+    lead(partial(keeper.run.forget_epochs, task.stage, kept))
     started = time.perf_counter()
     for number, phase in enumerate(lesson.phases):
         done, optimiser = 0, None

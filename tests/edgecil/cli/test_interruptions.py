@@ -38,16 +38,18 @@ class Training:
                 [*self._command, *more], stdout=log, stderr=log, env=environment
             )
 
-    def epochs_done(self) -> int:
+    def epochs(self) -> list[list[str]]:
+        """Stage, phase and epoch of every line of metrics.csv."""
         metrics = self.run / "metrics.csv"
-        return len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
+        lines = metrics.read_text().splitlines()[1:] if metrics.exists() else []
+        return [line.split(",")[:3] for line in lines]
 
     def state(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (self.run / "state").iterdir()}
 
 
 def wait_for_epoch(training: Training, process: subprocess.Popen[bytes], epochs: int) -> None:
-    while training.epochs_done() < epochs:
+    while len(training.epochs()) < epochs:
         assert process.poll() is None, training.log.read_text()
         time.sleep(0.01)
 
@@ -70,6 +72,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
         assert process.wait() == -signal.SIGKILL
     assert training.start().wait(timeout=300) == 0, training.log.read_text()
     assert training.state() == uninterrupted.state()
+    assert training.epochs() == uninterrupted.epochs()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
