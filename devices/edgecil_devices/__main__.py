@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from edgecil_devices.errors import EdgecilError
+from edgecil_devices.output import output_written
 
 # A verb's module has add_arguments(parser: ArgumentParser) -> None and run(arguments: Namespace)
 # -> int, the exit code. It is imported only when its verb is called.
@@ -38,6 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the verb and its arguments; None: those of this process.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        with output_written():
+            return _run(words)
+    except KeyboardInterrupt:
+        return 130
+    except (EdgecilError, OSError) as error:
+        if "--debug" in words:
+            raise
+        print(f"error: {_told(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, EdgecilError) else 1
+
+
+def _run(words: list[str]) -> int:
     parser = ArgumentParser("python -m edgecil_devices", description="edgecil on the device.")
     parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
     parser.add_argument("--version", action="version", version=f"edgecil {_version()}")
@@ -47,16 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb in words:
             import_module(module).add_arguments(of_verb)
     arguments = parser.parse_args(words)
-    try:
-        code: int = import_module(VERBS[arguments.verb][0]).run(arguments)
-        return code
-    except KeyboardInterrupt:
-        return 130
-    except (EdgecilError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {_told(error)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, EdgecilError) else 1
+    code: int = import_module(VERBS[arguments.verb][0]).run(arguments)
+    return code
 
 
 def _version() -> str:

@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from edgecil_devices.errors import EdgecilError
 from edgecil_devices.sources import Picture, Unreadable
 from edgecil_devices.stream import Answer
 
@@ -74,26 +73,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def write_line(stream: TextIO | None, line: str) -> None:
-    """Write a line at once, whatever characters the stream's encoding lacks.
-
-    Args:
-        stream: None, as Python has it for a stream that was closed from the start, takes all.
-        line: without its end.
-
-    Raises:
-        BrokenPipeError: nobody reads the stream any more.
-        EdgecilError: the disk is full, or the like.
-    """
-    if stream is None:
-        return
-    encoding = stream.encoding or "utf-8"
-    try:
-        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise EdgecilError(f"the output cannot be written: {error.strerror}") from None

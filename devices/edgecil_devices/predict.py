@@ -1,6 +1,5 @@
 """The verb `predict`, as both command lines run it: pictures in, one line each out."""
 
-import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgecil_devices.errors import ImageError, UsageError
+from edgecil_devices.output import CLOSED_PIPE, write_line
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ HELP = {
 
 _MOST_BYTES_AT_ONCE = 16_000_000
 """Files of a batch, before they are decoded; one alone may be larger."""
-
-_CLOSED_PIPE = 128 + 13
-"""The exit code of a program that SIGPIPE ends, as scripts with `set -o pipefail` expect it."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +117,12 @@ def predict(request: Request) -> int:
     try:
         return _predict(request)
     except BrokenPipeError:
-        # Python flushes standard output once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _CLOSED_PIPE
+        return CLOSED_PIPE
 
 
 def _predict(request: Request) -> int:
     from edgecil_devices.following import Following
-    from edgecil_devices.lines import error_line, json_error_line, write_line
+    from edgecil_devices.lines import error_line, json_error_line
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
 
     with StopSignals() as signals:

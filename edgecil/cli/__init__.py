@@ -30,6 +30,7 @@ from edgecil.cli import (
     update,
 )
 from edgecil.errors import EdgecilError, MissingExtraError
+from edgecil_devices.output import output_written
 
 app = typer.Typer(
     help="Class-incremental image classifiers for small computers, under a strict byte budget.",
@@ -86,7 +87,8 @@ def common(
 def main() -> None:
     """Run the command line; an error ends it with one line and an exit code of 1 or 2."""
     try:
-        app()
+        with output_written():
+            app()
     except (EdgecilError, ModuleNotFoundError, OSError) as error:
         if "--debug" in sys.argv:
             raise

@@ -211,18 +211,6 @@ def test_a_closed_pipe_ends_it_silently(bundle_path: Path, photos: Path, command
         assert process.wait() == 141
 
 
-@pytest.mark.parametrize(("redirection", "code"), [("> /dev/full", 1), (">&-", 0), ("2>&-", 0)])
-def test_output_that_cannot_be_written(
-    bundle_path: Path, photos: Path, redirection: str, code: int
-) -> None:
-    words = [*COMMANDS["edgecil_devices"], "predict", str(bundle_path), str(photos)]
-    shell = ["sh", "-c", f'"$@" {redirection}', "sh", *words]
-    finished = subprocess.run(shell, capture_output=True, text=True, check=False)
-    assert finished.returncode == code
-    told = "error: the output cannot be written: No space left on device\n"
-    assert finished.stderr == (told if code else "")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_signal_ends_a_watch_cleanly(
