@@ -12,7 +12,7 @@ FAINT = "#d5dae0"
 # Okabe and Ito, "Color Universal Design" (2008), without its yellow, too pale for lines on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A828B"
-WINE = "#882255"  # of Paul Tol's muted colours, for the one method more
+WINE, INDIGO = "#882255", "#332288"  # of Paul Tol's muted colours, for the two methods more
 
 OWNER_COLOURS = {
     "trunk": BLUE,
@@ -71,6 +71,7 @@ _MARKS = {
     "foster": (BLUE, "P"),
     "memo": (VERMILION, "o"),
     "memo-2": (WINE, "h"),
+    "thrift": (INDIGO, "X"),
     "joint": (BLACK, "*"),
 }
 _OTHER_MARK = (GREY, "d")
