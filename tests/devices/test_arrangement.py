@@ -127,9 +127,9 @@ def test_the_faster_arrangement_is_chosen_and_kept(
             original = slow.run
 
             def delayed(self, pixels, original=original):  # type: ignore[no-untyped-def]
-                time.sleep(0.005)
+                time.sleep(0.3)  # far above what other processes cost
                 found = original(self, pixels)
-                return replace(found, blocks_ms=found.blocks_ms + 5)
+                return replace(found, blocks_ms=found.blocks_ms + 300)
 
             patch.setattr(slow, "run", delayed)
             assert Runtime(bundle, 2, file).arrangement == expected
@@ -141,9 +141,13 @@ def test_the_faster_arrangement_is_chosen_and_kept(
 
 def test_measuring_takes_well_under_half_a_second(bundle: Bundle) -> None:
     Runtime(bundle, 2)  # whatever is slow only once
-    start = time.perf_counter()
-    Runtime(bundle, 2)
-    assert time.perf_counter() - start < 0.45
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        Runtime(bundle, 2)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(4)) < 0.45  # of several: other processes compute as well
 
 
 def test_a_choice_holds_for_one_bundle_one_number_of_threads_and_one_onnxruntime(
