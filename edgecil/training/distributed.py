@@ -32,6 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import torch
@@ -90,11 +91,15 @@ def joined(device: torch.device) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # The functions of this module take the process group that they find as their default, and
+    # DistributedDataParallel imports it. After the group was made, they would keep it for ever, and
+    # its threads with it; one that still holds a tensor when Python ends aborts the process.
+    import_module("torch.distributed.nn")
     # What the leader says goes over gloo in any case: waiting for it takes no processor.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
     yield
-    # Not after an error: the others might never come to this point.
+    # Not after an error of this process alone: the others might never come to this point.
     dist.destroy_process_group()
 
 
@@ -111,6 +116,7 @@ def lead(work: Callable[[], Result]) -> Result:
     if not here.leads:
         result, exit_code = _broadcast((None, None))
         if exit_code is not None:
+            dist.destroy_process_group()
             raise SystemExit(exit_code)
         return cast(Result, result)
     try:
@@ -118,6 +124,7 @@ def lead(work: Callable[[], Result]) -> Result:
     except BaseException as error:
         with suppress(RuntimeError):  # the others may be gone
             _broadcast((None, getattr(error, "exit_code", 1)))
+        dist.destroy_process_group()
         raise
     _broadcast((result, None))
     return result
@@ -192,7 +199,12 @@ def shared_step(
         yield lambda pixels, labels, _: loss(pixels, labels)
         return
     with synchronised(trained):
-        yield DistributedDataParallel(_SharedLoss(loss, trained))
+        shared = [DistributedDataParallel(_SharedLoss(loss, trained))]
+        try:
+            yield lambda *batch: cast(Tensor, shared[0](*batch))
+        finally:
+            # It keeps the process group, and an error keeps the variables of the caller.
+            shared.clear()
 
 
 class _SumOverTeam(torch.autograd.Function):

@@ -144,6 +144,13 @@ def test_what_ends_the_leader_ends_all_and_is_told_once(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "state").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux")
+@pytest.mark.parametrize(("asked", "said"), [((), "\n"), (("fail",), "failed\n\n")])
+def test_no_thread_of_the_process_group_outlives_it(asked: tuple[str, ...], said: str) -> None:
+    ended = side_by_side(2, "tests.edgecil.training.threads_left_behind", *asked)
+    assert ended == [(0, said, "")] * 2
+
+
 def test_batch_norm_over_three_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     module = "tests.edgecil.training.batch_norm_side_by_side"
     assert side_by_side(3, module, tmp_path) == [(0, "", "")] * 3
