@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +44,9 @@ def plan(
     accounting: options.Accounting = "strict",
     codec: options.Codec = None,
     state_precision: options.StatePrecision = None,
+    recipe: options.Recipe = None,
+    epochs: options.Epochs = None,
+    first_epochs: options.FirstEpochs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a budget holds after every task, and the backbones that fit it.
@@ -71,6 +74,9 @@ def plan(
         accounting=accounting,
         codec=codec,
         precision=state_precision,
+        recipe=recipe,
+        epochs=epochs,
+        first_epochs=first_epochs,
     )
     facts = _facts(request)
     if budget is None:
@@ -200,18 +206,39 @@ def _tell_points(requests: "list[TrainRequest]", facts: "DataFacts", as_json: bo
         print(f"{size:>10} {size / 2**20:>8.2f}  {held}")
 
 
+_ASKED = {
+    "protocol": "--protocol",
+    "data": "--data",
+    "classes_file": "--classes-file",
+    "image_size_px": "--image-size",
+    "holdout": "--holdout",
+    "budget": "--budget",
+    "base": "--base",
+    "increment": "--increment",
+    "tasks": "--tasks",
+    "tasks_ahead": "--tasks-ahead",
+    "seed": "--seed",
+    "method": "--method",
+    "accounting": "--accounting",
+    "codec": "--codec",
+    "precision": "--state-precision",
+    "recipe": "--recipe",
+    "first_epochs": "--first-epochs",
+    "epochs": "--epochs",
+    "backbone": "--backbone",
+    "cut": "--cut",
+    "data_dir": "--data-dir",
+}
+"""The options of `edgecil train` for what a plan may be asked, by the field of the request."""
+
+
 def _training_command(request: "TrainRequest") -> str:
     """What trains just this, with a folder for the person to fill in where none was named."""
-    words = ["--protocol", request.protocol] if request.protocol else []
-    if request.data or request.chosen_data is None:
-        words += ["--data", request.data or "FOLDER"]
-    if request.classes_file:
-        words += ["--classes-file", str(request.classes_file)]
-    words += ["--budget", request.budget]
-    if request.method != "memo":
-        words += ["--method", request.method]
-    if request.accounting != "strict":
-        words += ["--accounting", request.accounting]
-    if request.backbone:
-        words += ["--backbone", request.backbone]
-    return shlex.join(["edgecil", "train", *words])
+    if request.data is None and request.chosen_data is None:
+        request = replace(request, data="FOLDER")
+    usual = {field.name: field.default for field in fields(request)}
+    words = ["edgecil", "train"]
+    for name, option in _ASKED.items():
+        if (value := getattr(request, name)) != usual[name]:
+            words += [option, str(value)]
+    return shlex.join(words)

@@ -110,6 +110,19 @@ def test_one_budget_of_a_protocol_is_one_plan_and_names_the_command(
     )
 
 
+def test_the_command_trains_what_was_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = "--data cifar100 --budget 3MB --base 20 --increment 8 --seed 7 --method thrift "
+    asked += "--codec webp:50 --state-precision int8 --first-epochs 9 --epochs 5"
+    told = planned(capsys, monkeypatch, *asked.split(), "--data-dir", str(tmp_path))
+    command = told.splitlines()[-1].removeprefix("next: edgecil train ").split()
+    pairs = set(zip(command[::2], command[1::2], strict=True))
+    words = [*asked.split(), "--data-dir", str(tmp_path)]
+    assert pairs >= set(zip(words[::2], words[1::2], strict=True))
+    assert {option for option, _ in pairs} == {*words[::2], "--backbone"}
+
+
 def test_a_point_that_a_backbone_does_not_fit_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
