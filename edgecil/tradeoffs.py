@@ -1,8 +1,9 @@
 """What the planner proposes where a person leaves it the choice: the best use of every byte.
 
 A bigger network, more exemplars, or exemplars in better quality: `tradeoffs.toml` says in points of
-accuracy what each was measured to bring. The points of a plan add up to an estimate that ranks
-plans; it is no promise of an accuracy, which depends on the pictures and on the training.
+accuracy what each was measured to bring, and the bigger network after how long a training. The
+points of a plan add up to an estimate that ranks plans; it is no promise of an accuracy, which
+depends on the pictures and on the training.
 """
 
 import math
@@ -31,8 +32,12 @@ from edgecil.planner import (
 class Tradeoffs:
     """The measured table."""
 
-    network: tuple[tuple[float, float], ...]
-    """Parameters of a backbone, and the accuracy with all pictures, in percent."""
+    seen: tuple[float, ...]
+    """After how many pictures `network` was measured, each counted as often as it was seen."""
+    network: dict[str, tuple[float, ...]]
+    """Accuracy of a backbone in percent with all pictures, for each of `seen`."""
+    points_a_doubling: float
+    """What twice the parameters gain where the backbone is not in `network`."""
     kept: tuple[tuple[float, float], ...]
     """Part of the pictures that is kept, and the points that this costs after the next task."""
     codec: dict[str, float]
@@ -40,14 +45,15 @@ class Tradeoffs:
     precision: dict[str, float]
     """The points that a precision of weights costs."""
 
-    def of_network(self, parameters: int) -> float:
-        """Accuracy in percent with all pictures; linear in the logarithm, beyond the ends too."""
-        sizes = np.log([size for size, _ in self.network])
-        points = np.array([accuracy for _, accuracy in self.network])
-        at = math.log(parameters)
-        right = int(np.clip(np.searchsorted(sizes, at), 1, len(sizes) - 1))
-        slope = (points[right] - points[right - 1]) / (sizes[right] - sizes[right - 1])
-        return float(points[right] + slope * (at - sizes[right]))
+    def of_network(self, backbone: str, parameters: int, seen: float) -> float:
+        """Accuracy in percent with all pictures, after `seen` of them were trained on.
+
+        Linear in the logarithm of `seen`, and constant beyond the table. A backbone that is not in
+        the table is only comparable to others that are not.
+        """
+        if backbone not in self.network:
+            return self.points_a_doubling * math.log2(parameters)
+        return float(np.interp(math.log(seen), np.log(self.seen), self.network[backbone]))
 
     def of_keeping(self, part: float) -> float:
         """Points lost where `part` of the pictures is kept, 0 to 1."""
@@ -60,23 +66,34 @@ def tradeoffs() -> Tradeoffs:
     """The table of this edgecil."""
     data = tomllib.loads((files("edgecil") / "tradeoffs.toml").read_text())
     return Tradeoffs(
-        network=tuple((row["parameters"], row["accuracy"]) for row in data["network"]),
+        seen=tuple(data["network"].pop("seen")),
+        points_a_doubling=data["network"].pop("points_a_doubling"),
+        network={name: tuple(accuracies) for name, accuracies in data["network"].items()},
         kept=tuple(zip(data["kept"]["part"], data["kept"]["lost"], strict=True)),
         codec=data["codec"],
         precision=data["precision"],
     )
 
 
-def estimate(demand: Demand, planned: Plan) -> float:
-    """Points by which plans are ranked: average accuracy over the stages, as far as measured."""
-    table = tradeoffs()
-    lost = []  # after the last task, too: another may come that nobody has planned
-    for stage in planned.stages:
-        part = stage.exemplars / stage.classes / demand.images_per_class
-        lost.append(table.of_keeping(min(1.0, part)) if demand.method.keeps_exemplars else 0.0)
-    of_network = table.of_network(sum(parameter_counts(planned.backbone, planned.cut)))
+def estimate(demand: Demand, planned: Plan, epochs: tuple[int, int]) -> float:
+    """Points by which plans are ranked: average accuracy over the stages, as far as measured.
+
+    Args:
+        demand: what has to be held.
+        planned: what a backbone comes to.
+        epochs: of the first task, and of each later one.
+    """
+    table, parameters = tradeoffs(), sum(parameter_counts(planned.backbone, planned.cut))
     of_codec = table.codec.get(demand.codec, 0.0) if demand.method.keeps_exemplars else 0.0
-    return of_network - mean(lost) - of_codec - table.precision[demand.precision]
+    points, seen, kept = [], 0, 0
+    for stage, classes in zip(planned.stages, demand.task_sizes, strict=True):
+        seen += epochs[stage.stage > 1] * (classes * demand.images_per_class + kept)
+        kept = stage.exemplars
+        # After the last task, too: another may come that nobody has planned.
+        part = min(1.0, kept / stage.classes / demand.images_per_class)
+        lost = table.of_keeping(part) if demand.method.keeps_exemplars else 0.0
+        points.append(table.of_network(planned.backbone, parameters, seen) - lost)
+    return mean(points) - of_codec - table.precision[demand.precision]
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,13 @@ class Choice:
     """Why, in a sentence."""
 
 
-def choose(demands: Sequence[Demand], backbone: str | None, cut: str, budget_bytes: int) -> Choice:
+def choose(
+    demands: Sequence[Demand],
+    backbone: str | None,
+    cut: str,
+    budget_bytes: int,
+    epochs: tuple[int, int],
+) -> Choice:
     """The plan with the best estimate.
 
     Args:
@@ -99,6 +122,7 @@ def choose(demands: Sequence[Demand], backbone: str | None, cut: str, budget_byt
         backbone: the one that was asked for; None to choose one, too.
         cut: where it is cut.
         budget_bytes: what all has to fit in.
+        epochs: of the first task, and of each later one: a larger network takes longer to gain.
 
     Raises:
         BudgetError: none fits; the message names the smallest budget that holds one.
@@ -115,16 +139,21 @@ def choose(demands: Sequence[Demand], backbone: str | None, cut: str, budget_byt
     fitting = [(demand, planned) for demand, planned in plans if planned.fits]
     if not fitting:
         raise too_small(min((p for _, p in plans), key=lambda p: p.smallest_budget_bytes))
-    ranked = sorted(fitting, key=lambda found: -estimate(*found))
-    demand, planned = ranked[0]
     if len(plans) == 1:
-        return Choice(demand, planned, "")
-    return Choice(demand, planned, _reason(ranked))
+        return Choice(*fitting[0], "")
+    ranked = sorted(
+        ((estimate(*found, epochs), found) for found in fitting), key=lambda pair: -pair[0]
+    )
+    return Choice(*ranked[0][1], _reason(ranked))
 
 
-def _reason(ranked: Sequence[tuple[Demand, Plan]]) -> str:
-    """What the best plan keeps, what it is better than, and what a block would cost instead."""
-    demand, planned = ranked[0]
+def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
+    """What the best plan keeps, what it is better than, and what a block would cost instead.
+
+    Args:
+        ranked: estimates and plans, best first.
+    """
+    best, (demand, planned) = ranked[0]
     told = f"{planned.backbone} with weights in {demand.precision}"
     if demand.method.keeps_exemplars:
         told += (
@@ -132,11 +161,10 @@ def _reason(ranked: Sequence[tuple[Demand, Plan]]) -> str:
             f"{len(planned.stages)} tasks"
         )
     told += " makes the most of the bytes, by measured trade-offs"
-    for other_demand, other in ranked:
+    for points, (other_demand, other) in ranked:
         if other.backbone != planned.backbone:
-            points = estimate(demand, planned) - estimate(other_demand, other)
             told += (
-                f": {points:.1f} points more than {other.backbone} with "
+                f": {best - points:.1f} points more than {other.backbone} with "
                 f"{other.exemplars_per_class:.0f} in {other_demand.codec}"
             )
             break

@@ -21,9 +21,10 @@ def log_priors(counts: Sequence[int]) -> Tensor:
 class Thrift(Method):
     """edgecil's own, put together from what was measured to pay at equal bytes.
 
-    - The planner spends bytes where they bring the most: on a wider backbone, on more exemplars or
-      on better ones (`edgecil.tradeoffs`). At the published budgets that is many exemplars in a
-      lossy codec, through which new pictures are seen, too, and one network instead of blocks.
+    - The planner spends bytes where they bring the most: on a larger backbone, where training is
+      long enough for it, on more exemplars or on better ones (`edgecil.tradeoffs`). At the
+      published budgets that is many exemplars in a lossy codec, through which new pictures are
+      seen, too, and one network instead of blocks.
     - So many exemplars are nearly the data set, and a teacher that has seen less holds the network
       back; there is no distillation.
     - The loss is cross-entropy of logits that are shifted by the logarithm of how often each class

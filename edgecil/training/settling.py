@@ -112,7 +112,9 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     if backbone is None and (published := request.published_backbone):
         backbone = published
         reason = f"{published} is the published backbone of {request.method} at this budget"
-    choice = choose(demands, backbone, draft.cut, draft.budget_bytes)
+    recipe = draft.training_recipe()
+    epochs = (recipe.first.epochs, recipe.incremental.epochs)
+    choice = choose(demands, backbone, draft.cut, draft.budget_bytes, epochs)
     settled = replace(
         draft,
         backbone=choice.plan.backbone,

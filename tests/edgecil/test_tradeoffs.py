@@ -11,6 +11,7 @@ from edgecil import tradeoffs as module
 from edgecil.errors import BudgetError
 from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
+from edgecil.networks import BACKBONES
 from edgecil.planner import Demand, parameter_counts, plan
 from edgecil.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
 
@@ -28,8 +29,20 @@ DEMANDS = [
     for codec, size in BYTES.items()
     for precision in ("fp16", "int8")
 ]
+EPOCHS = (20, 10)
 TABLE = Tradeoffs(
-    network=((40_000, 50.0), (160_000, 60.0), (640_000, 66.0)),
+    seen=(10_000, 1_000_000),
+    network={
+        "convnet2": (50.0, 50.0),
+        "resnet14": (45.0, 60.0),
+        "resnet20": (44.0, 61.0),
+        "resnet26": (43.0, 62.0),
+        "resnet32": (42.0, 63.0),
+        "resnet14x2": (40.0, 66.0),
+        "resnet20x2": (30.0, 66.5),
+        "resnet32x2": (20.0, 67.0),
+    },
+    points_a_doubling=3.0,
     kept=((0.0, 40.0), (0.1, 20.0), (1.0, 0.0)),
     codec={"webp-lossless": 0.0, "webp:75": 1.0, "webp:30": 3.0},
     precision={"fp16": 0.0, "int8": 0.5},
@@ -40,12 +53,14 @@ def given(table: Tradeoffs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "tradeoffs", lambda: table)
 
 
-def test_a_network_gains_by_the_logarithm_of_its_parameters_and_on_beyond_the_table() -> None:
-    assert TABLE.of_network(40_000) == pytest.approx(50)
-    assert TABLE.of_network(80_000) == pytest.approx(55)
-    assert TABLE.of_network(320_000) == pytest.approx(63)
-    assert TABLE.of_network(1_280_000) == pytest.approx(69)
-    assert TABLE.of_network(20_000) == pytest.approx(45)
+def test_a_network_gains_by_the_logarithm_of_what_it_has_seen_within_the_table() -> None:
+    for seen, expected in ((1_000, 45), (10_000, 45), (100_000, 52.5), (10**6, 60), (10**7, 60)):
+        assert TABLE.of_network("resnet14", 171_856, seen) == pytest.approx(expected)
+
+
+def test_networks_that_were_not_measured_differ_by_their_parameters() -> None:
+    small, large = (TABLE.of_network("resnet18", size, 1_000) for size in (1_000_000, 4_000_000))
+    assert large - small == pytest.approx(6)
 
 
 def test_keeping_less_costs_what_lies_between_two_measurements() -> None:
@@ -64,27 +79,42 @@ def test_an_estimate_is_the_network_less_what_is_given_up_on_average_over_the_st
     assert 1 > parts[0] > parts[1] > 0.1
     lost = [20 * (1 - part) / 0.9 for part in parts]
 
-    network = TABLE.of_network(171_856)
-    assert estimate(demand, planned) == pytest.approx(network - sum(lost) / 2 - 1.0 - 0.5)
+    first = 2 * 5000
+    seen = [first, first + 3 * (5000 + planned.stages[0].exemplars)]
+    network = [TABLE.of_network("resnet14", 171_856, pictures) for pictures in seen]
+    expected = (sum(network) - sum(lost)) / 2 - 1.0 - 0.5
+    assert estimate(demand, planned, (2, 3)) == pytest.approx(expected)
+
+
+def test_a_longer_training_is_worth_a_larger_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(TABLE, monkeypatch)
+    demands = [dataclasses.replace(demand, method=method_named("thrift")) for demand in DEMANDS]
+    backbones = [
+        choose(demands, None, "last", 20_000_000, (epochs, epochs)).plan.backbone
+        for epochs in (1, 10, 100)
+    ]
+    sizes = [sum(parameter_counts(backbone, "last")) for backbone in backbones]
+    assert sizes == sorted(set(sizes))
 
 
 def test_where_quality_is_all_pictures_are_kept_lossless(monkeypatch: pytest.MonkeyPatch) -> None:
     lossy = {"webp-lossless": 0.0, "webp:75": 50.0, "webp:30": 60.0}
     given(dataclasses.replace(TABLE, codec=lossy), monkeypatch)
-    assert choose(DEMANDS, None, "last", 8_000_000).demand.codec == "webp-lossless"
+    assert choose(DEMANDS, None, "last", 8_000_000, EPOCHS).demand.codec == "webp-lossless"
 
 
 def test_where_numbers_are_all_pictures_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
     same = dict.fromkeys(BYTES, 0.0)
     given(dataclasses.replace(TABLE, codec=same), monkeypatch)
-    assert choose(DEMANDS, None, "last", 2_000_000).demand.codec == "webp:30"
+    assert choose(DEMANDS, None, "last", 2_000_000, EPOCHS).demand.codec == "webp:30"
 
 
 def test_where_networks_are_equal_the_bytes_go_to_exemplars(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given(dataclasses.replace(TABLE, network=((1, 60.0), (10**9, 60.0))), monkeypatch)
-    assert choose(DEMANDS, None, "last", 2_000_000).plan.backbone == "convnet2"
+    same: dict[str, tuple[float, ...]] = dict.fromkeys(TABLE.network, (60.0, 60.0))
+    given(dataclasses.replace(TABLE, network=same), monkeypatch)
+    assert choose(DEMANDS, None, "last", 2_000_000, EPOCHS).plan.backbone == "convnet2"
 
 
 def test_where_weights_lose_nothing_in_int8_they_are_kept_so(
@@ -93,11 +123,11 @@ def test_where_weights_lose_nothing_in_int8_they_are_kept_so(
     for lost, expected in ((0.0, "int8"), (50.0, "fp16")):
         precision = {"fp16": 0.0, "int8": lost}
         given(dataclasses.replace(TABLE, precision=precision), monkeypatch)
-        assert choose(DEMANDS, "resnet32", "last", 2_000_000).demand.precision == expected
+        assert choose(DEMANDS, "resnet32", "last", 2_000_000, EPOCHS).demand.precision == expected
 
 
 def test_the_reason_names_what_is_kept_and_what_a_block_would_cost() -> None:
-    choice = choose(DEMANDS, None, "last", 7_998_016)
+    choice = choose(DEMANDS, None, "last", 7_998_016, EPOCHS)
     assert choice.plan.backbone in choice.reason
     assert choice.demand.codec in choice.reason
     assert "points more than" in choice.reason
@@ -105,18 +135,18 @@ def test_the_reason_names_what_is_kept_and_what_a_block_would_cost() -> None:
 
 
 def test_what_was_asked_for_is_not_chosen_again() -> None:
-    choice = choose(DEMANDS[:1], "resnet20", "last", 7_998_016)
+    choice = choose(DEMANDS[:1], "resnet20", "last", 7_998_016, EPOCHS)
     assert (choice.plan.backbone, choice.demand, choice.reason) == ("resnet20", DEMANDS[0], "")
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> None:
     with pytest.raises(BudgetError, match="smallest budget that fits is") as refused:
-        choose(DEMANDS, None, "last", 30_000)
+        choose(DEMANDS, None, "last", 30_000, EPOCHS)
     digits = str(refused.value).split("fits is ")[1].split(" bytes")[0].replace(" ", "")
     smallest = int(digits)
-    assert choose(DEMANDS, None, "last", smallest).plan.backbone == "convnet2"
+    assert choose(DEMANDS, None, "last", smallest, EPOCHS).plan.backbone == "convnet2"
     with pytest.raises(BudgetError):
-        choose(DEMANDS, None, "last", smallest - 1)
+        choose(DEMANDS, None, "last", smallest - 1, EPOCHS)
 
 
 def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:
@@ -129,9 +159,12 @@ def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> No
     for codec, lost in table.codec.items():
         found = mean(measured["codecs"][codec]["accuracy"])
         assert lost == pytest.approx(lossless - found, abs=noise)
-    for name, found in measured["backbones"].items():
-        parameters = sum(parameter_counts(name, "last"))
-        assert table.of_network(parameters) == pytest.approx(mean(found["accuracy"]), abs=noise)
+    for run, found in measured["backbones"].items():
+        name, epochs = run.split()
+        accuracy = table.of_network(name, 0, int(epochs) * 10_000)
+        assert accuracy == pytest.approx(mean(found["accuracy"]), abs=noise)
+    large = {name for name, backbone in BACKBONES.items() if backbone.smallest_image_px > 64}
+    assert set(table.network) == set(BACKBONES) - large
     everything = measured["kept"]["20MB"]["accuracy"][0]
     for row in measured["kept"].values():
         for stage in range(1, 4):
@@ -146,5 +179,5 @@ def test_nothing_is_gained_by_keeping_less_or_worse() -> None:
     assert lost == sorted(lost, reverse=True)
     codecs = list(table.codec.values())
     assert codecs == sorted(codecs)
-    accuracies = [accuracy for _, accuracy in table.network]
-    assert accuracies == sorted(accuracies)
+    for accuracies in table.network.values():
+        assert list(accuracies) == sorted(accuracies)

@@ -123,6 +123,17 @@ def test_the_command_trains_what_was_planned(
     assert {option for option, _ in pairs} == {*words[::2], "--backbone"}
 
 
+def test_a_longer_training_is_planned_with_a_larger_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--budget", "7998016", "--method", "thrift", "--data-dir", str(tmp_path), "--json"]
+    models = [
+        json.loads(planned(capsys, monkeypatch, *words, *training))["stages"][-1]["model_bytes"]
+        for training in (["--epochs", "1"], ["--recipe", "published"])
+    ]
+    assert models[0] < models[1]
+
+
 def test_a_point_that_a_backbone_does_not_fit_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
