@@ -54,7 +54,8 @@ Base = Annotated[
     int | None, typer.Option(help="Classes of the first task.", show_default="as --increment")
 ]
 Increment = Annotated[
-    int | None, typer.Option(help="Classes of every later task.", show_default="a tenth of all")
+    int | None,
+    typer.Option(help="Classes of every later task.", show_default="a tenth of all, 10 or more"),
 ]
 Tasks = Annotated[
     Path | None, typer.Option(help="A TOML file that names the classes of every task.")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from edgecil.errors import TrainingError, UsageError
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images, batch_sizes
+from edgecil.training.batchnorm import measure_statistics
 from edgecil.training.distributed import lead, mean_over_team, shared_step, team
 from edgecil.training.recipes import PhaseRecipe
 
@@ -143,6 +144,8 @@ def train_phase(
 ) -> Iterator[EpochReport]:
     """Train `network` through `phase`, from epoch `finished_epochs` on, one epoch a report.
 
+    After the last epoch the statistics of every BatchNorm that was trained are measured anew.
+
     Args:
         network: on the training device, as the lesson's extras are.
         lesson: how the task is learned.
@@ -199,6 +202,9 @@ def train_phase(
             lead(partial(_require_finite, mean_loss, epoch + 1, phase))
             speed = done / (time.perf_counter() - started)
             yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
+        with _advice():
+            generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
+            measure_statistics(shared_loss, phase.trained, images, generator)
 
 
 def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:

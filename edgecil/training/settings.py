@@ -114,9 +114,12 @@ class RunSettings:
 
         return Augment(Policy(self.augmentation), self.brightens)
 
-    def training_recipe(self) -> Recipe:
-        """The recipe with this run's own epochs, learning rate and batch size."""
-        recipe = recipe_named(self.recipe, self.method)
+    def training_recipe(self, images: int) -> Recipe:
+        """The recipe for a task of so many pictures.
+
+        What the run names itself, epochs, learning rate or batch size, is as it says.
+        """
+        recipe = recipe_named(self.recipe, self.method).for_images(images)
         return recipe.adapted(
             epochs=self.epochs,
             first_epochs=self.first_epochs,

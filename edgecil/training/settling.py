@@ -17,7 +17,11 @@ from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 
 DEFAULT_TASK_COUNT = 10
-"""Tasks into which the classes are cut when nothing else is said."""
+"""Tasks into which the classes are cut when nothing else is said ..."""
+
+LEAST_DEFAULT_INCREMENT = 10
+"""... and classes that such a task has at least: a network learns little from two or three alone,
+and nothing from one. Fewer classes are learned together."""
 
 
 def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
@@ -41,7 +45,8 @@ def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
         return read_tasks(request.tasks, classes)
     increment = request.increment
     if increment is None:
-        increment = math.ceil(len(classes) / DEFAULT_TASK_COUNT)
+        tenth = math.ceil(len(classes) / DEFAULT_TASK_COUNT)
+        increment = min(len(classes), max(tenth, LEAST_DEFAULT_INCREMENT))
     return class_increments(len(classes), request.base, increment, request.seed)
 
 
@@ -112,8 +117,11 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     if backbone is None and (published := request.published_backbone):
         backbone = published
         reason = f"{published} is the published backbone of {request.method} at this budget"
-    recipe = draft.training_recipe()
-    epochs = (recipe.first.epochs, recipe.incremental.epochs)
+    first, last = (
+        draft.training_recipe(classes * facts.images_per_class)
+        for classes in (scenario.sizes[0], scenario.sizes[-1])
+    )
+    epochs = (first.first.epochs, last.incremental.epochs)
     choice = choose(demands, backbone, draft.cut, draft.budget_bytes, epochs)
     settled = replace(
         draft,

@@ -1,0 +1,97 @@
+"""What is kept of BatchNorm is of the network that was trained, on pictures as it was trained on."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.training.batches import ResidentImages
+from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, measure_statistics
+from edgecil.training.loop import Lesson, Phase, train_phase
+from edgecil.training.recipes import PhaseRecipe
+from tests.edgecil.training.tiny import tiny_dataset
+
+
+class Shown:
+    """Images that note what is shown of them."""
+
+    def __init__(self, count: int = 40) -> None:
+        draw = np.random.default_rng(0)
+        pixels = draw.integers(0, 256, (count, 16, 16, 3)).astype(np.uint8)
+        labels = np.arange(count) % 3
+        self._images = ResidentImages(pixels, labels, torch.device("cpu"), mirrors=True)
+        self.pixels: list[torch.Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def training_batches(self, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+        for pixels, labels in self._images.training_batches(batch_size, generator):
+            self.pixels.append(pixels)
+            yield pixels, labels
+
+    def plain_batches(self, batch_size: int):  # type: ignore[no-untyped-def]
+        raise AssertionError("the weights were not fitted to plain pictures")
+
+
+def measured(images: Shown, layer: nn.BatchNorm2d) -> None:
+    layer.train()
+    generator = torch.Generator().manual_seed(0)
+    measure_statistics(lambda pixels, *_: layer(pixels).sum(), [layer], images, generator)
+
+
+@pytest.mark.parametrize("count", [40, 300, 1000])
+def test_statistics_are_those_of_all_pictures_that_were_shown(count: int) -> None:
+    images, layer = Shown(count), nn.BatchNorm2d(3)
+    layer.running_mean.fill_(float("nan"))  # type: ignore[union-attr]
+    measured(images, layer)
+
+    shown = torch.cat(images.pixels).double().numpy()
+    sizes = [len(batch) for batch in images.pixels]
+    by_batch = [batch.double().numpy() for batch in images.pixels]
+    mean = shown.mean((0, 2, 3))
+    variance = np.average([b.var((0, 2, 3), ddof=1) for b in by_batch], axis=0, weights=sizes)
+    np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-4)  # type: ignore[arg-type]
+    np.testing.assert_allclose(layer.running_var, variance, rtol=1e-4)  # type: ignore[arg-type]
+    assert layer.momentum == 0.1
+
+
+@pytest.mark.parametrize(
+    ("count", "looked_at"), [(40, 280), (PICTURES // 8, 256), (1000, 1000), (9000, PICTURES)]
+)
+def test_small_tasks_are_looked_at_often_and_large_ones_in_part(count: int, looked_at: int) -> None:
+    images = Shown(count)
+    measured(images, nn.BatchNorm2d(3))
+    assert sum(len(batch) for batch in images.pixels) == looked_at
+    assert max(len(batch) for batch in images.pixels) <= BATCH_SIZE + 1
+
+
+def test_after_a_phase_what_was_trained_is_measured_and_what_was_frozen_is_not() -> None:
+    torch.manual_seed(0)
+    net = ExpandableNetwork(cut_backbone("convnet2"), 6, 2, mean=(0.5,) * 3, std=(0.2,) * 3)
+    frozen = net.trunk[0][1].running_mean.clone()
+    train = tiny_dataset().train
+    images = ResidentImages(train.pixels(), train.labels, torch.device("cpu"), mirrors=True)
+    recipe = PhaseRecipe(1, 0.1, 5e-4)
+    phase = Phase("train", recipe, lambda x, y: F.cross_entropy(net(x), y), [net.blocks, net.head])
+
+    epochs = train_phase(net, Lesson([phase]), phase, images, seeds=[3])
+    next(epochs)
+    lagging = net.blocks[1][0][0][1].running_mean.clone()
+    assert next(epochs, None) is None
+
+    assert torch.equal(net.trunk[0][1].running_mean, frozen)
+    # By hand: what the block's convolution says of the same crops, in batches of 128 as before.
+    generator, sums, count = torch.Generator().manual_seed(3), torch.zeros(64).double(), 0
+    net.eval()
+    with torch.no_grad():
+        while count < PICTURES // 8:
+            for pixels, _ in images.training_batches(BATCH_SIZE, generator):
+                if count < PICTURES // 8:
+                    seen = net.blocks[1][0][0][0](net.trunk(net.normalise(pixels))).double()
+                    sums, count = sums + seen.mean((2, 3)).sum(0), count + len(pixels)
+    now = net.blocks[1][0][0][1].running_mean
+    torch.testing.assert_close(now, (sums / count).float(), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(lagging, now, rtol=1e-2)
