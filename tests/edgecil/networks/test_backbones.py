@@ -103,3 +103,19 @@ def test_unknown_names_list_the_known_ones() -> None:
 def test_a_cut_that_leaves_no_trunk_is_refused() -> None:
     with pytest.raises(UsageError, match="no trunk"):
         cut_backbone("convnet2", "last-two")
+
+
+def test_convolutions_of_cifars_resnets_start_as_he_et_al_have_them() -> None:
+    torch.manual_seed(0)
+    parts = cut_backbone("resnet32")
+    convolutions = [
+        each
+        for module in (parts.trunk(), parts.block())
+        for each in module.modules()
+        if isinstance(each, nn.Conv2d)
+    ]
+    assert len(convolutions) == 31
+    for each in convolutions:
+        expected = (2 / (9 * each.out_channels)) ** 0.5
+        assert each.weight.std().item() == pytest.approx(expected, rel=0.12)
+        assert each.weight.abs().max() > 2.5 * expected, "uniform, not normal"

@@ -1,4 +1,4 @@
-"""What is kept of BatchNorm is of the network that was trained, on pictures as it was trained on."""
+"""What is kept of BatchNorm is of the trained network, on pictures as it was trained on."""
 
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from edgecil.errors import UsageError
+from edgecil.training.batches import batch_sizes
 from edgecil.training.recipes import PhaseRecipe, recipe_named
 
 
@@ -86,3 +87,45 @@ def test_impossible_numbers_are_refused() -> None:
         recipe_named("fast", "memo").adapted(batch_size=1)
     with pytest.raises(UsageError, match="fast, thorough, published, published-cosine"):
         recipe_named("slow", "memo")
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "batch_size", "rate"),
+    [
+        # A quarter of 4,000 pictures twice as often; batches that make four steps, and no less
+        # than eight pictures; the rate by the root of the batch.
+        (50_000, 20, 128, 0.2),
+        (4000, 20, 128, 0.2),
+        (1000, 40, 128, 0.2),
+        (400, 63, 64, 0.2 / 2**0.5),
+        (160, 100, 32, 0.1),
+        (72, 100, 16, 0.2 / 8**0.5),
+        (16, 100, 8, 0.05),
+        (2, 100, 8, 0.05),
+    ],
+)
+def test_a_small_task_gets_more_epochs_of_smaller_batches(
+    images: int, epochs: int, batch_size: int, rate: float
+) -> None:
+    phase = recipe_named("fast", "memo").for_images(images).first
+    assert (phase.epochs, phase.batch_size) == (epochs, batch_size)
+    assert phase.learning_rate == pytest.approx(rate)
+
+
+def test_every_phase_of_a_small_task_makes_steps_enough() -> None:
+    for images in range(40, 8000, 37):
+        suited = recipe_named("fast", "foster").for_images(images)
+        for phase, least in ((suited.first, 250), (suited.incremental, 125)):
+            assert phase.epochs * len(batch_sizes(images, phase.batch_size)) >= least
+            assert phase.epochs * images <= max(40_000, images * 20)
+
+
+@pytest.mark.parametrize("name", ["published", "published-cosine"])
+def test_published_recipes_are_as_published_for_every_task(name: str) -> None:
+    recipe = recipe_named(name, "foster")
+    assert recipe.for_images(10) == recipe
+
+
+def test_thorough_training_has_smaller_batches_for_small_tasks_and_no_more_epochs() -> None:
+    phase = recipe_named("thorough", "memo").for_images(72).first
+    assert (phase.epochs, phase.batch_size) == (160, 16)
