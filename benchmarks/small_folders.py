@@ -123,8 +123,10 @@ def trained(
 
 def table(rows: list[dict[str, float | str]]) -> Iterator[str]:
     """Markdown: one line a folder, means over the seeds."""
-    yield "| pictures | classes | photos | trained | epochs x batch | running | plain | measured | s |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    columns = ("pictures", "classes", "photos", "trained", "epochs x batch")
+    columns += ("running", "plain", "measured", "s")
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     keys = ("pictures", "classes", "photos", "trained", "epochs", "batch_size")
     for key in dict.fromkeys(tuple(row[name] for name in keys) for row in rows):
         same = [row for row in rows if tuple(row[name] for name in keys) == key]
