@@ -126,7 +126,7 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
 
 def source_of(data: str, holdout: float, facts: DataFacts) -> Source:
     """The source that a run keeps of data, to be found again from wherever it goes on."""
-    return Source(located(data), holdout, facts.fingerprint, facts.pictures)
+    return Source(located(data), holdout, facts.fingerprint, pictures=facts.pictures)
 
 
 def load_requested(request: TrainRequest) -> ImageDataset:
