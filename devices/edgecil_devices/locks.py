@@ -55,15 +55,17 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
         yield False
         return
     _held.add(descriptor)
+    alone = False
     try:
         known = _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        if known and not shared:
+        alone = known and not shared
+        if alone:
             _write_holder(descriptor, f"{os.getpid()} {platform.node()}\n")
         yield known
-        if known and not shared:
-            _write_holder(descriptor, "")
     finally:
-        if descriptor in _held:
+        if descriptor in _held:  # else this is a child
+            if alone:
+                _write_holder(descriptor, "")
             _held.remove(descriptor)
             os.close(descriptor)
 

@@ -42,7 +42,7 @@ def write_analysis(inspection: Inspection, folder: Path) -> None:
     _write_table(folder / "changes.csv", CHANGES, changes)
     with mpl.rc_context(SETTINGS):
         save(gradients_plot(inspection), "gradients", "gradient norm by layer", folder)
-        if inspection.changes:
+        if any(change.mean_squared_change for change in inspection.changes):  # on a log scale
             save(changes_plot(inspection), "changes", "change by layer", folder)
         if similarity := inspection.similarity:
             save(similarity_plot(inspection, similarity), "similarity", "CKA between tasks", folder)

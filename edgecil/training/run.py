@@ -145,19 +145,24 @@ class Run:
             RunError: a run is there and `resume` was not asked for, its settings differ, or
                 another process writes it.
         """
-        if not self.exists and self.folder.exists() and not self._is_unused():
-            raise RunError(f"{self.folder} is not empty; give another --run folder")
+        self._require_possible(settings, resume=resume)  # what is refused is not touched
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing(self.folder):
-            if not self.exists:
-                settings.save(self.config_file)
-            elif not resume:
-                raise RunError(
-                    f"{self.folder} holds a run; add --resume, or give another --run folder"
-                )
-            else:
-                self._require_same(settings)
+            self._require_possible(settings, resume=resume)
+            kept = self.settings() if self.exists else settings
+            moved = kept.with_last_source_in(settings.sources[-1].data)
+            if moved != kept or not self.exists:
+                moved.save(self.config_file)
             yield
+
+    def _require_possible(self, settings: RunSettings, *, resume: bool) -> None:
+        """Check that a run can be started here, or goes on as it was started."""
+        if self.exists and not resume:
+            raise RunError(f"{self.folder} holds a run; add --resume, or give another --run folder")
+        if self.exists:
+            self._require_same(settings)
+        elif self.folder.exists() and not self._is_unused():
+            raise RunError(f"{self.folder} is not empty; give another --run folder")
 
     def _is_unused(self) -> bool:
         """Whether nothing lies in the folder but what a start leaves that a crash cut short."""
@@ -165,7 +170,7 @@ class Run:
         return all(path.name.startswith(leftovers) for path in self.folder.iterdir())
 
     def _require_same(self, settings: RunSettings) -> None:
-        """Check that a run goes on as it was started, and keep where its data are now."""
+        """Check that a run goes on as it was started."""
         mine = self.settings()
         if mine.is_added(mine.stage_count):
             begun = self.checkpoints.load(mine.stage_count) is not None
@@ -182,9 +187,6 @@ class Run:
                 f"({'; '.join(changed)}); {'put them back' if data else 'give the same ones'}, "
                 "or give another --run folder"
             )
-        moved = mine.with_last_source_in(settings.sources[-1].data)
-        if moved != mine:
-            moved.save(self.config_file)
 
     def grow(self, settings: RunSettings) -> None:
         """Let `settings`, with one more task, be the run's from the task's first checkpoint on."""

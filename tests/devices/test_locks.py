@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -103,3 +104,13 @@ def test_a_write_that_fails_names_its_file() -> None:
     with pytest.raises(OSError, match="No space left") as failed:
         write_synced(Path("/dev/full"), b"one byte too many")
     assert told(failed.value) == "/dev/full: the disk is full"
+
+
+def test_whoever_fails_while_holding_it_is_named_no_more(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with suppress(ZeroDivisionError), locked(lock):
+        assert lock.read_text() == f"{os.getpid()} {platform.node()}\n"
+        raise ZeroDivisionError
+    assert lock.read_text() == ""
+    with locked(lock, shared=True):
+        assert refusal(lock) == "another process"

@@ -187,14 +187,17 @@ def test_a_change_relative_to_nothing_is_null_and_an_empty_cell(
     from edgecil.analysis.writing import write_analysis
 
     found = inspected(trained)
-    nothing = tuple(
-        replace(change, mean_squared_change=0.0, relative_change=float("nan"))
-        for change in found.changes
-    )
-    write_analysis(replace(found, changes=nothing), tmp_path)
+    first, *others = found.changes
+    assert (first.stage, first.layer) == (1, "stem")
+    nothing = replace(first, mean_squared_change=0.0, relative_change=float("nan"))
+    write_analysis(replace(found, changes=(nothing, *others)), tmp_path)
     written = json.loads((tmp_path / "analysis.json").read_text())
     assert written["changes"]["1"]["stem"] == {"mean_squared": 0.0, "relative": None}
     assert (tmp_path / "changes.csv").read_text().splitlines()[1] == "1,stem,0,"
+    # Tasks of one epoch change nothing between their first and their last; there is no such plot.
+    write_analysis(replace(found, changes=(nothing,)), tmp_path / "still")
+    assert not (tmp_path / "still" / "changes.png").exists()
+    assert (tmp_path / "still" / "gradients.png").exists()
 
 
 def test_of_several_data_sets_the_one_that_is_gone_is_named(
