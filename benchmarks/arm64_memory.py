@@ -111,7 +111,9 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "arm64_memory.md").write_text("\n".join(lines) + "\n")
     content = {"bundle_mb": bundle_mb, "memory_mb": options.memory_mb} | found
-    (options.out / "arm64_memory.json").write_text(json.dumps(content, indent=1) + "\n")
+    (options.out / "arm64_memory.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     return int(max(found["peak_mb"].values()) >= MOST_MB)
 
 

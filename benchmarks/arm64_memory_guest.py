@@ -78,7 +78,7 @@ def main() -> None:
         "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
         "peak_mb": found,
     }
-    print("MEASURED", json.dumps(content), flush=True)
+    print("MEASURED", json.dumps(content, allow_nan=False), flush=True)
 
 
 if __name__ == "__main__":

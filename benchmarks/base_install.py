@@ -174,7 +174,7 @@ def main() -> int:
         "download_mb": {"aarch64": download_mb},
         "packages": {machine: [vars(p) for p in found] for machine, found in measured.items()},
     }
-    (out / "base_install.json").write_text(json.dumps(content, indent=1) + "\n")
+    (out / "base_install.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return int(bool(TRAINING & brought) or total_mb >= MOST_MB)
 
 

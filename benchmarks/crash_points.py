@@ -169,7 +169,9 @@ def main() -> None:
         "strace": strace.split("\n")[0],
         "seconds": round(time.monotonic() - start),
     }
-    (arguments.out / "crash_points.json").write_text(json.dumps(content, indent=1) + "\n")
+    (arguments.out / "crash_points.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     print(f"{content['points']} points in {content['seconds']} s, none of them did harm")
 
 

@@ -213,7 +213,7 @@ def main() -> None:
         "results": [asdict(result) for result in results],
     }
     lines = table(results)
-    (arguments.out / "fleet.json").write_text(json.dumps(content, indent=1) + "\n")
+    (arguments.out / "fleet.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     settings = f"{n} devices, updates of {arguments.update_bytes} bytes, bundles of "
     settings += f"{arguments.bundle_bytes} bytes, {poll_bytes} + {TLS_BYTES} bytes a look, seed 0"
     (arguments.out / "fleet.md").write_text("\n".join([settings, "", *lines]) + "\n")

@@ -45,7 +45,7 @@ for _ in range(20):
 # Not ru_maxrss, in which the peak of the process that started this one lives on.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 peak_mb = int(peak.split()[1]) * 1024 / 1e6
-print(json.dumps({"start_s": start_s, "peak_mb": peak_mb}))
+print(json.dumps({"start_s": start_s, "peak_mb": peak_mb}, allow_nan=False))
 """
 
 
@@ -135,7 +135,9 @@ def main() -> int:
         )
     print(f"idle watch: {idle:.2f} % of a core (claimed {MOST_IDLE_PERCENT:.0f} %)")
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "footprint.json").write_text(json.dumps(content, indent=1) + "\n")
+    (options.out / "footprint.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     return 0 if holds else 1
 
 

@@ -102,7 +102,9 @@ def changed_json(record: Any, rng: random.Random) -> Any:
         holder, key = rng.choice(places)
         other, other_key = rng.choice(places)
         try:
-            holder[key] = rng.choice((*VALUES, json.loads(json.dumps(other[other_key]))))
+            holder[key] = rng.choice(
+                (*VALUES, json.loads(json.dumps(other[other_key], allow_nan=False)))
+            )
         except (KeyError, IndexError):  # it went away with what was replaced before
             continue
     return record
@@ -130,7 +132,9 @@ def mutant(subject: Subject, kind: str, rng: random.Random) -> bytes:
     record = json.loads(package.manifest_json)
     blobs = [package.blobs[b.sha256] for b in package.manifest.blobs if b.sha256 in package.blobs]
     if kind == "manifest":
-        return packed(package, json.dumps(changed_json(record, rng)).encode(), blobs)
+        return packed(
+            package, json.dumps(changed_json(record, rng), allow_nan=False).encode(), blobs
+        )
     index = rng.randrange(len(blobs))
     old = blobs[index]
     blobs[index] = changed_bytes(old, rng) or b"\0"
@@ -139,7 +143,7 @@ def mutant(subject: Subject, kind: str, rng: random.Random) -> bytes:
     for blob in record["blobs"]:
         if blob["sha256"] == old_sha256:
             blob["size"] = len(blobs[index])
-    text = json.dumps(record).replace(old_sha256, new_sha256)
+    text = json.dumps(record, allow_nan=False).replace(old_sha256, new_sha256)
     return packed(package, text.encode(), blobs)
 
 
@@ -205,7 +209,7 @@ def main() -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    text = json.dumps(result, indent=1)
+    text = json.dumps(result, indent=1, allow_nan=False)
     print(text)
     if asked.out:
         asked.out.write_text(text + "\n")

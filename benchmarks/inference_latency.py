@@ -202,7 +202,9 @@ def write_results(rows: Sequence[Row], options: argparse.Namespace, load: float)
         "hardware": machine,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "inference_latency.json").write_text(json.dumps(content, indent=1) + "\n")
+    (options.out / "inference_latency.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     about = ", ".join(f"{name} {number}" for name, number in packages.items())
     lines = [
         "# Latency of one picture",

@@ -132,7 +132,9 @@ def main() -> int:
         "by `benchmarks/predict_batch.py`.\n"
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "predict_batch.json").write_text(json.dumps(content, indent=1) + "\n")
+    (options.out / "predict_batch.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     (options.out / "predict_batch.md").write_text("\n".join([heading, *lines]) + "\n")
     claimed = [row for row in rows if row.batch == CLAIMED_BATCH]
     holds = all(row.times_as_fast > 1 for row in claimed)

@@ -219,7 +219,7 @@ def write_results(bundle: Path, rows: list[Row], seen: Endurance, folder: Path) 
         "hardware": machine,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "serve_load.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "serve_load.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     about = ", ".join(f"{name} {number}" for name, number in packages.items())
     first_mb, *_, last_mb = seen.resident_mb
     lines = [

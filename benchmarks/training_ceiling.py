@@ -120,7 +120,9 @@ def main() -> None:
         "hardware": hardware(CPU),
         "versions": versions(),
     }
-    (asked.out / "training_ceiling.json").write_text(json.dumps(result, indent=1) + "\n")
+    (asked.out / "training_ceiling.json").write_text(
+        json.dumps(result, indent=1, allow_nan=False) + "\n"
+    )
     for name, speed in speeds.items():
         print(f"{name:<13} {speed:7.0f} images/s")
 

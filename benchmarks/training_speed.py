@@ -237,7 +237,9 @@ def write_results(found: Times, about: dict[str, Any], folder: Path) -> None:
     """Write the results as JSON and as a table."""
     folder.mkdir(parents=True, exist_ok=True)
     content = about | {"images_per_second": found}
-    (folder / "training_speed.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "training_speed.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n"
+    )
     machine = about["hardware"]
     packages = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     text = (

@@ -89,7 +89,7 @@ def main() -> None:
                 "written_bytes": int(written),
                 "fsyncs": int(fsyncs),
             }
-    text = json.dumps(content, indent=1)
+    text = json.dumps(content, indent=1, allow_nan=False)
     (arguments.out / f"{arguments.name}.json").write_text(text + "\n")
     print(text)
 

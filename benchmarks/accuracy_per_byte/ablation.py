@@ -227,7 +227,8 @@ def last_accuracies(run: Run) -> dict[str, float]:
 
     def accuracy(network: ExpandableNetwork, pixels: np.ndarray) -> float:
         images = ResidentImages(pixels, test.labels, torch.device("cpu"), mirrors=True)
-        return round(percent_correct(test.labels, predicted_labels(network, images)), 2)
+        percent = percent_correct(test.labels, predicted_labels(network, images))
+        return round(percent or 0.0, 2)  # CIFAR-100 has test pictures
 
     through_codec = codec_named(state.settings.codec).roundtrip(clean)
     return {
@@ -239,7 +240,7 @@ def last_accuracies(run: Run) -> dict[str, float]:
 def row(name: str, budget: str, seed: int, run: Run) -> dict[str, Any]:
     """A line of the table."""
     results = run.stage_results()
-    accuracies = [result.accuracy for result in results]
+    accuracies = [result.accuracy or 0.0 for result in results]
     return {
         "variant": name,
         "budget": budget,

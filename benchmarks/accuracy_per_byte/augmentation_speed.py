@@ -120,7 +120,9 @@ def main() -> None:
     }
     for name, row in rows.items():
         print(f"{name:<28} {row['images_per_second']:>6} images/s  {row['of_plain']:.2f} of plain")
-    asked.out.write_text(json.dumps({"where": where, "speeds": rows}, indent=1) + "\n")
+    asked.out.write_text(
+        json.dumps({"where": where, "speeds": rows}, indent=1, allow_nan=False) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from edgecil_devices.errors import EdgecilError
+from edgecil_devices.files import FULL, told
 from edgecil_devices.output import output_written
 
 # A verb's module has add_arguments(parser: ArgumentParser) -> None and run(arguments: Namespace)
@@ -74,7 +75,8 @@ def _version() -> str:
 
 def _told(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
+        again = "; make room, and give the same command again" if error.errno in FULL else ""
+        return told(error) + again
     return str(error)
 
 

@@ -67,7 +67,7 @@ def key_of(manifest_json: bytes, threads: int) -> str:
     processor = sorted({line for line in lines if line.startswith(_ABOUT_THE_PROCESSOR)})
     facts = [hashlib.sha256(manifest_json).hexdigest(), threads, version()]
     facts += [platform.machine(), os.cpu_count(), processor]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
 
 
 def read_choice(file: Path, key: str) -> Choice | None:
@@ -81,7 +81,7 @@ def keep_choice(file: Path, key: str, choice: Choice) -> None:
     newest = dict(list(choices.items())[-_MOST_CHOICES:])
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(file, json.dumps(newest).encode())
+        replace_atomically(file, json.dumps(newest, allow_nan=False).encode())
 
 
 def _choices(file: Path) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def bench(request: Request) -> None:
         print(f"measuring for {request.seconds:g} s ...", file=sys.stderr)
     report = measure(request.bundle, request.threads, request.seconds, start_s)
     if request.json:
-        print(json.dumps(asdict(report) | {"notes": list(notes(report))}))
+        print(json.dumps(asdict(report) | {"notes": list(notes(report))}, allow_nan=False))
     else:
         print("\n".join(_table(report)))
 

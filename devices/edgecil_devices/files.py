@@ -1,14 +1,50 @@
 """Files that are either wholly the old ones or wholly the new ones, whatever happens in between."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What the system answers where the disk, or a person's share of it, is full."""
+
+_REMEDIES = {
+    **dict.fromkeys(FULL, "make room"),
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "run as the user who owns it, with sudo for example",
+    errno.EPERM: "run as the user who owns it, with sudo for example",
+}
+
+
+def cannot_be_written(path: Path, error: OSError) -> str:
+    """Why `path` cannot be written and what to do, as the message of an error."""
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk")
+    return f"{path} cannot be written ({error.strerror or error}); {remedy}"
+
+
+def told(error: OSError) -> str:
+    """An error of the system as a person is told of it: the file, and what is wrong with it."""
+    reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+    return f"{error.filename or 'a file'}: {reason}"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let every OSError of the block name `path`: one of a write names no file by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
     """Make the entries of `folder` (creations, renames, deletions) survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -19,7 +55,7 @@ def write_synced(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or failing; a partial file may remain under `path`.
     """
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -33,8 +69,9 @@ def replace_atomically(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_synced(temporary, data)
-        temporary.replace(path)
+        with naming(path):
+            write_synced(temporary, data)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -44,12 +44,12 @@ def json_line(picture: Picture, prediction: "Prediction", answer: Answer | None 
         "top": [candidate._asdict() for candidate in prediction.top],
         "ms": {part: round(ms, 3) for part, ms in times_ms(picture, prediction).items()},
     }
-    return json.dumps(record)
+    return json.dumps(record, allow_nan=False)
 
 
 def json_error_line(item: Unreadable) -> str:
     """What is wrong with a picture, as one JSON object."""
-    return json.dumps({"path": item.name, "error": item.error})
+    return json.dumps({"path": item.name, "error": item.error}, allow_nan=False)
 
 
 def error_line(item: Unreadable) -> str:

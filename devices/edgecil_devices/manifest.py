@@ -47,7 +47,14 @@ class Accuracy:
     overall: float
     """Over all classes, in percent."""
     by_task: tuple[float, ...]
-    """Over the classes of each task, in percent."""
+    """Over the classes of each task, in percent; empty where one was not measured."""
+    classes: int | None = None
+    """Classes that had test images; None for all of the bundle's."""
+
+    def in_words(self, class_count: int) -> str:
+        """The accuracy of a bundle of `class_count` classes, and what it covers if not all."""
+        covered = "" if self.classes is None else f" over {self.classes} of {class_count} classes"
+        return f"{self.overall:.2f} %{covered}"
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,9 @@ class Manifest:
         require(0 < self.tolerance <= 1, "the tolerance must lie between 0 and 1")
         by_task = self.accuracy.by_task if self.accuracy else ()
         require(len(by_task) in (0, len(self.tasks)), "accuracy must be given for every task")
+        measured = self.accuracy.classes if self.accuracy else None
+        some = measured is None or 0 < measured < len(self.classes)
+        require(some, "accuracy covers an impossible number of classes")
 
     @property
     def trunk(self) -> Blob:
@@ -157,9 +167,7 @@ class Manifest:
             "min_onnxruntime": self.min_onnxruntime,
             "network": self.network,
             "versions": self.versions,
-            "accuracy": None
-            if accuracy is None
-            else {"overall": accuracy.overall, "by_task": accuracy.by_task},
+            "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
             "blobs": [blob.to_dict() for blob in self.blobs],
         }
@@ -197,12 +205,22 @@ class Manifest:
             versions=texts(record, "versions"),
             accuracy=None
             if accuracy is None
-            else Accuracy(_number(accuracy, "overall"), items(accuracy, "by_task", _number)),
+            else Accuracy(
+                _number(accuracy, "overall"),
+                items(accuracy, "by_task", _number),
+                find(accuracy, "classes", int),
+            ),
             release=find(record, "release", int),
             expires=find(record, "expires", str),
             keys=None if find(record, "keys", list) is None else items(record, "keys", _text),
             tolerance=_number(record, "tolerance"),
         )
+
+
+def _accuracy_record(accuracy: Accuracy) -> dict[str, Any]:
+    """The JSON form; what covers all classes does not say so."""
+    some = {} if accuracy.classes is None else {"classes": accuracy.classes}
+    return {"overall": accuracy.overall, **some, "by_task": accuracy.by_task}
 
 
 def _check_release(release: int | None, expires: str | None, keys: tuple[str, ...] | None) -> None:

@@ -14,6 +14,7 @@ epoch again, and writes the same again.
 
 import csv
 import io
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,10 @@ class StageHistory:
             raise RunError(
                 f"{self._gradients_file} is damaged; delete it to leave it out"
             ) from error
+
+    def delete(self) -> None:
+        """Remove all that was recorded."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def write_epoch(
         self,

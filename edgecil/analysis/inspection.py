@@ -14,7 +14,7 @@ from edgecil.analysis.history import GradientNorm, StageHistory, load_weights
 from edgecil.analysis.layers import NewestBackbone, layers_in
 from edgecil.analysis.views import layer_changes, similarities
 from edgecil.data import ImageDataset, load_dataset
-from edgecil.errors import DataError, RunError, UsageError
+from edgecil.errors import EdgecilError, RunError, UsageError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.training.library import Library
 from edgecil.training.run import Run
@@ -108,7 +108,9 @@ def inspect_run(
     settings = run.settings()
     stages = [each for each in run.history.stages() if each.gradients()]
     if run.history.is_kept and not stages:
-        raise RunError(f"{folder} has no finished epoch yet; go on with edgecil train --resume")
+        raise RunError(
+            f"{folder} has no finished epoch yet; go on with {settings.going_on(folder, 0)}"
+        )
     if not stages:
         raise RunError(
             f"{folder} has no history of its training; train again with --keep-history "
@@ -124,11 +126,12 @@ def inspect_run(
     if len(last) < 2:
         notes.append("similarity is between tasks: two must have been learned")
     similarity = None
-    try:
-        if len(last) > 1:
-            similarity = _similarity(settings, last, data_dir, image_count, device)
-    except DataError as error:
-        notes.append(f"the networks' similarity is left out: {error}")
+    if len(last) > 1:
+        datasets, lost = _datasets(settings, data_dir)
+        if any(datasets):
+            similarity = _similarity(settings, last, datasets, image_count, device)
+        what = "is without these" if any(datasets) else "is left out"
+        notes += [f"the networks' similarity {what}: {reason}" for reason in lost]
     return Inspection(
         settings=settings,
         layers=_layers(settings),
@@ -175,11 +178,11 @@ def _changes(settings: RunSettings, stage: StageHistory) -> list[Change]:
 def _similarity(
     settings: RunSettings,
     stages: Sequence[StageHistory],
-    data_dir: Path | None,
+    datasets: Sequence[ImageDataset | None],
     image_count: int,
     device: torch.device,
 ) -> Similarity:
-    test = Library(_datasets(settings, data_dir), settings.tasks).test(stages[-1].stage)
+    test = Library(datasets, settings.tasks).test(stages[-1].stage)
     order = np.random.default_rng(settings.seed).permutation(len(test.labels))
     pixels = test.pictures.pixels(order[:image_count])
     networks = [_network(settings, stage.last_epoch_file) for stage in stages]
@@ -191,18 +194,27 @@ def _similarity(
     )
 
 
-def _datasets(settings: RunSettings, data_dir: Path | None) -> list[ImageDataset]:
-    return [
-        load_dataset(
-            source.data,
-            data_dir=data_dir,
-            image_size_px=settings.image_size_px,
-            shorter_side_px=settings.shorter_side_px,
-            holdout=source.holdout,
-            seed=settings.seed,
-        )
-        for source in settings.sources
-    ]
+def _datasets(
+    settings: RunSettings, data_dir: Path | None
+) -> tuple[list[ImageDataset | None], list[str]]:
+    """The data of every source, None for those that are gone, and why these are."""
+    found: list[ImageDataset | None] = []
+    lost = []
+    for source in settings.sources:
+        try:
+            dataset = load_dataset(
+                source.data,
+                data_dir=data_dir,
+                image_size_px=settings.image_size_px,
+                shorter_side_px=settings.shorter_side_px,
+                holdout=source.holdout,
+                seed=settings.seed,
+            )
+        except EdgecilError as error:
+            dataset = None
+            lost.append(str(error))
+        found.append(dataset)
+    return found, lost
 
 
 def _gaps(run: Run, settings: RunSettings, recorded: Sequence[StageHistory]) -> list[str]:

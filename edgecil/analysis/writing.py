@@ -42,7 +42,7 @@ def write_analysis(inspection: Inspection, folder: Path) -> None:
     _write_table(folder / "changes.csv", CHANGES, changes)
     with mpl.rc_context(SETTINGS):
         save(gradients_plot(inspection), "gradients", "gradient norm by layer", folder)
-        if inspection.changes:
+        if any(change.mean_squared_change for change in inspection.changes):  # on a log scale
             save(changes_plot(inspection), "changes", "change by layer", folder)
         if similarity := inspection.similarity:
             save(similarity_plot(inspection, similarity), "similarity", "CKA between tasks", folder)
@@ -61,11 +61,11 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
     gradients: dict[int, dict[str, list[float]]] = {}
     for row in inspection.gradients:
         gradients.setdefault(row.stage, {}).setdefault(row.layer, []).append(row.norm)
-    changes: dict[int, dict[str, dict[str, float]]] = {}
+    changes: dict[int, dict[str, dict[str, float | None]]] = {}
     for change in inspection.changes:
         changes.setdefault(change.stage, {})[change.layer] = {
             "mean_squared": change.mean_squared_change,
-            "relative": change.relative_change,
+            "relative": _or_null(change.relative_change),
         }
     settings = inspection.settings
     about = ("method", "backbone", "cut", "trunk", "seed", "recipe", "epochs", "first_epochs")
@@ -85,7 +85,12 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
 
 
 def _with_null(matrix: Sequence[Sequence[float]]) -> list[list[float | None]]:
-    return [[None if math.isnan(value) else value for value in row] for row in matrix]
+    return [[_or_null(value) for value in row] for row in matrix]
+
+
+def _or_null(value: float) -> float | None:
+    """What is no number, such as a change relative to nothing, is null or an empty cell."""
+    return value if math.isfinite(value) else None
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -93,5 +98,11 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[obj
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row)
+        writer.writerow(_cell(value) for value in row)
     replace_atomically(path, text.getvalue().encode())
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    return f"{value:.6g}" if math.isfinite(value) else ""

@@ -1,6 +1,5 @@
 """The command line: `edgecil VERB`. One module a verb; heavy parts are imported when it runs."""
 
-import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -30,6 +29,7 @@ from edgecil.cli import (
     update,
 )
 from edgecil.errors import EdgecilError, MissingExtraError
+from edgecil_devices.files import FULL, told
 from edgecil_devices.output import output_written
 
 app = typer.Typer(
@@ -92,9 +92,9 @@ def main() -> None:
     except (EdgecilError, ModuleNotFoundError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        told = _told(error)
-        print(f"error: {told}", file=sys.stderr)
-        sys.exit(told.exit_code)
+        ended_by = _told(error)
+        print(f"error: {ended_by}", file=sys.stderr)
+        sys.exit(ended_by.exit_code)
 
 
 def _told(error: Exception) -> EdgecilError:
@@ -105,8 +105,23 @@ def _told(error: Exception) -> EdgecilError:
         return MissingExtraError(f"this command needs {error.name}, which", "train")
     if isinstance(error, ModuleNotFoundError) and error.name in REPORT_PACKAGES:
         return MissingExtraError(f"this command needs {error.name}, which", "report")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return EdgecilError("the disk is full; make room, and go on with --resume")
+    if isinstance(error, OSError) and error.errno in FULL:
+        going_on = _GOING_ON.get(_verb(), "give the same command again")
+        return EdgecilError(f"{told(error)}; make room, and {going_on}")
     if isinstance(error, OSError):
-        return EdgecilError(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return EdgecilError(told(error))
     raise error
+
+
+_GOING_ON = {
+    "train": "the same command with --resume goes on",
+    "learn": "the same command goes on",
+    "compare": "give the same command again, what is finished is kept",
+    "report": "give the same command again; runs and any older page are as they were",
+}
+"""What to do by verb, once there is room."""
+
+
+def _verb() -> str:
+    """The verb of this command line; before it there may be options without values."""
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")

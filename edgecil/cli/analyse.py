@@ -1,5 +1,6 @@
 """`edgecil analyse`: how the shallow and the deep layers of a run learned."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,8 +51,9 @@ def analyse(
     for note in inspection.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{folder}: the numbers as JSON and CSV, the plots as PNG and SVG")
-    if len(inspection.learned_stages) < inspection.settings.stage_count:
-        print(f"next: go on with edgecil train ... --run {run} --resume")
+    learned = len(inspection.learned_stages)
+    if learned < inspection.settings.stage_count:
+        print(f"next: go on with {inspection.settings.going_on(run, learned)}")
     else:
         print(f"next: edgecil report {run} --out report.html")
 
@@ -94,4 +96,5 @@ def _print_similarity(similarity: "Similarity") -> None:
 
 
 def _mean(values: list[float] | None) -> str:
-    return f"{sum(values) / len(values):.3g}" if values else "-"
+    known = [value for value in values or () if math.isfinite(value)]
+    return f"{sum(known) / len(known):.3g}" if known else "-"

@@ -1,6 +1,5 @@
 """`edgecil compare`: a grid of runs, and one table of what they came to."""
 
-import errno
 import sys
 import time
 from contextlib import closing
@@ -182,13 +181,7 @@ def _run(comparison: "Comparison", engine: "Engine", seconds: float | None) -> t
                 _tell(event, standing)
         comparison.write()
     except Stopped as stopped:
-        return stopped.exit_code, str(stopped).partition(";")[0]
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise EdgecilError(
-            "the disk is full; make room and give the same command again, what is finished is kept"
-        ) from error
+        return stopped.exit_code, stopped.reason
     return (EXIT_STOPPED, "stopped by --stop-after") if comparison.with_status(WAITING) else (0, "")
 
 
@@ -202,10 +195,11 @@ def _tell(event: "Event", standing: "Standing") -> None:
         _say(f"{event.name}  failed: {standing.reason}")
     elif standing.status == FINISHED:
         result = linear_result(standing.cell)
-        _say(
-            f"{event.name}  finished: {result.average_accuracy:.2f} average, "
-            f"{result.last_accuracy:.2f} last accuracy, {result.seconds:.0f} s"
-        )
+        average, last = result.average_accuracy, result.last_accuracy
+        accuracies = "not all classes were measured"
+        if average is not None and last is not None:
+            accuracies = f"{average:.2f} average, {last:.2f} last accuracy"
+        _say(f"{event.name}  finished: {accuracies}, {result.seconds:.0f} s")
     elif standing.cell.folder.exists():
         _say(f"{event.name}  stopped")
 

@@ -57,7 +57,7 @@ def evaluate(
     _require_classes(classifier, datasets)
     result = measure(classifier, datasets)
     if as_json:
-        print(json.dumps({"bundle": str(bundle), "data": data} | result.to_dict()))
+        print(json.dumps({"bundle": str(bundle), "data": data} | result.to_dict(), allow_nan=False))
         return
     _print_table(classifier, result)
     print(f"next: edgecil predict {bundle} PICTURE.jpg")
@@ -167,5 +167,6 @@ def _print_table(classifier: "Classifier", result: Evaluation) -> None:
         percent = "-" if task.percent is None else f"{task.percent:.2f}"
         print(f"{name:>4} {task.classes:>7} {task.images:>7} {percent:>8}")
     if measured := classifier.manifest.accuracy:
-        print(f"the run measured {measured.overall:.2f} before export")
+        told = measured.in_words(len(classifier.classes))
+        print(f"the run measured {told} before export")
     print(f"{result.ms_per_image:.2f} ms an image, in batches of {BATCH}")

@@ -41,7 +41,9 @@ def info(
         _extract(read_bundle(source), extract)
     package = read_package(source)
     if as_json:
-        print(json.dumps(_about(source, package) | json.loads(package.manifest_json)))
+        print(
+            json.dumps(_about(source, package) | json.loads(package.manifest_json), allow_nan=False)
+        )
     else:
         _print_package(source, package)
 
@@ -79,7 +81,7 @@ def _print_package(source: Path, package: "Package") -> None:
     )
     print(f"needs: onnxruntime {manifest.min_onnxruntime} or newer")
     if accuracy := manifest.accuracy:
-        print(f"accuracy: {accuracy.overall:.2f} %, measured by the run")
+        print(f"accuracy: {accuracy.in_words(len(manifest.classes))}, measured by the run")
     for number, task in enumerate(manifest.tasks, 1):
         print(f"task {number}: {', '.join(manifest.classes[task.start : task.stop])}")
     for blob in manifest.blobs:
@@ -104,10 +106,12 @@ def _extract(bundle: "Bundle", folder: Path) -> None:
 
 def _run_info(folder: Path, as_json: bool) -> None:
     from edgecil.budget import Ledger
+    from edgecil.training.access import put_right
     from edgecil.training.run import Run
 
     run = Run(folder)
     settings, results = run.settings(), run.stage_results()
+    put_right(folder)
     ledger = Ledger.of_folder(run.state_folder) if run.state_folder.is_dir() else Ledger(())
     if as_json:
         print(
@@ -118,7 +122,8 @@ def _run_info(folder: Path, as_json: bool) -> None:
                     "stages": [vars(result) for result in results],
                     "state_bytes": ledger.total_bytes,
                     "bytes_by_owner": ledger.by_owner(),
-                }
+                },
+                allow_nan=False,
             )
         )
         return
@@ -128,12 +133,14 @@ def _run_info(folder: Path, as_json: bool) -> None:
     print(f"tasks: {len(results)} of {settings.stage_count} learned, {classes} classes in all")
     for result in results:
         print(
-            f"task {result.stage}: {result.classes} classes, accuracy {result.accuracy:.2f} %, "
+            f"task {result.stage}: {result.classes} classes, accuracy {result.accuracy_in_words}, "
             f"{result.exemplars} exemplars, {format_bytes(result.state_bytes)}"
         )
     for owner, size_bytes in ledger.by_owner().items():
         print(f"{owner:<10} {format_bytes(size_bytes):>18}")
     total, budget = format_bytes(ledger.total_bytes), format_bytes(settings.budget_bytes)
     print(f"{'state':<10} {total:>18} of {budget}")
-    next_command = f"export {folder}" if results else "train --resume, as it was started"
-    print(f"next: edgecil {next_command}")
+    learned = len(results)
+    finished = learned == settings.stage_count
+    next_command = f"edgecil export {folder}" if finished else settings.going_on(folder, learned)
+    print(f"next: {next_command}")

@@ -8,22 +8,30 @@ import typer
 
 from edgecil.cli import options
 from edgecil.cli.train import say_results
-from edgecil.errors import EdgecilError, RunError
+from edgecil.errors import EdgecilError, RunError, UsageError
 
 if TYPE_CHECKING:
     from edgecil.data import ImageDataset
+    from edgecil.training.run import Run
     from edgecil.training.settings import RunSettings, Source
 
 
 def learn(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
-    data: options.NewData,
+    data: options.NewData = None,
     data_dir: options.DataDir = None,
     holdout: options.Holdout = 0.2,
     budget: Annotated[
         str | None, typer.Option(help="A new budget.", show_default="the run's")
     ] = None,
     device: options.Device = "auto",
+    discard: Annotated[
+        bool,
+        typer.Option(
+            "--discard",
+            help="First give up the new classes that were begun and are not learned yet.",
+        ),
+    ] = False,
     stop_after: options.StopAfter = None,
 ) -> None:
     """Teach a run new classes: those of a folder become its next task, under its budget.
@@ -34,41 +42,75 @@ def learn(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
     from edgecil.memory.state import State, recover
+    from edgecil.training.access import writing
     from edgecil.training.facts import facts_of
+    from edgecil.training.growth import settle_new_task
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
     from edgecil.training.run import Run
-    from edgecil.training.settling import with_new_task
-    from edgecil.training.stopping import Deadline, parse_duration, stopping_on_signals
+    from edgecil.training.stopping import Deadline, Stopped, parse_duration, stopping_on_signals
 
+    if data is None and not discard:
+        raise UsageError("nothing says what to learn; give --data, or --discard what was begun")
     deadline = Deadline(parse_duration(stop_after) if stop_after else None)
-    reporter = TerminalReporter()
-
+    budget_bytes = parse_bytes(budget) if budget else None
+    reporter, torch_device = TerminalReporter(), choose_device(device)
     going_on = Run(run)
-    settings = going_on.settings()
-    recover(going_on.state_folder)
-    learned = State.read(going_on.state_folder).settings.stage
-    new = load_dataset(
-        data,
-        data_dir=data_dir,
-        image_size_px=settings.image_size_px,
-        shorter_side_px=settings.shorter_side_px,
-        holdout=holdout,
-        seed=settings.seed,
-    )
-    if learned == settings.stage_count:
-        budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
+    going_on.settings()  # what is no run gets no lock
+    with writing(run):
+        recover(going_on.state_folder)
+        learned = State.read(going_on.state_folder).settings.stage
+        if discard:
+            _discard(going_on, learned)
+        if data is None:
+            return
+        settings = going_on.settings()
+        new = load_dataset(
+            data,
+            data_dir=data_dir,
+            image_size_px=settings.image_size_px,
+            shorter_side_px=settings.shorter_side_px,
+            holdout=holdout,
+            seed=settings.seed,
+        )
         facts = facts_of(new, [settings.codec])
-        settings, planned = with_new_task(settings, data, holdout, facts, budget_bytes)
-        settings.save(going_on.config_file)
-        reporter.run_started(going_on, settings, planned, "")
-    elif settings.tasks[-1].classes != new.classes:
-        raise RunError(f"{run} has an unfinished task; finish it first with edgecil train --resume")
-    old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
-    sources = [*old, new]
-    learner = Learner(going_on, settings, sources, choose_device(device), reporter, deadline)
-    with stopping_on_signals():
-        say_results(run, learner.learn())
+        settings, planned = settle_new_task(going_on, learned, data, holdout, facts, budget_bytes)
+        old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
+        if planned:
+            # What a crash left unmeasured belongs to the run as it was.
+            before = going_on.settings()
+            Learner(going_on, before, old, torch_device, reporter, deadline).learn()
+            reporter.run_started(going_on, settings, planned, "")
+        learner = Learner(going_on, settings, [*old, new], torch_device, reporter, deadline)
+        try:
+            with stopping_on_signals():
+                say_results(run, learner.learn())
+        except Stopped as stopped:
+            raise Stopped(stopped.reason, stopped.exit_code, _remedy(going_on, learned)) from None
+
+
+def _discard(run: "Run", learned: int) -> None:
+    """Give up what was begun; where nothing was, there is nothing to do."""
+    from edgecil.training.growth import discard, is_unfinished
+
+    settings = run.settings()
+    if is_unfinished(settings, learned):
+        print(f"given up: {', '.join(discard(run))}", file=sys.stderr)
+    elif learned < settings.stage_count:
+        raise RunError(
+            f"{run.folder} is still in training; go on with "
+            f"{settings.going_on(run.folder, learned)}, or delete the folder"
+        )
+    else:
+        print(f"{run.folder} has no unfinished classes to give up", file=sys.stderr)
+
+
+def _remedy(run: "Run", learned: int) -> str:
+    from edgecil.training.growth import is_unfinished
+
+    if is_unfinished(run.settings(), learned):
+        return "the same command goes on, and --discard gives the new classes up"
+    return f"{run.folder} is as it was, and the same command begins again"
 
 
 def _old_source(
@@ -78,7 +120,7 @@ def _old_source(
     from edgecil.data import load_dataset
 
     try:
-        return load_dataset(
+        found = load_dataset(
             source.data,
             data_dir=data_dir,
             image_size_px=settings.image_size_px,
@@ -86,6 +128,12 @@ def _old_source(
             holdout=source.holdout,
             seed=settings.seed,
         )
-    except EdgecilError as error:
+    except (EdgecilError, OSError) as error:
         print(f"older classes are not measured: {error}", file=sys.stderr)
         return None
+    number = settings.sources.index(source)
+    wanted = {name for task in settings.tasks if task.source == number for name in task.classes}
+    if gone := sorted(wanted - set(found.classes)):
+        names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
+        print(f"not measured, since {source.data} has them no more: {names}", file=sys.stderr)
+    return found

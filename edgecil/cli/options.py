@@ -14,7 +14,7 @@ Data = Annotated[
     ),
 ]
 NewData = Annotated[
-    str,
+    str | None,
     typer.Option(help="cifar100, glyphs, or a folder of class folders (photos/<class>/*.jpg)."),
 ]
 ProtocolName = Annotated[

@@ -86,7 +86,7 @@ def plan(
         planning = _planned(request, facts)
         request = replace(request, backbone=planning.plan.backbone)
         if as_json:
-            print(json.dumps(planning.to_dict()))
+            print(json.dumps(planning.to_dict(), allow_nan=False))
         else:
             _print_table(planning)
     if not as_json:
@@ -194,7 +194,12 @@ def _tell_points(requests: "list[TrainRequest]", facts: "DataFacts", as_json: bo
             unfit: dict[str, Any] = {"backbone": None, "stages": [], "reason": str(error)}
             plans.append({"budget_bytes": request.budget_bytes} | unfit)
     if as_json:
-        print(json.dumps({"protocol": request.protocol, "method": request.method, "points": plans}))
+        print(
+            json.dumps(
+                {"protocol": request.protocol, "method": request.method, "points": plans},
+                allow_nan=False,
+            )
+        )
         return
     print(f"{'budget':>10} {'MiB':>8}  {'backbone':<19} {'model':>10} {'exemplars':>9} at the end")
     for found in plans:

@@ -54,9 +54,12 @@ class TerminalReporter:
 
     def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
         """A task is learned, kept and measured."""
+        accuracy = result.accuracy_in_words
+        if result.whole_accuracy is not None:
+            accuracy += f" over {result.classes} classes"
         owners = ", ".join(f"{owner} {n}" for owner, n in ledger.by_owner().items() if n)
         _say(
-            f"  accuracy {result.accuracy:.2f} % over {result.classes} classes; "
+            f"  accuracy {accuracy}; "
             f"{result.exemplars} exemplars; state {format_bytes(result.state_bytes)} "
             f"({owners})"
         )

@@ -1,13 +1,10 @@
 """`edgecil report`: finished runs as one page to send to a colleague."""
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from edgecil.errors import EdgecilError
 
 
 def report(
@@ -39,13 +36,6 @@ def report(
                 print(f"\r\x1b[Kdrawn: {name}", end="", file=sys.stderr) if tells else None
             ),
         )
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise EdgecilError(
-                "the disk is full; make room and run the same command again. "
-                "Runs and any older page are as they were"
-            ) from error
-        raise
     finally:
         if tells:
             print("\r\x1b[K", end="", file=sys.stderr)

@@ -102,14 +102,29 @@ def train(
         say_results(folder, results)
 
 
+def _percent(accuracy: float | None) -> str:
+    """An accuracy over all classes; a dash where not all were measured."""
+    return "-" if accuracy is None else f"{accuracy:.2f}"
+
+
 def say_results(folder: Path, results: "list[StageResult]") -> None:
     """Print one line a task, the averages, and the next command."""
+    from edgecil.evaluation.measures import average_incremental_accuracy
+
     print(f"{'task':>4} {'classes':>7} {'accuracy':>8} {'exemplars':>9} {'state bytes':>11}")
     for stage in results:
+        accuracy = _percent(stage.whole_accuracy)
         print(
-            f"{stage.stage:>4} {stage.classes:>7} {stage.accuracy:>8.2f} "
+            f"{stage.stage:>4} {stage.classes:>7} {accuracy:>8} "
             f"{stage.exemplars:>9} {stage.state_bytes:>11}"
         )
-    average = sum(stage.accuracy for stage in results) / len(results)
-    print(f"average incremental accuracy {average:.2f}, last accuracy {results[-1].accuracy:.2f}")
+    for stage in results:
+        if stage.whole_accuracy is None:
+            print(f"task {stage.stage}: accuracy {stage.accuracy_in_words}")
+    accuracies = [stage.whole_accuracy for stage in results]
+    average = average_incremental_accuracy(accuracies)
+    print(
+        f"average incremental accuracy {_percent(average)}, "
+        f"last accuracy {_percent(accuracies[-1])}"
+    )
     print(f"next: edgecil export {folder} --out {folder.name}.edgecil")

@@ -7,9 +7,7 @@ comparison.csv      one line for each finished run
 comparison.json     the same, with means over seeds, curves, and how every cell ended
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from edgecil.comparison.results import LINEAR, Result, results_of
 from edgecil.errors import EdgecilError, RunError
 from edgecil.training.stopping import EXIT_STOPPED
 from edgecil_devices.files import replace_atomically
+from edgecil_devices.locks import LockHeldError, locked
 
 FINISHED, FAILED, WAITING = "finished", "failed", "waiting"
 """How a cell stands; one that was stopped waits to be continued."""
@@ -148,22 +147,11 @@ def sole_use(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise EdgecilError(f"{folder} is a file; give another --out folder") from None
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 32).decode().strip()
+        with locked(folder / ".lock"):
+            yield
+    except LockHeldError as error:
         raise RunError(
-            f"another edgecil compare (process {owner}) is at work in {folder}; "
+            f"another edgecil compare ({error.holder}) is at work in {folder}; "
             "wait for it, or give another --out folder"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())

@@ -77,7 +77,7 @@ def to_json(
         "rows": [asdict(row) | _published(row, known) for row in rows],
         "curves": [asdict(curve) for curve in curves_of(rows)],
     }
-    return (json.dumps(content, indent=1) + "\n").encode()
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _published(row: Row, known: Sequence[PublishedAccuracy]) -> dict[str, Any]:
@@ -90,10 +90,10 @@ def _row_cells(row: Row) -> list[str]:
         row.label,
         row.backbone,
         str(row.budget_bytes),
-        str(row.average_accuracy.count),
+        str(row.exemplars.count),
         _spread(row.average_accuracy, 2),
         _spread(row.last_accuracy, 2),
-        "-" if row.forgetting is None else _spread(row.forgetting, 2),
+        _spread(row.forgetting, 2),
         _spread(row.exemplars, 0),
         _spread(row.state_bytes, 0),
         _spread(row.seconds, 0),
@@ -120,7 +120,9 @@ def _area_cells(curves: Sequence[Curve], areas: Sequence[PublishedAreas]) -> lis
     return cells
 
 
-def _spread(spread: Spread, decimals: int) -> str:
+def _spread(spread: Spread | None, decimals: int) -> str:
+    if spread is None:
+        return "-"
     if spread.deviation is None:
         return f"{spread.mean:.{decimals}f}"
     return f"{spread.mean:.{decimals}f} +- {spread.deviation:.{decimals}f}"

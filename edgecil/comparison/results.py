@@ -1,12 +1,12 @@
 """What the runs of a comparison came to, read from their folders."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import average_incremental_accuracy, forgetting
+from edgecil.evaluation.stored import accuracy_over_all, read_results
 
 LINEAR, NEAREST_MEAN = "linear", "nearest-mean"
 """The two classifiers that can be measured: the head, and the nearest mean of the exemplars."""
@@ -26,9 +26,9 @@ class Result:
     """Bound on the state."""
     seed: int
     """The run's."""
-    average_accuracy: float
-    """Average incremental accuracy in percent."""
-    last_accuracy: float
+    average_accuracy: float | None
+    """Average incremental accuracy in percent; None where a class was not measured, as below."""
+    last_accuracy: float | None
     """Accuracy after the last task in percent."""
     forgetting: float | None
     """After the last task, in points; not known of the nearest mean."""
@@ -50,27 +50,28 @@ def results_of(folder: Path) -> list[Result]:
     if not path.exists():
         return []
     try:
-        run: dict[str, Any] = json.loads(path.read_bytes())
+        run = read_results(path)
         if not run["finished"]:
             return []
         stages = run["stages"]
         linear = _result(
-            run, LINEAR, [stage["accuracy"] for stage in stages], _last_forgetting(stages)
+            run, LINEAR, [accuracy_over_all(stage) for stage in stages], _last_forgetting(stages)
         )
-        nearest_mean = [stage.get("nearest_mean_accuracy") for stage in stages]
-        if None in nearest_mean:
+        key = "nearest_mean_accuracy"
+        if any(stage.get(key) is None for stage in stages):
             return [linear]
+        nearest_mean = [accuracy_over_all(stage, key) for stage in stages]
         return [linear, _result(run, NEAREST_MEAN, nearest_mean, None)]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path} is damaged; restore it from a copy") from error
 
 
-def _last_forgetting(stages: list[dict[str, Any]]) -> float:
+def _last_forgetting(stages: list[dict[str, Any]]) -> float | None:
     return forgetting([stage["accuracy_by_task"] for stage in stages])[-1]
 
 
 def _result(
-    run: dict[str, Any], classifier: str, accuracies: list[float], forgotten: float | None
+    run: dict[str, Any], classifier: str, accuracies: list[float | None], forgotten: float | None
 ) -> Result:
     last = run["stages"][-1]
     return Result(

@@ -22,9 +22,9 @@ class Row:
     """Name of the backbone."""
     budget_bytes: int
     """Bound on the state."""
-    average_accuracy: Spread
-    """Average incremental accuracy in percent."""
-    last_accuracy: Spread
+    average_accuracy: Spread | None
+    """Average incremental accuracy in percent; None where a run did not measure it, as below."""
+    last_accuracy: Spread | None
     """Accuracy after the last task in percent."""
     forgetting: Spread | None
     """After the last task, in points."""
@@ -88,8 +88,10 @@ def curves_of(rows: Sequence[Row]) -> list[Curve]:
         if len(set(budgets)) < max(2, len(points)):
             continue  # one budget, or seeds for which the planner chose different backbones
         mib = [budget / MIB_BYTES for budget in budgets]
-        averages = [point.average_accuracy.mean for point in points]
-        lasts = [point.last_accuracy.mean for point in points]
+        averages = [point.average_accuracy.mean for point in points if point.average_accuracy]
+        lasts = [point.last_accuracy.mean for point in points if point.last_accuracy]
+        if not len(averages) == len(lasts) == len(points):
+            continue  # something was not measured
         curves.append(
             Curve(
                 method,
@@ -108,8 +110,8 @@ def _row(key: tuple[str, str, str, int], group: Sequence[Result]) -> Row:
     forgotten = [result.forgetting for result in group if result.forgetting is not None]
     return Row(
         *key,
-        average_accuracy=Spread.of([result.average_accuracy for result in group]),
-        last_accuracy=Spread.of([result.last_accuracy for result in group]),
+        average_accuracy=Spread.of_all([result.average_accuracy for result in group]),
+        last_accuracy=Spread.of_all([result.last_accuracy for result in group]),
         forgetting=Spread.of(forgotten) if forgotten else None,
         exemplars=Spread.of([result.exemplars for result in group]),
         state_bytes=Spread.of([result.state_bytes for result in group]),

@@ -23,6 +23,7 @@ __all__ = [
     "default_data_dir",
     "load_dataset",
     "load_folder",
+    "located",
     "read_class_list",
     "read_tasks",
 ]
@@ -81,6 +82,14 @@ def load_dataset(
         f"there is no data set and no folder {data!r}; "
         f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"
     )
+
+
+def located(data: str) -> str:
+    """The name of a built-in data set as it is, else the folder's path from the root on.
+
+    Links are left as they are: a person who moves the pictures moves the link.
+    """
+    return data if data in DATASETS else str(Path(data).absolute())
 
 
 def default_data_dir() -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgecil.data.datasets import ImageDataset, Split, fingerprint_of
 from edgecil.errors import DataError, MissingExtraError, UsageError
+from edgecil_devices.files import FULL
 from edgecil_devices.images import Preprocessing
 
 IMAGE_SIZE_PX = 32
@@ -67,6 +68,9 @@ def _open(data_dir: Path, *, is_train: bool) -> Any:
             data_dir.mkdir(parents=True, exist_ok=True)
             return CIFAR100(str(data_dir), train=is_train, download=True)
         except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                error.filename = str(data_dir)
+                raise
             reason = " ".join(str(error).split())[:200]
             raise DataError(
                 f"cifar100 is not in {data_dir} and cannot be downloaded there ({reason}); "

@@ -37,20 +37,24 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_count: int
     return cells.reshape(class_count, class_count)
 
 
-def percent_correct(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Top-1 accuracy in percent; nan without images."""
-    return float(100 * np.mean(labels == predicted)) if len(labels) else float("nan")
+def percent_correct(labels: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Top-1 accuracy in percent; None without images."""
+    return float(100 * np.mean(labels == predicted)) if len(labels) else None
 
 
 def accuracy_by_task(
     labels: np.ndarray, predicted: np.ndarray, task_sizes: Sequence[int]
-) -> list[float]:
+) -> list[float | None]:
     """Top-1 accuracy in percent over all classes seen, for the images of each task.
 
-    Labels count through the tasks: the first `task_sizes[0]` belong to the first task.
+    Labels count through the tasks: the first `task_sizes[0]` belong to the first task. A task of
+    which a class has no images has None: what covers a part of it compares with nothing.
     """
-    ends = np.cumsum(task_sizes)
-    task_of = np.searchsorted(ends, labels, side="right")
-    return [
-        percent_correct(labels[task_of == t], predicted[task_of == t]) for t in range(len(ends))
-    ]
+    task_of = np.repeat(np.arange(len(task_sizes)), task_sizes)  # by label
+    measured = np.bincount(task_of[np.unique(labels)], minlength=len(task_sizes))
+    found: list[float | None] = []
+    for task, size in enumerate(task_sizes):
+        of_task = task_of[labels] == task
+        whole = measured[task] == size
+        found.append(percent_correct(labels[of_task], predicted[of_task]) if whole else None)
+    return found

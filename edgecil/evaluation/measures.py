@@ -5,35 +5,37 @@ a_(k,i) the accuracy of the images of task i after task k.
 """
 
 import itertools
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-def average_incremental_accuracy(session_accuracies: Sequence[float]) -> float:
-    """The mean of a_1 ... a_K (iCaRL, Rebuffi et al., CVPR 2017)."""
-    return statistics.fmean(session_accuracies)
+def average_incremental_accuracy(session_accuracies: Sequence[float | None]) -> float | None:
+    """The mean of a_1 ... a_K (iCaRL, Rebuffi et al., CVPR 2017); None if one was not measured."""
+    known = [accuracy for accuracy in session_accuracies if accuracy is not None]
+    return statistics.fmean(known) if len(known) == len(session_accuracies) else None
 
 
-def forgetting(accuracy_by_task: Sequence[Sequence[float]]) -> list[float]:
+def forgetting(accuracy_by_task: Sequence[Sequence[float | None]]) -> list[float | None]:
     """Forgetting after every task, in points: what each earlier task has lost since its best.
 
     After task k it is the mean over i < k of (the highest of a_(i,i) ... a_(k-1,i)) - a_(k,i), as
     Chaudhry et al. (ECCV 2018) define it; 0 after the first task. It is negative where earlier
-    tasks got better. A task without test images (nan) counts for nothing.
+    tasks got better. PyCIL (`trainer.py`) takes the highest of a_(i,i) ... a_(k,i), the last stage
+    included, and so never comes below 0. What was not measured (None) counts for nothing, and
+    forgetting is None where no earlier task was.
 
     Args:
         accuracy_by_task: row k holds a_(k,1) ... a_(k,k), whatever the sizes of the tasks.
     """
-    found = []
+    found: list[float | None] = []
     for k, row in enumerate(accuracy_by_task):
-        losses = [
-            max(earlier[i] for earlier in accuracy_by_task[i:k]) - row[i]
-            for i in range(k)
-            if not math.isnan(row[i])
-        ]
-        found.append(statistics.fmean(losses) if losses else 0.0)
+        losses = []
+        for i, now in enumerate(row[:k]):
+            before = [a for earlier in accuracy_by_task[i:k] if (a := earlier[i]) is not None]
+            if now is not None and before:
+                losses.append(max(before) - now)
+        found.append(statistics.fmean(losses) if losses else None if k else 0.0)
     return found
 
 
@@ -71,6 +73,12 @@ class Spread:
     """Sample standard deviation (n - 1); None for a single seed."""
     count: int
     """Seeds."""
+
+    @classmethod
+    def of_all(cls, values: Sequence[float | None]) -> "Spread | None":
+        """The spread of one value a seed; None if one of them was not measured."""
+        known = [value for value in values if value is not None]
+        return cls.of(known) if len(known) == len(values) else None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":

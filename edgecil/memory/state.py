@@ -99,7 +99,9 @@ def _sha256(data: bytes) -> str:
 
 
 def _json(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+    return json.dumps(
+        data, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,15 @@ def _beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(f"{folder.name}.{suffix}")
 
 
+def is_cut_short(folder: Path) -> bool:
+    """Whether a `State.write` into `folder` goes on just now, or was cut short by a crash."""
+    return _beside(folder, "new").exists() or _beside(folder, "old").exists()
+
+
 def recover(folder: Path) -> None:
     """Undo a `State.write` into `folder` that a crash cut short: the last whole state is back."""
     new, old = _beside(folder, "new"), _beside(folder, "old")
-    if not (new.exists() or old.exists()):
+    if not is_cut_short(folder):
         return
     if not folder.exists() and old.exists():
         old.rename(folder)

@@ -72,6 +72,6 @@ def _header(shapes: Mapping[str, tuple[DTypeLike, int]]) -> bytes:
             "data_offsets": [start, end],
         }
         start = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = json.dumps(entries, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

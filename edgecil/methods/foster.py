@@ -50,8 +50,9 @@ class Foster(Method):
     no labels. Source: PyCIL, `models/foster.py`, whose weight alignment is off by default and whose
     one beta stands for the original's list that falls from 0.98 to 0.94.
 
-    The public code measures the boosted pair and counts the bytes of one backbone. Here the
-    compressed network is what is kept, counted, measured and exported.
+    The public code measures the boosted pair, herds exemplars with its features, and counts the
+    bytes of one backbone. Here the compressed network is what herds, and what is kept, counted,
+    measured and exported.
     """
 
     name = "foster"

@@ -133,8 +133,10 @@ def areas_table(
     rows = []
     for outcomes in series:
         mibs = [outcome.cell.budget_mib for outcome in outcomes]
-        averages = [outcome.average.mean for outcome in outcomes]
-        lasts = [outcome.last.mean for outcome in outcomes]
+        averages = [outcome.average.mean for outcome in outcomes if outcome.average]
+        lasts = [outcome.last.mean for outcome in outcomes if outcome.last]
+        if not len(averages) == len(lasts) == len(outcomes):
+            continue  # something was not measured
         rows.append(
             Row(
                 [

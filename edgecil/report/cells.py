@@ -54,11 +54,14 @@ class Cell:
         return ", ".join(str(run.settings.seed) for run in self.runs)
 
     @cached_property
-    def matrix(self) -> list[list[float]]:
-        """Accuracy of task i after task k in row k, the mean over the seeds."""
+    def matrix(self) -> list[list[float | None]]:
+        """Accuracy of task i after task k in row k, the mean over seeds; None if one has none."""
         matrices = [[stage.accuracy_by_task for stage in run.stages] for run in self.runs]
         return [
-            [Spread.of(values).mean for values in zip(*rows, strict=True)]
+            [
+                None if (spread := Spread.of_all(values)) is None else spread.mean
+                for values in zip(*rows, strict=True)
+            ]
             for rows in zip(*matrices, strict=True)
         ]
 
@@ -73,14 +76,14 @@ class Outcome:
     """Whose it is."""
     nearest_mean: bool
     """Whether the nearest mean of exemplars classifies, and not the head."""
-    sessions: tuple[Spread, ...]
-    """Session accuracies in percent."""
-    average: Spread
+    sessions: tuple[Spread | None, ...]
+    """Session accuracies in percent; None where a run did not measure all classes, as below."""
+    average: Spread | None
     """Average incremental accuracy in percent."""
-    last: Spread
+    last: Spread | None
     """Last accuracy in percent."""
-    forgetting: tuple[Spread, ...]
-    """Forgetting after every task in points; empty where it was not measured."""
+    forgetting: tuple[Spread | None, ...]
+    """Forgetting after every task in points; empty where it was not measured at all."""
 
     @property
     def is_ceiling(self) -> bool:
@@ -115,7 +118,7 @@ def outcomes_of(cell: Cell) -> list[Outcome]:
         for run in cell.runs
     ]
     losses = [forgetting([stage.accuracy_by_task for stage in run.stages]) for run in cell.runs]
-    forgotten = tuple(Spread.of(values) for values in zip(*losses, strict=True))
+    forgotten = tuple(Spread.of_all(values) for values in zip(*losses, strict=True))
     if any(len(row) != len(run.stages) for row, run in zip(means, cell.runs, strict=True)):
         return [_outcome(cell.label, cell, linear, forgotten)]
     return [
@@ -132,8 +135,8 @@ def mib(size_mib: float) -> str:
 def _outcome(
     label: str,
     cell: Cell,
-    accuracies: Sequence[Sequence[float]],
-    forgotten: tuple[Spread, ...],
+    accuracies: Sequence[Sequence[float | None]],
+    forgotten: tuple[Spread | None, ...],
     *,
     nearest_mean: bool = False,
 ) -> Outcome:
@@ -142,9 +145,9 @@ def _outcome(
         label=label,
         cell=cell,
         nearest_mean=nearest_mean,
-        sessions=tuple(Spread.of(values) for values in zip(*accuracies, strict=True)),
-        average=Spread.of([average_incremental_accuracy(row) for row in accuracies]),
-        last=Spread.of([row[-1] for row in accuracies]),
+        sessions=tuple(Spread.of_all(values) for values in zip(*accuracies, strict=True)),
+        average=Spread.of_all([average_incremental_accuracy(row) for row in accuracies]),
+        last=Spread.of_all([row[-1] for row in accuracies]),
         forgetting=forgotten,
     )
 

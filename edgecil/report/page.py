@@ -5,6 +5,7 @@ from datetime import date
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
+from operator import itemgetter
 
 from edgecil.published import PublishedAccuracy
 from edgecil.report import sections
@@ -99,17 +100,21 @@ def _findings(material: Material) -> list[str]:
     found = []
     for budget, outcomes in material.by_budget().items():
         rivals = [outcome for outcome in outcomes if not outcome.is_ceiling] or outcomes
-        best = max(rivals, key=lambda outcome: outcome.average.mean)
-        last = max(rivals, key=lambda outcome: outcome.last.mean)
+        averages = [(o.average.mean, o) for o in rivals if o.average]
+        lasts = [(o.last.mean, o) for o in rivals if o.last]
+        if not averages or not lasts:
+            continue  # not all classes were measured
+        average_percent, best = max(averages, key=itemgetter(0))
+        last_percent, last = max(lasts, key=itemgetter(0))
         is_best = f"is best of {len(rivals)} with" if len(rivals) > 1 else "has"
         told = (
             f"<b>{mib(budget)} MiB</b>: {escape(best.label)} {is_best} "
-            f"{best.average.mean:.2f}&#8239;% average incremental accuracy"
+            f"{average_percent:.2f}&#8239;% average incremental accuracy"
         )
         if best is last:
-            told += f" and {best.last.mean:.2f}&#8239;% after the last task."
+            told += f" and {last_percent:.2f}&#8239;% after the last task."
         else:
-            told += f"; after the last task {escape(last.label)} with {last.last.mean:.2f}&#8239;%."
+            told += f"; after the last task {escape(last.label)} with {last_percent:.2f}&#8239;%."
         found.append(told + _published_finding(best, near(material.published, budget)))
     return found
 

@@ -3,6 +3,7 @@
 K tasks, C classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from edgecil.evaluation.measures import Spread
 from edgecil.published import PublishedAccuracy
 from edgecil.report.cells import BYTES_PER_MIB, Cell, Outcome, mib
 from edgecil.report.style import FAINT, INK, OWNER_COLOURS, Line, line_of, owned
@@ -53,7 +55,7 @@ def sessions_plot(
         if len(entry.sessions) == len(classes):
             axes.plot(classes, entry.sessions, **line_of(entry.method).drawn_as_published())
     for outcome in outcomes:
-        means = [session.mean for session in outcome.sessions]
+        means = [_mean(session) for session in outcome.sessions]
         line = lines[outcome.label]
         axes.plot(classes, means, label=outcome.label, **line.drawn())
         _shade(axes, classes, outcome, line)
@@ -67,7 +69,7 @@ def forgetting_plot(title: str, outcomes: Sequence[Outcome], lines: Mapping[str,
     figure, axes = _panel(title, "tasks learned", "forgetting, points")
     for outcome in outcomes:
         if outcome.forgetting:
-            means = [spread.mean for spread in outcome.forgetting]
+            means = [_mean(spread) for spread in outcome.forgetting]
             tasks = range(1, len(means) + 1)
             axes.plot(tasks, means, label=outcome.label, **lines[outcome.label].drawn())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -107,8 +109,8 @@ def memory_plot(
         chosen = [outcome for outcome in outcomes if outcome.label == label]
         spreads = [outcome.last if last else outcome.average for outcome in chosen]
         mibs = [outcome.cell.budget_mib for outcome in chosen]
-        means = [spread.mean for spread in spreads]
-        deviations = [spread.deviation or 0.0 for spread in spreads]
+        means = [_mean(spread) for spread in spreads]
+        deviations = [_deviation(spread) for spread in spreads]
         axes.plot(mibs, means, label=label, **lines[label].drawn())
         if any(deviations):
             axes.errorbar(mibs, means, deviations, capsize=2, fmt="none", color=lines[label].colour)
@@ -145,7 +147,7 @@ def matrix_plot(cell: Cell) -> Figure:
     count = len(cell.matrix)
     values = np.full((count, count), np.nan)
     for k, row in enumerate(cell.matrix):
-        values[k, : len(row)] = row
+        values[k, : len(row)] = [np.nan if value is None else value for value in row]
     figure, axes = _panel(_cell_title(cell), "test images of task", "after task", height_in=3.7)
     edges = np.arange(count + 1) + 0.5
     image = axes.pcolormesh(
@@ -181,6 +183,15 @@ def confusion_plot(cell: Cell) -> Figure:
     return figure
 
 
+def _mean(spread: Spread | None) -> float:
+    """What is drawn: a gap where nothing was measured."""
+    return math.nan if spread is None else spread.mean
+
+
+def _deviation(spread: Spread | None) -> float:
+    return (spread.deviation if spread else None) or 0.0
+
+
 def _panel(title: str, x_label: str, y_label: str, height_in: float = 2.9) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
@@ -195,8 +206,8 @@ def _cell_title(cell: Cell) -> str:
 def _shade(axes: Axes, classes: Sequence[int], outcome: Outcome, line: Line) -> None:
     if len(outcome.cell.runs) == 1:
         return
-    low = [session.mean - (session.deviation or 0) for session in outcome.sessions]
-    high = [session.mean + (session.deviation or 0) for session in outcome.sessions]
+    low = [_mean(session) - _deviation(session) for session in outcome.sessions]
+    high = [_mean(session) + _deviation(session) for session in outcome.sessions]
     axes.fill_between(classes, low, high, color=line.colour, alpha=0.15, linewidth=0)
 
 

@@ -4,7 +4,6 @@ Results that an older edgecil wrote lack what it did not measure: None or empty 
 """
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecil.errors import RunError
+from edgecil.evaluation.stored import accuracy_over_all, read_results
 from edgecil.training.settings import RunSettings
 
 
@@ -22,12 +22,12 @@ class Stage:
 
     classes: int
     """Classes learned so far."""
-    accuracy: float
-    """Session accuracy in percent."""
+    accuracy: float | None
+    """Session accuracy in percent; None where a class so far had no test images."""
     nearest_mean_accuracy: float | None
     """The same with the nearest mean of exemplars as the classifier, where the method has one."""
-    accuracy_by_task: tuple[float, ...]
-    """Accuracy in percent over the images of each task so far."""
+    accuracy_by_task: tuple[float | None, ...]
+    """Accuracy in percent over the images of each task so far; None where one was not measured."""
     state_bytes: int
     """All files of the state."""
     bytes_by_owner: dict[str, int]
@@ -126,16 +126,29 @@ def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collecti
             finished.append(run)
         else:
             unfinished.append(f"{folder} ({len(run.stages)} of {total} tasks)")
+            going_on = run.settings.going_on(folder, len(run.stages))
     if unfinished and not finished_only:
         raise RunError(
-            f"unfinished: {', '.join(unfinished)}; finish with --resume, "
+            f"unfinished: {', '.join(unfinished)}; finish with {going_on}, "
             "or leave them out with --finished-only"
         )
     if not finished:
-        raise RunError(f"no run is finished: {', '.join(unfinished)}; finish one with --resume")
+        raise RunError(f"no run is finished: {', '.join(unfinished)}; finish one with {going_on}")
     _require_same_tasks(finished)
     notes = [f"Left out, unfinished: {', '.join(unfinished)}."] if unfinished else []
+    notes += [note for run in finished for note in _coverage_notes(run)]
     return Collection(tuple(finished), (*notes, *_failures(paths), *_version_notes(finished)))
+
+
+def _coverage_notes(run: SavedRun) -> list[str]:
+    """What was measured over some classes only, or not at all."""
+    stages = [str(k) for k, stage in enumerate(run.stages, 1) if stage.accuracy is None]
+    if not stages:
+        return []
+    return [
+        f"{run.folder}: after task {', '.join(stages)} not all classes were measured, as the "
+        "pictures of some were not there; tables and curves are without these accuracies."
+    ]
 
 
 def _run_folders(paths: Iterable[Path]) -> list[Path]:
@@ -198,18 +211,14 @@ def _read(folder: Path) -> SavedRun:
 def _read_results(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"stages": []}
-    try:
-        results: dict[str, Any] = dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path} is damaged; restore it from a copy") from error
-    return results
+    return read_results(path)
 
 
 def _stage(stage: dict[str, Any]) -> Stage:
     return Stage(
         classes=stage["classes"],
-        accuracy=stage["accuracy"],
-        nearest_mean_accuracy=stage.get("nearest_mean_accuracy"),
+        accuracy=accuracy_over_all(stage),
+        nearest_mean_accuracy=accuracy_over_all(stage, "nearest_mean_accuracy"),
         accuracy_by_task=tuple(stage["accuracy_by_task"]),
         state_bytes=stage["state_bytes"],
         bytes_by_owner=dict(stage["bytes_by_owner"]),

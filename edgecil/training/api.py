@@ -1,5 +1,6 @@
 """Training from Python: `edgecil.train`, which the command line uses too."""
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -72,11 +73,12 @@ def train(
     reporter = reporter if reporter and team().leads else SilentReporter()
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
-    with joined(torch_device):
+    with joined(torch_device), ExitStack() as held:
         dataset = dataset or in_turn(partial(load_requested, request))
         settings, planned, reason = settle(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
-        lead(partial(run.start, settings, resume=resume))
+        # The process that leads is the one that writes, so it holds the lock for all.
+        lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:
             lead(run.history.start)
         reporter.run_started(run, settings, planned, reason)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from edgecil.errors import StateCorruptError
-from edgecil_devices.files import replace_atomically
+from edgecil.training.settings import RunSettings
+from edgecil_devices.files import replace_atomically, sync_folder
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "last.pt"
+        self._before_file = folder / "config-before.json"
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint; a crash leaves the old one or the new one."""
@@ -64,6 +66,26 @@ class Checkpoints:
                 f"{self._file} is damaged; delete it and the task starts again at its first epoch"
             ) from error
         return checkpoint if checkpoint.stage == stage else None
+
+    def remember(self, settings: RunSettings) -> None:
+        """Keep the settings from before a task was added, with the folder itself, to go back."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        settings.save(self._before_file)
+        sync_folder(self._folder.parent)
+
+    def remembered(self) -> RunSettings | None:
+        """What `remember` kept; None if there is nothing."""
+        return RunSettings.load(self._before_file) if self._before_file.exists() else None
+
+    def delete_last(self) -> None:
+        """Remove the checkpoint for good: after a power cut it would pass for that of a later task.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        if self._file.exists():
+            self._file.unlink()
+            sync_folder(self._folder)
 
     def delete(self) -> None:
         """Remove the checkpoint and its folder."""

@@ -1,7 +1,7 @@
 """What planning must know of a data set: taken from the data, or known without them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -46,6 +46,8 @@ class DataFacts:
     """Whether a picture still shows its class in a mirror."""
     fingerprint: str
     """Digest of the data."""
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """Pictures of each class, those for the test included; empty where the data are not at hand."""
 
 
 def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
@@ -66,7 +68,14 @@ def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
         std=dataset.std,
         mirrors=dataset.mirrors,
         fingerprint=dataset.fingerprint,
+        pictures=_counts(dataset),
     )
+
+
+def _counts(dataset: ImageDataset) -> dict[str, int]:
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
+    counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
+    return dict(zip(dataset.classes, counts, strict=True))
 
 
 def _mean_bytes(codec: ImageCodec, pixels: Pixels) -> float:

@@ -81,7 +81,7 @@ class Learner:
         state = State.read(self._run.state_folder) if self._run.state_folder.exists() else None
         learned = state.settings.stage if state else 0
         results = self._run.stage_results()[:learned]
-        if len(results) < learned:
+        if learned and (not results or results[-1].stage < learned):
             # A crash came between the state and its measurement.
             results.append(lead(partial(self._measured, learned, 0.0)))
             lead(partial(self._record, results))
@@ -162,12 +162,12 @@ class Learner:
         state = State.read(self._run.state_folder)
         network = state.network().to(self._device)
         test = self._library.test(stage)
-        images = self._images(test)
-        predicted = predicted_labels(network, images)
+        images = self._images(test) if len(test.labels) else None
+        predicted = predicted_labels(network, images) if images else test.labels
         classes = len(state.settings.classes)
         self._run.record_confusion(confusion_matrix(test.labels, predicted, classes))
         nearest_mean = None
-        if self._method.nearest_mean:
+        if self._method.nearest_mean and images:
             means = exemplar_means(network, state.exemplars)
             nearest = predicted_labels(
                 network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
@@ -179,6 +179,7 @@ class Learner:
             classes=classes,
             accuracy=percent_correct(test.labels, predicted),
             accuracy_by_task=accuracy_by_task(test.labels, predicted, state.settings.task_sizes),
+            measured_classes=len(np.unique(test.labels)),
             nearest_mean_accuracy=nearest_mean,
             state_bytes=ledger.total_bytes,
             bytes_by_owner=ledger.by_owner(),

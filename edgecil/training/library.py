@@ -30,40 +30,34 @@ class Library:
     Args:
         datasets: one per source of the run; None for one that cannot be had any more.
         tasks: the run's tasks.
-
-    Raises:
-        DataError: a task names a class that its data set does not have.
     """
 
     def __init__(
         self, datasets: Sequence[ImageDataset | None], tasks: Sequence[PlannedTask]
     ) -> None:
         self._datasets, self._tasks = datasets, tasks
-        for task in tasks:
-            dataset = datasets[task.source]
-            missing = set(task.classes) - set(dataset.classes if dataset else task.classes)
-            if missing:
-                raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
 
     def training(self, stage: int) -> list[Split]:
         """The training pictures of task `stage`, one split a class, in the order of its classes.
 
         Raises:
-            DataError: the data set cannot be had.
+            DataError: the data set cannot be had, or lacks a class of the task.
         """
         task = self._tasks[stage - 1]
         dataset = self._datasets[task.source]
         if dataset is None:
             raise DataError(f"the pictures of task {stage} cannot be found; put them back")
+        if missing := set(task.classes) - set(dataset.classes):
+            raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
         return [_of_class(dataset, dataset.train, name) for name in task.classes]
 
     def test(self, stage: int) -> Labelled:
         """The test pictures of all classes up to task `stage`, as far as they can be had."""
-        splits, labels, label = [], [], 0
+        splits, labels, label = [], [np.empty(0, np.int64)], 0
         for task in self._tasks[:stage]:
             dataset = self._datasets[task.source]
             for name in task.classes:
-                if dataset is not None:
+                if dataset is not None and name in dataset.classes:
                     splits.append(_of_class(dataset, dataset.test, name))
                     labels.append(np.full(len(splits[-1]), label, np.int64))
                 label += 1

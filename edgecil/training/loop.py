@@ -126,8 +126,8 @@ def _advice() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            "the training device ran out of memory; give a smaller --batch-size or --device cpu, "
-            "and go on with --resume"
+            "the training device ran out of memory; go on with --device cpu, "
+            "or begin another run with a smaller --batch-size"
         ) from error
 
 

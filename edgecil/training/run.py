@@ -3,9 +3,11 @@
 config.json     the settings
 state/          all that survives between tasks; the budget bounds it
 results.json    accuracy and bytes after every task
+.lock           held by who trains, and shared by who exports
 confusion.csv   images of each class (row) that were taken for which class (column), last measured
 metrics.csv     one line an epoch
-checkpoint/     the last finished epoch of the task in training; gone when it ends
+checkpoint/     the last finished epoch of the task in training; gone when it ends. In a task of
+                edgecil learn also what config.json was before, to discard it
 history/        with --keep-history: weights and gradients of every task, for edgecil analyse
 """
 
@@ -15,6 +17,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +28,14 @@ import torch
 
 from edgecil.analysis.history import History
 from edgecil.errors import RunError
-from edgecil.training.checkpoint import Checkpoints
+from edgecil.evaluation.measures import average_incremental_accuracy
+from edgecil.evaluation.stored import accuracy_over_all, read_results
+from edgecil.training.access import LOCK, writing
+from edgecil.training.checkpoint import Checkpoint, Checkpoints
 from edgecil.training.distributed import team
 from edgecil.training.loop import EpochReport
 from edgecil.training.settings import RunSettings
-from edgecil_devices.files import replace_atomically
+from edgecil_devices.files import naming, replace_atomically
 
 METRICS = ("stage", "phase", "epoch", "loss", "images_per_second")
 """Columns of metrics.csv."""
@@ -43,10 +49,10 @@ class StageResult:
     """Counted from 1."""
     classes: int
     """Classes learned so far."""
-    accuracy: float
-    """Top-1 accuracy over the test images of all classes so far, in percent."""
-    accuracy_by_task: list[float]
-    """The same for the images of each task."""
+    accuracy: float | None
+    """Top-1 accuracy over the test images of all classes so far, in percent; None without any."""
+    accuracy_by_task: list[float | None]
+    """The same for the images of each task; None where a class of it has no test images."""
     state_bytes: int
     """Sum of the sizes of all files of the state."""
     bytes_by_owner: dict[str, int]
@@ -57,6 +63,23 @@ class StageResult:
     """Time spent on the task, evaluation included."""
     nearest_mean_accuracy: float | None = None
     """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
+    measured_classes: int | None = None
+    """Classes that had test images; an older edgecil did not say."""
+
+    @property
+    def whole_accuracy(self) -> float | None:
+        """The accuracy if it covers all classes so far, else None."""
+        return accuracy_over_all(vars(self))
+
+    @property
+    def accuracy_in_words(self) -> str:
+        """The accuracy, and what it covers where that is not all classes."""
+        if self.accuracy is None:
+            return "not measured"
+        if self.whole_accuracy is not None:
+            return f"{self.accuracy:.2f} %"
+        covered = "some" if self.measured_classes is None else str(self.measured_classes)
+        return f"{self.accuracy:.2f} % over {covered} of {self.classes} classes"
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -98,6 +121,7 @@ class Run:
         self.confusion_file = folder / "confusion.csv"
         self.metrics_file = folder / "metrics.csv"
         self.checkpoints = Checkpoints(folder / "checkpoint")
+        self._grown: RunSettings | None = None
         self.history = History(folder / "history")
 
     @property
@@ -113,26 +137,69 @@ class Run:
         """
         return RunSettings.load(self.config_file)
 
-    def start(self, settings: RunSettings, *, resume: bool) -> None:
-        """Make the folder, or check that it is the same run that goes on.
+    @contextmanager
+    def started(self, settings: RunSettings, *, resume: bool) -> Iterator[None]:
+        """Make the folder, or check that it is the same run that goes on, and keep others out.
 
         Raises:
-            RunError: a run is there and `resume` was not asked for, or its settings differ.
+            RunError: a run is there and `resume` was not asked for, its settings differ, or
+                another process writes it.
         """
-        if not self.exists:
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise RunError(f"{self.folder} is not empty; give another --run folder")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            settings.save(self.config_file)
-            return
-        if not resume:
+        self._require_possible(settings, resume=resume)  # what is refused is not touched
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self._require_possible(settings, resume=resume)
+            kept = self.settings() if self.exists else settings
+            moved = kept.with_last_source_in(settings.sources[-1].data)
+            if moved != kept or not self.exists:
+                moved.save(self.config_file)
+            yield
+
+    def _require_possible(self, settings: RunSettings, *, resume: bool) -> None:
+        """Check that a run can be started here, or goes on as it was started."""
+        if self.exists and not resume:
             raise RunError(f"{self.folder} holds a run; add --resume, or give another --run folder")
-        changed = self.settings().differences(settings)
-        if changed:
+        if self.exists:
+            self._require_same(settings)
+        elif self.folder.exists() and not self._is_unused():
+            raise RunError(f"{self.folder} is not empty; give another --run folder")
+
+    def _is_unused(self) -> bool:
+        """Whether nothing lies in the folder but what a start leaves that a crash cut short."""
+        leftovers = (LOCK, f".{self.config_file.name}.")
+        return all(path.name.startswith(leftovers) for path in self.folder.iterdir())
+
+    def _require_same(self, settings: RunSettings) -> None:
+        """Check that a run goes on as it was started."""
+        mine = self.settings()
+        if mine.is_added(mine.stage_count):
+            begun = self.checkpoints.load(mine.stage_count) is not None
+            what = "has begun a task" if begun else "has learned more"
+            command = mine.going_on(self.folder, mine.stage_count - 1 if begun else 0)
             raise RunError(
-                f"{self.folder} was started with other settings ({'; '.join(changed)}); "
-                "give the same ones, or another --run folder"
+                f"{self.folder} {what} with edgecil learn since; go on with "
+                f"{command if begun else 'edgecil learn'}, or give another --run folder"
             )
+        if changed := mine.differences(settings):
+            data = changed[0].startswith("the data")
+            raise RunError(
+                f"{self.folder} was started with other {'pictures' if data else 'settings'} "
+                f"({'; '.join(changed)}); {'put them back' if data else 'give the same ones'}, "
+                "or give another --run folder"
+            )
+
+    def grow(self, settings: RunSettings) -> None:
+        """Let `settings`, with one more task, be the run's from the task's first checkpoint on."""
+        self.checkpoints.delete_last()  # of other classes that were given up, perhaps
+        self._grown = settings
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint; with its first one, a task of `grow` becomes part of the run."""
+        if self._grown is not None:
+            self.checkpoints.remember(self.settings())
+            self._grown.save(self.config_file)
+            self._grown = None
+        self.checkpoints.save(checkpoint)
 
     def stage_results(self) -> list[StageResult]:
         """The results so far, first task first.
@@ -143,16 +210,16 @@ class Run:
         if not self.results_file.exists():
             return []
         try:
-            stages = json.loads(self.results_file.read_bytes())["stages"]
+            stages = read_results(self.results_file)["stages"]
             return [StageResult(**stage) for stage in stages]
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise RunError(f"{self.results_file} is damaged; restore it from a copy") from error
 
     def record(
         self, settings: RunSettings, results: list[StageResult], device: torch.device
     ) -> None:
         """Write results.json anew."""
-        accuracies = [result.accuracy for result in results]
+        average = average_incremental_accuracy([result.whole_accuracy for result in results])
         content = {
             "protocol": settings.protocol,
             "method": settings.method,
@@ -164,15 +231,16 @@ class Run:
             "state_precision": settings.precision,
             "seed": settings.seed,
             "task_sizes": [len(task.classes) for task in settings.tasks],
-            "finished": len(results) == settings.stage_count,
+            "finished": results[-1].stage == settings.stage_count,
             "stages": [asdict(result) for result in results],
-            "average_accuracy": sum(accuracies) / len(accuracies),
-            "last_accuracy": accuracies[-1],
+            "average_accuracy": average,
+            "last_accuracy": results[-1].whole_accuracy,
             "seconds": sum(result.seconds for result in results),
             "versions": versions(),
             "hardware": hardware(device),
         }
-        replace_atomically(self.results_file, (json.dumps(content, indent=1) + "\n").encode())
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        replace_atomically(self.results_file, text.encode())
 
     def record_confusion(self, matrix: np.ndarray) -> None:
         """Write confusion.csv anew; `matrix` is (C, C), the true class by row."""
@@ -182,7 +250,7 @@ class Run:
     def log_epoch(self, stage: int, phase: str, report: EpochReport) -> None:
         """Append one line to metrics.csv; the columns are `METRICS`."""
         new = not self.metrics_file.exists()
-        with self.metrics_file.open("a", newline="") as file:
+        with naming(self.metrics_file), self.metrics_file.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(METRICS)

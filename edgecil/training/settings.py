@@ -1,7 +1,9 @@
 """The settings of a run: what `edgecil train` was asked for, kept as config.json."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,38 @@ class Source:
     """Where the pictures of one or more tasks come from."""
 
     data: str
-    """Data set: a built-in name or a folder."""
+    """Data set: a built-in name, or the path of a folder from the root of the file system."""
     holdout: float
     """Fraction of a folder's pictures kept for testing where it has no test split."""
     fingerprint: str
     """Digest of the data, so that a resumed run notices when they changed."""
+    pictures: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Pictures of each class, those for the test included; an older edgecil did not count them."""
+
+    def changes(self, now: "Source", classes: Sequence[str]) -> str:
+        """How the data differ from those of `now`, in words; "" if they are the same.
+
+        Args:
+            now: the same data as they are found now.
+            classes: that are learned from them.
+        """
+        if self.fingerprint == now.fingerprint:
+            return ""
+        before = self.pictures or dict.fromkeys(classes, -1)
+        gone = [f"class {name!r} is missing" for name in before if name not in now.pictures]
+        # Without counts, only the classes that were learned are known of earlier.
+        new = [f"class {name!r} is new" for name in now.pictures if name not in before]
+        other = [
+            f"class {name!r} has {now.pictures[name]} pictures instead of {count}"
+            for name, count in before.items()
+            if name in now.pictures and count not in (-1, now.pictures[name])
+        ]
+        found = gone + other + (new if self.pictures else [])
+        if not found:
+            alike = "as many, of the same classes" if self.pictures else "or their classes are"
+            return f"some pictures are others than they were, {alike}"
+        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+        return ", ".join(found[:4]) + more
 
 
 @dataclass(frozen=True)
@@ -96,6 +125,26 @@ class RunSettings:
         """Tasks of the run."""
         return len(self.tasks)
 
+    def is_added(self, stage: int) -> bool:
+        """Whether task `stage`, counted from 1, came with `edgecil learn`."""
+        return self.tasks[stage - 1].source > 0
+
+    def without_last_task(self) -> "RunSettings":
+        """What they were before `edgecil learn` added the last task, but for a new budget."""
+        return replace(self, sources=self.sources[:-1], tasks=self.tasks[:-1])
+
+    def with_last_source_in(self, data: str) -> "RunSettings":
+        """The same with the data of the last source in another place."""
+        *others, last = self.sources
+        return replace(self, sources=(*others, replace(last, data=data)))
+
+    def going_on(self, folder: Path, learned: int) -> str:
+        """The command that goes on with a run in `folder` of which `learned` tasks are finished."""
+        if learned < self.stage_count and self.is_added(learned + 1):
+            data = self.sources[self.tasks[learned].source].data
+            return f"edgecil learn {shlex.quote(str(folder))} --data {shlex.quote(data)}"
+        return "the edgecil train command that started it, with --resume"
+
     @property
     def horizon_sizes(self) -> tuple[int, ...]:
         """Classes of every task that the budget must hold; those ahead are like the last."""
@@ -129,7 +178,9 @@ class RunSettings:
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""
-        replace_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        replace_atomically(
+            path, (json.dumps(asdict(self), indent=1, allow_nan=False) + "\n").encode()
+        )
 
     @classmethod
     def load(cls, path: Path) -> "RunSettings":
@@ -152,15 +203,33 @@ class RunSettings:
             raise RunError(f"{path} cannot be read ({error}); restore it from a copy") from error
 
     def differences(self, other: "RunSettings") -> list[str]:
-        """The fields in which `other` differs, as "field: mine -> theirs"."""
+        """What `other` asks for that makes it another run, in words.
+
+        Where the data lie does not count: data with the same fingerprint are the same data.
+        """
         found = []
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            if mine != theirs:
-                found.append(f"{field.name}: {_short(mine)} -> {_short(theirs)}")
+        for named in fields(self):
+            mine, theirs = getattr(self, named.name), getattr(other, named.name)
+            if named.name not in ("sources", "tasks") and mine != theirs:
+                found.append(f"{named.name}: {mine} -> {theirs}")
+        mine, theirs = self.sources[0], other.sources[0]
+        if mine.holdout != theirs.holdout:
+            found.append(f"holdout: {mine.holdout:g} -> {theirs.holdout:g}")
+        # The fingerprint is also that of the size and the split, which the options decide.
+        same_options = not {"seed", "image_size_px", "shorter_side_px", "holdout"} & {
+            line.partition(":")[0] for line in found
+        }
+        classes = [name for task in self.tasks if task.source == 0 for name in task.classes]
+        changes = mine.changes(theirs, classes)
+        if changes and (same_options or mine.pictures not in ({}, theirs.pictures)):
+            return [f"the data have changed: {changes}", *found]
+        if self.tasks != other.tasks:
+            found.append(f"tasks: {_in_words(self.tasks)} -> {_in_words(other.tasks)}")
         return found
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _in_words(tasks: Sequence[PlannedTask]) -> str:
+    """The tasks by their sizes, and by the classes that the first begins with."""
+    sizes = "+".join(str(len(task.classes)) for task in tasks[:12])
+    begins = ", ".join(tasks[0].classes[:3])
+    return f"{sizes}{'+...' if len(tasks) > 12 else ''} classes from {begins} on"

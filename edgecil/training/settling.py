@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from edgecil.data import ImageDataset, load_dataset, read_class_list
+from edgecil.data import ImageDataset, load_dataset, located, read_class_list
 from edgecil.data.class_folders import split_roots
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
@@ -79,7 +79,7 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     """
     scenario = scenario_of(request, facts.classes)
     draft = RunSettings(
-        sources=(Source(request.chosen_data or "", request.holdout, facts.fingerprint),),
+        sources=(source_of(request.chosen_data or "", request.holdout, facts),),
         image_size_px=facts.image_size_px,
         shorter_side_px=facts.shorter_side_px,
         mean=facts.mean,
@@ -132,6 +132,11 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     return settled, choice.plan, reason or choice.reason
 
 
+def source_of(data: str, holdout: float, facts: DataFacts) -> Source:
+    """The source that a run keeps of data, to be found again from wherever it goes on."""
+    return Source(located(data), holdout, facts.fingerprint, pictures=facts.pictures)
+
+
 def load_requested(request: TrainRequest) -> ImageDataset:
     """The data set of a request.
 
@@ -179,7 +184,7 @@ def with_new_task(
     task = PlannedTask(facts.classes, len(settings.sources))
     grown = replace(
         settings,
-        sources=(*settings.sources, Source(data, holdout, facts.fingerprint)),
+        sources=(*settings.sources, source_of(data, holdout, facts)),
         tasks=(*settings.tasks, task),
         tasks_ahead=max(0, settings.tasks_ahead - 1),
         budget_bytes=budget_bytes,

@@ -10,17 +10,28 @@ from types import FrameType
 from edgecil.errors import EdgecilError, UsageError
 
 EXIT_STOPPED = 75
-"""Exit code after `--stop-after`: the same command with --resume goes on (EX_TEMPFAIL)."""
+"""Exit code after `--stop-after` (EX_TEMPFAIL): the same command goes on, train's with --resume."""
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the command like one
-    """Training stopped as it was asked to; --resume goes on from the last finished epoch."""
+    """Training stopped as it was asked to; it can go on from the last finished epoch.
 
-    def __init__(self, reason: str, exit_code: int) -> None:
-        super().__init__(f"{reason}; the same command with --resume goes on")
-        self.exit_code = exit_code
+    Args:
+        reason: what stopped it.
+        exit_code: what the command ends with.
+        remedy: how to go on; what is right for `edgecil train` if nothing is said.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        exit_code: int,
+        remedy: str = "the same command with --resume goes on",
+    ) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.exit_code = reason, exit_code
 
 
 def parse_duration(text: str) -> float:

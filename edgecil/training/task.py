@@ -62,7 +62,7 @@ class EpochKeeper:
         if recorder:
             recorder.after_epoch(report.epoch)
         self.run.log_epoch(checkpoint.stage, phase.name, report)
-        self.run.checkpoints.save(checkpoint)
+        self.run.keep(checkpoint)
         self.reporter.epoch_finished(phase, report)
         self.deadline.check(seconds)
 

@@ -135,8 +135,10 @@ def accuracy_loss(
         for of_one, logits in zip(right, (network, bundle), strict=True):
             np.add.at(of_one, labels, logits(pixels).argmax(axis=1) == labels)
     by_network, by_bundle = right
-    by_task = [_percent(by_bundle[list(task)], images[list(task)]) for task in tasks]
-    accuracy = Accuracy(_percent(by_bundle, images), tuple(by_task))
+    of_tasks = [(by_bundle[list(task)], images[list(task)]) for task in tasks]
+    every_task = all(count.any() for _, count in of_tasks)
+    by_task = tuple(_percent(*of_task) for of_task in of_tasks) if every_task else ()
+    accuracy = Accuracy(_percent(by_bundle, images), by_task)
     return AccuracyLoss(sample.name, len(sample.labels), _percent(by_network, images), accuracy)
 
 
@@ -191,6 +193,4 @@ def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _percent(right: NDArray[np.int64], images: NDArray[np.int64]) -> float:
-    """NaN for a task that the sample has nothing of."""
-    total = int(images.sum())
-    return 100 * int(right.sum()) / total if total else float("nan")
+    return 100 * int(right.sum()) / int(images.sum())

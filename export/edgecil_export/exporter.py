@@ -3,7 +3,6 @@
 Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
-import math
 import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from edgecil.evaluation.nearest_mean import (
 )
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
+from edgecil.training.access import reading
 from edgecil.training.run import Run
 from edgecil_devices.blobs import (
     BLOCK,
@@ -31,7 +31,7 @@ from edgecil_devices.blobs import (
     TRUNK,
     Blob,
 )
-from edgecil_devices.files import sync_folder, write_synced
+from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
 from edgecil_devices.manifest import Accuracy, Manifest
 from edgecil_devices.package import pack
 from edgecil_export.accuracy_loss import (
@@ -50,7 +50,7 @@ from edgecil_export.keys import signature
 from edgecil_export.parity import Logits, Parity, Pixels, comparison_images, require_parity
 from edgecil_export.precision import Floats, require_precision
 from edgecil_export.quantisation import INT8_TOLERANCE, calibration_indices
-from edgecil_export.releases import PLAIN, Release, record, released
+from edgecil_export.releases import PLAIN, RECORD, Release, record, released
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
@@ -118,10 +118,19 @@ def export(
         StateError: the run holds no state, or one that is damaged.
         ExportError: `out` cannot be written, the exported graphs do not say what the network says,
             or computing in int8 costs too much. Nothing is left behind.
+        RunError: the run is being written by another process.
     """
     run, out = Path(run), Path(out)
     weights = compute.kind if weights is None else weights
     _require_possible(run, out, weights, classifier, compute)
+    with reading(run):
+        return _exported(run, out, weights, classifier, release, compute)
+
+
+def _exported(
+    run: Path, out: Path, weights: str, classifier: str, release: Release, compute: Compute
+) -> ExportReport:
+    """See `export`; nobody writes the run meanwhile."""
     state = State.read(run / "state")
     settings, network = state.settings, state.network()
     means = _means(state, network) if classifier == "nearest-mean" else None
@@ -154,7 +163,8 @@ def export(
         sync_folder(out.parent)
         record(manifest, run, out)
     except OSError as error:
-        raise ExportError(f"{out} cannot be written ({error.strerror})") from error
+        failed = run / RECORD if error.filename == str(run / RECORD) else out
+        raise ExportError(cannot_be_written(failed, error)) from error
     finally:
         partial.unlink(missing_ok=True)
     return ExportReport(out, manifest, len(data), parity, loss)
@@ -269,12 +279,17 @@ def _manifest(
 def _accuracy(run: Run, settings: StateSettings, classifier: str) -> Accuracy | None:
     """What the run measured after the task that the state is of."""
     for result in run.stage_results():
-        if result.stage != settings.stage or not math.isfinite(result.accuracy):
+        if result.stage != settings.stage:
             continue
-        if classifier == "linear":
-            return Accuracy(result.accuracy, tuple(result.accuracy_by_task))
-        if result.nearest_mean_accuracy is not None:
-            return Accuracy(result.nearest_mean_accuracy, ())
+        by_task = [accuracy for accuracy in result.accuracy_by_task if accuracy is not None]
+        whole = result.whole_accuracy is not None
+        linear = classifier == "linear"
+        overall = result.accuracy if linear else result.nearest_mean_accuracy
+        if overall is None or not (whole or result.measured_classes):
+            return None
+        every_task = linear and len(by_task) == len(settings.task_sizes)
+        covered = None if whole else result.measured_classes
+        return Accuracy(overall, tuple(by_task) if every_task else (), covered)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecil.errors import MissingExtraError, UsageError
-from edgecil_devices.files import write_synced
+from edgecil_devices.files import cannot_be_written, write_synced
 from edgecil_devices.signing import CONTEXT, key_text
 
 if TYPE_CHECKING:
@@ -49,17 +49,23 @@ def new_key(path: Path, passphrase: str | None = None) -> str:
     for wanted in (path, public_path(path)):
         if wanted.exists():
             raise UsageError(f"{wanted} is there already, and keys are never written over")
+    made: list[Path] = []
     try:
         # Made with its permissions, so that nobody else can read it for a moment.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        made.append(path)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
+        text = key_text(_public_bytes(key))
+        made.append(public_path(path))
+        write_synced(public_path(path), f"{text}\n".encode())
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror})") from error
-    text = key_text(_public_bytes(key))
-    write_synced(public_path(path), f"{text}\n".encode())
+        for half in made:  # it would be in the way of the next attempt
+            half.unlink(missing_ok=True)
+        failed = Path(error.filename or path)
+        raise UsageError(cannot_be_written(failed, error)) from error
     return text
 
 

@@ -69,7 +69,7 @@ def record(manifest: Manifest, run: Path, bundle: Path) -> None:
             "content": _content(manifest),
             "bundles": _bundles(run) | {str(manifest.release): str(bundle.resolve())},
         }
-        replace_atomically(run / RECORD, (json.dumps(data) + "\n").encode())
+        replace_atomically(run / RECORD, (json.dumps(data, allow_nan=False) + "\n").encode())
 
 
 def bundle_of(run: Path, release: int) -> Path:

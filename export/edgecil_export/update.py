@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgecil.errors import ExportError, UsageError
 from edgecil_devices.bundle import complete
-from edgecil_devices.files import replace_atomically
+from edgecil_devices.files import cannot_be_written, replace_atomically
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
 from edgecil_export.accuracy_loss import Compute
@@ -116,6 +116,6 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
     try:
         replace_atomically(out, data)
     except OSError as error:
-        raise ExportError(f"{out} cannot be written ({error.strerror})") from error
+        raise ExportError(cannot_be_written(out, error)) from error
     sizes = {name: len(content) for name, content in carried.items()}
     return UpdateReport(out, new.manifest, sizes, len(data), new.size_bytes)

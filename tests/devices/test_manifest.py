@@ -1,6 +1,7 @@
 """What a manifest may say. Each case changes one thing in a manifest that is right."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
-from edgecil_devices.manifest import Manifest
+from edgecil_devices.manifest import Accuracy, Manifest
 
 TRUNK_SHA256, OTHER_SHA256 = "ab" * 32, "cd" * 32
 
@@ -99,6 +100,11 @@ def test_keys_of_later_versions_are_left_aside() -> None:
         ("normalisation.mean.0", 10**400),
         ("min_onnxruntime", "latest"),
         ("accuracy", {"overall": 50, "by_task": [1, 2, 3]}),
+        ("accuracy", {"overall": 50, "by_task": [None, 2]}),
+        ("accuracy", {"overall": None, "by_task": []}),
+        ("accuracy", {"overall": 50, "by_task": [], "classes": 0}),
+        ("accuracy", {"overall": 50, "by_task": [], "classes": 3}),
+        ("accuracy", {"overall": 50, "by_task": [], "classes": 1.0}),
         ("accuracy", {}),
         ("versions", {"edgecil": 1}),
         ("compute", None),
@@ -293,3 +299,17 @@ def test_any_value_anywhere_is_accepted_or_refused(path: tuple[str | int, ...], 
 def test_strange_json_is_refused(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"^the manifest"):
         Manifest.from_json(data)
+
+
+def test_an_accuracy_says_how_many_classes_it_covers_if_not_all() -> None:
+    some = Manifest.from_json(
+        json.dumps(record() | {"accuracy": {"overall": 62.5, "classes": 2, "by_task": []}}).encode()
+    )
+    assert some.accuracy == Accuracy(62.5, (), 2)
+    assert some.accuracy.in_words(len(some.classes)) == "62.50 % over 2 of 3 classes"
+    assert Manifest.from_json(some.to_json()) == some
+    whole = replace(some, accuracy=Accuracy(62.5, (75.0, 50.0)))
+    # Readers of before find what they always found.
+    assert b'"accuracy":{"overall":62.5,"by_task":[75.0,50.0]}' in whole.to_json()
+    assert whole.accuracy is not None
+    assert whole.accuracy.in_words(3) == "62.50 %"

@@ -228,7 +228,7 @@ def disk_full(patch: pytest.MonkeyPatch) -> None:
     [
         (blocks_mixed_up, "logits differ from the network's by"),
         (rounded_too_far, "only 20 of 20 exemplars keep their class"),
-        (disk_full, "cannot be written .No space left on device"),
+        (disk_full, "x.edgecil cannot be written .No space left on device.; make room"),
     ],
 )
 def test_what_cannot_be_vouched_for_is_not_written(

@@ -1,5 +1,6 @@
 """Keys on the workstation: who may read them, and that they sign what a device verifies."""
 
+import errno
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edgecil.errors import UsageError
 from edgecil_devices.signing import KeySet, read_public_keys
+from edgecil_export import keys
 from edgecil_export.keys import PASSPHRASE_VARIABLE, new_key, public_text, signature
 
 
@@ -85,3 +87,18 @@ def test_what_is_no_ed25519_key_is_refused(tmp_path: Path) -> None:
 def test_a_key_in_a_folder_that_is_not_there_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         new_key(tmp_path / "none" / "k")
+
+
+def test_half_a_pair_of_keys_is_not_left_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:7])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "write_synced", full)
+        with pytest.raises(UsageError, match=r"k\.pub cannot be written .*; make room"):
+            new_key(tmp_path / "k")
+    assert list(tmp_path.iterdir()) == []
+    new_key(tmp_path / "k")

@@ -68,7 +68,7 @@ def _precision(compute: str, profile: Profile) -> Finding:
 def main(path: Path) -> int:
     """Test one bundle; what is wrong goes to standard error."""
     try:
-        print(json.dumps(_tested(path)))
+        print(json.dumps(_tested(path), allow_nan=False))
     except EdgecilError as error:
         print(error, file=sys.stderr)
     except MemoryError:

@@ -51,7 +51,7 @@ def tell(path: Path | None, *, as_json: bool) -> int:
         if not as_json:
             print(f"{finding.state:4}  {finding.name:11}  {finding.says}", flush=True)
     if as_json:
-        print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+        print(json.dumps({"findings": [asdict(finding) for finding in findings]}, allow_nan=False))
     return int(any(finding.state == "fail" for finding in findings))
 
 

@@ -141,6 +141,7 @@ class Application:
             "preprocessing": manifest.preprocessing.to_dict(),
             "network": manifest.network,
             "accuracy": manifest.accuracy.overall if manifest.accuracy else None,
+            "accuracy_classes": manifest.accuracy.classes if manifest.accuracy else None,
             "max_body_bytes": self._max_body_bytes,
             "edgecil": version("edgecil"),
         }

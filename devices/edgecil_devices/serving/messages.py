@@ -85,7 +85,7 @@ class Answer:
     @classmethod
     def of_json(cls, content: Any) -> "Answer":
         """An answer in JSON; it ends with a line end, for people with curl."""
-        return cls(json.dumps(content).encode() + b"\n", "application/json")
+        return cls(json.dumps(content, allow_nan=False).encode() + b"\n", "application/json")
 
     @classmethod
     def of_error(cls, error: RequestError) -> "Answer":

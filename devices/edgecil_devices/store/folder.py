@@ -1,14 +1,12 @@
 """The folder of a store: where its files are, its lock, its blobs, and what of them is garbage."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgecil_devices.blobs import MAX_BLOB_BYTES
@@ -19,7 +17,8 @@ from edgecil_devices.errors import (
     StoreError,
     StoreWriteError,
 )
-from edgecil_devices.files import sync_folder, write_synced
+from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
+from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.store.records import Release, State, damaged, read_checked, write_checked
 
@@ -90,21 +89,22 @@ class Folder:
             StoreBusyError: another process holds it.
             StoreWriteError: the folder cannot be written.
         """
-        with write_errors(self.path):
-            if make and not self.path.exists():
-                self.path.mkdir(parents=True, exist_ok=True)
-                sync_folder(self.path.parent)
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
+        with ExitStack() as held:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                with write_errors(self.path):
+                    if make and not self.path.exists():
+                        self.path.mkdir(parents=True, exist_ok=True)
+                        sync_folder(self.path.parent)
+                    known = held.enter_context(locked(self.path / "lock"))
+            except LockHeldError as error:
                 raise StoreBusyError(
-                    f"{self.path} is being changed by another process; try again later"
+                    f"{self.path} is being changed by {error.holder}; try again later"
                 ) from None
+            if not known:
+                raise StoreWriteError(
+                    f"{self.path} is on a file system without locks; put the store on another one"
+                )
             yield
-        finally:
-            os.close(descriptor)
 
     def current(self) -> Release | None:
         """The release that readers load; None if there is none yet.
@@ -233,16 +233,4 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "check the disk")
-        raise StoreWriteError(
-            f"{path} cannot be written ({error.strerror or error}); {remedy}"
-        ) from error
-
-
-_REMEDIES = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
-    errno.EROFS: "mount it writable",
-    errno.EACCES: "run as the user who owns it, with sudo for example",
-    errno.EPERM: "run as the user who owns it, with sudo for example",
-}
+        raise StoreWriteError(cannot_be_written(path, error)) from error

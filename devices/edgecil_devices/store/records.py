@@ -191,7 +191,7 @@ def damaged(path: Path) -> StoreDamagedError:
 
 
 def _json(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(record, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
 
 
 def _check(record: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def tell_status(store: Path, *, as_json: bool) -> int:
         StoreError: there is no store, no release in it, or none that is sound.
     """
     status = read_status(store)
-    print(json.dumps(asdict(status)) if as_json else "\n".join(status.lines()))
+    print(json.dumps(asdict(status), allow_nan=False) if as_json else "\n".join(status.lines()))
     return 0
 
 

@@ -201,7 +201,9 @@ def test_a_crash_of_every_self_test_ends_with_the_old_release(
 def test_two_at_once_are_not_let_in(releases: Releases, store: Path) -> None:
     install(releases.bundle(1), store, test=passes)
     with Folder(store).locked():
-        with pytest.raises(StoreBusyError, match="is being changed by another process") as caught:
+        with pytest.raises(
+            StoreBusyError, match=f"is being changed by process {os.getpid()}"
+        ) as caught:
             update(releases.update(2, 1), store, test=passes)
         assert caught.value.exit_code == 75
     update(releases.update(2, 1), store, test=passes)

@@ -1,6 +1,7 @@
 """The verbs of the store on both command lines, with the self-test in a process of its own."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_two_that_meet_are_told_apart_by_the_exit_code(releases: Releases, store
     install(releases.bundle(1), store, test=passes)
     with Folder(store).locked():
         _, told = run("edgecil_devices", "rollback", "--store", store, code=75)
-    assert told.startswith(f"error: {store} is being changed by another process")
+    assert told.startswith(f"error: {store} is being changed by process {os.getpid()};")
 
 
 def with_golden_logits(releases: Releases, number: int, off_by: float) -> Path:

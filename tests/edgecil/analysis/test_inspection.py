@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgecil.data import ImageDataset
 from edgecil.errors import DataError, RunError, UsageError
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
+from edgecil.training.run import Run
 from tests.edgecil.training.tiny import tiny_dataset
 
 
@@ -176,3 +178,44 @@ def test_the_files_hold_the_numbers_and_the_plots(trained: Path, tmp_path: Path)
     for plot in ("gradients", "changes", "similarity"):
         assert (tmp_path / "out" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (tmp_path / "out" / f"{plot}.svg").read_text()
+
+
+def test_a_change_relative_to_nothing_is_null_and_an_empty_cell(
+    trained: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra report is not installed")
+    from edgecil.analysis.writing import write_analysis
+
+    found = inspected(trained)
+    first, *others = found.changes
+    assert (first.stage, first.layer) == (1, "stem")
+    nothing = replace(first, mean_squared_change=0.0, relative_change=float("nan"))
+    write_analysis(replace(found, changes=(nothing, *others)), tmp_path)
+    written = json.loads((tmp_path / "analysis.json").read_text())
+    assert written["changes"]["1"]["stem"] == {"mean_squared": 0.0, "relative": None}
+    assert (tmp_path / "changes.csv").read_text().splitlines()[1] == "1,stem,0,"
+    # Tasks of one epoch change nothing between their first and their last; there is no such plot.
+    write_analysis(replace(found, changes=(nothing,)), tmp_path / "still")
+    assert not (tmp_path / "still" / "changes.png").exists()
+    assert (tmp_path / "still" / "gradients.png").exists()
+
+
+def test_of_several_data_sets_the_one_that_is_gone_is_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third task came with `edgecil learn`, and its folder is gone."""
+    settings = Run(run).settings()
+    tasks = (*settings.tasks[:2], replace(settings.tasks[2], source=1))
+    source = replace(settings.sources[0], data="photos")
+    replace(settings, sources=(settings.sources[0], source), tasks=tasks).save(run / "config.json")
+
+    def load_dataset(data: str, **options: object) -> ImageDataset:
+        if data == "photos":
+            raise UsageError("there is no folder photos")
+        return tiny_dataset(train=12)
+
+    monkeypatch.setattr(inspection, "load_dataset", load_dataset)
+    found = inspected(run)
+    assert found.similarity is not None
+    assert found.similarity.images == 4 * 8
+    assert found.notes == ("the networks' similarity is without these: there is no folder photos",)

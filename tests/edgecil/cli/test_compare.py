@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -253,11 +254,11 @@ def test_a_second_comparison_keeps_out_of_the_first_ones_folder(tmp_path: Path, 
     comparing.out.mkdir()
     with (comparing.out / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("1234\n")
+        lock.write(f"{os.getpid()} {platform.node()}\n")
         lock.flush()
         code, told = here(comparing.words())
     assert code == 1
-    assert "another edgecil compare (process 1234)" in told
+    assert f"another edgecil compare (process {os.getpid()}) is at work" in told
     assert [path.name for path in comparing.out.iterdir()] == [".lock"]
 
 
@@ -271,7 +272,8 @@ def test_a_full_disk_is_said_in_plain_words(
     comparing = Comparing(tmp_path, "--methods", "memo", "--budgets", "400kB")
     code, told = here(comparing.words())
     assert code == 1
-    assert "error: the disk is full; make room and give the same command again" in told
+    full_file = comparing.out / "commands.sh"
+    assert f"error: {full_file}: the disk is full; make room, and give the same command" in told
 
 
 def test_published_numbers_need_a_protocol(tmp_path: Path, here: Here) -> None:

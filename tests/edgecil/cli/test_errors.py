@@ -1,5 +1,7 @@
 """Every mistake is one line that names the remedy, with exit code 1 or 2 and nothing written."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,9 @@ import pytest
 from PIL import Image
 
 from edgecil.cli import main
+from edgecil.training.loop import EpochReport
+from edgecil.training.run import Run
+from edgecil_devices.files import replace_atomically
 
 
 def edgecil(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -101,3 +106,60 @@ def test_without_torch_training_says_what_to_install(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
     assert "pip install 'edgecil[train]'" in complaint(result, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "going_on"),
+    [
+        (("train", "--data", "photos"), "the same command with --resume goes on"),
+        (("learn", "run", "--data", "export"), "the same command goes on"),
+        (("--debug-not", "compare"), "give the same command again, what is finished is kept"),
+        (("export", "run"), "give the same command again"),
+        (("install", "a.edgecil"), "give the same command again"),
+        (("analyse", "run"), "give the same command again"),
+        (("report", "run"), "give the same command again; runs and any older page are as they"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "Disk quota exce")]
+)
+def test_a_full_disk_names_the_file_and_what_that_verb_can_do(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    going_on: str,
+    number: int,
+    reason: str,
+) -> None:
+    def full() -> None:
+        raise OSError(number, os.strerror(number), "run/x.bin")
+
+    monkeypatch.setattr("edgecil.cli.app", full)
+    monkeypatch.setattr(sys, "argv", ["edgecil", *words])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: run/x.bin: {reason}")
+    assert f"; make room, and {going_on}" in told
+    assert ("--resume" in told) == (words[0] == "train")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_line_of_metrics_that_finds_no_room_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as failed:
+        Run(tmp_path).log_epoch(1, "train", EpochReport(1, 0.5, 100.0, {}))
+    assert failed.value.filename == str(tmp_path / "metrics.csv")
+
+
+def test_a_file_that_cannot_be_replaced_is_named_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as failed:
+        replace_atomically(tmp_path / "last.pt", b"weights")
+    assert failed.value.filename == str(tmp_path / "last.pt")
+    assert list(tmp_path.iterdir()) == []

@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_the_older_page_as_it_was(
     monkeypatch.setattr(report, "replace_atomically", full)
     assert asked(monkeypatch, run, "--out", page) == 1
     told = capsys.readouterr().err
-    assert "the disk is full; make room and run the same command again" in told
+    assert f"error: {page}: the disk is full; make room, and give the same command again" in told
     assert page.read_text() == "older"
 
 

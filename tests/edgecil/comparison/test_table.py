@@ -94,6 +94,7 @@ def test_seeds_become_mean_and_sample_deviation(tmp_path: Path) -> None:
         for result in results_of(write_run(tmp_path / str(seed), [[accuracy]], seed=seed))
     ]
     (row,) = rows_of(results)
+    assert row.average_accuracy is not None
     assert row.average_accuracy.mean == pytest.approx(53)
     assert row.average_accuracy.deviation == pytest.approx((9 + 1 + 16) ** 0.5 / 2**0.5)
     assert "53.00 +- 3.61" in table_lines(results, None)[1]
@@ -147,3 +148,20 @@ def test_files_have_what_the_table_rounds(tmp_path: Path) -> None:
     assert content["results"][0]["seconds"] == 60.5
     assert content["rows"][1]["last_accuracy"] == {"mean": 50.0, "deviation": None, "count": 1}
     assert content["curves"][0]["auc_a"] == pytest.approx(1.3)
+
+
+def test_a_run_that_did_not_measure_all_classes_has_no_average(tmp_path: Path) -> None:
+    results = []
+    for seed, lost in ((1, False), (2, True)):
+        folder = write_run(tmp_path / str(seed), [[90.0], [70.0, 80.0]], seed=seed)
+        if lost:  # as an older edgecil wrote it
+            content = json.loads((folder / "results.json").read_text())
+            content["stages"][1] |= {"accuracy_by_task": [float("nan"), 80.0], "accuracy": 80.0}
+            (folder / "results.json").write_text(json.dumps(content))
+        results += results_of(folder)
+    assert [result.average_accuracy for result in results] == [82.5, None]
+    assert [result.last_accuracy for result in results] == [75, None]
+    assert [result.forgetting for result in results] == [20, None]
+    assert table_lines(results, None)[1].split()[3:7] == ["2", "-", "-", "20.00"]
+    assert b"NaN" not in to_json([], results, None)
+    assert to_csv(results).splitlines()[2].split(b",")[5:8] == [b"", b"", b""]

@@ -100,9 +100,21 @@ def test_a_task_that_got_better_is_forgotten_less_than_nothing() -> None:
 
 
 def test_a_task_without_test_images_counts_for_nothing() -> None:
-    nan = math.nan
-    assert forgetting([[90.0], [80.0, nan], [70.0, nan, 50.0]]) == pytest.approx([0, 10, 20])
-    assert forgetting([[nan], [nan, 50.0]]) == [0, 0]
+    assert forgetting([[90.0], [80.0, None], [70.0, None, 50.0]]) == pytest.approx([0, 10, 20])
+    # What was measured later for the first time has nothing to be compared with, or something.
+    assert forgetting([[90.0], [80.0, None], [70.0, 30.0, 5.0]]) == pytest.approx([0, 10, 20])
+    assert forgetting([[None], [40.0, 5.0], [30.0, None, 5.0]]) == [0, None, 10]
+
+
+def test_forgetting_is_not_known_where_no_earlier_task_was_measured() -> None:
+    assert forgetting([[None], [None, 50.0]]) == [0, None]
+    assert forgetting([[90.0], [None, 50.0]]) == [0, None]
+
+
+def test_an_average_without_one_of_its_sessions_is_not_known() -> None:
+    assert average_incremental_accuracy([90.0, None, 30.0]) is None
+    assert Spread.of_all([60.0, None]) is None
+    assert Spread.of_all([60.0, 62.0, 67.0]) == Spread.of([60.0, 62.0, 67.0])
 
 
 def test_deviation_over_seeds_is_that_of_a_sample() -> None:

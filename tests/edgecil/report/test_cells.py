@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecil.evaluation.measures import Spread
 from edgecil.report.cells import Cell, cells_of, outcomes_of
 from edgecil.report.runs import read_runs
 from tests.edgecil.report.made_runs import write_run
@@ -13,6 +14,11 @@ def cells_in(folder: Path) -> list[Cell]:
     return cells_of(read_runs([folder]).runs)
 
 
+def mean(spread: Spread | None) -> float:
+    assert spread is not None
+    return spread.mean
+
+
 def test_seeds_of_one_setting_are_averaged(tmp_path: Path) -> None:
     write_run(tmp_path / "b", seed=1994, start=80)
     write_run(tmp_path / "a", seed=1993, start=90)
@@ -20,12 +26,11 @@ def test_seeds_of_one_setting_are_averaged(tmp_path: Path) -> None:
     assert cell.seeds == "1993, 1994"
     (outcome,) = outcomes_of(cell)
     # Sessions of 90: 90, (80 + 90) / 2, (70 + 80 + 90) / 3; of 80 ten less.
-    assert [session.mean for session in outcome.sessions] == pytest.approx([85, 80, 75])
-    assert outcome.average.mean == pytest.approx(80)
-    assert outcome.average.deviation == pytest.approx(50**0.5)
-    assert outcome.last.mean == pytest.approx(75)
+    assert [mean(session) for session in outcome.sessions] == pytest.approx([85, 80, 75])
+    assert outcome.average == Spread(pytest.approx(80), pytest.approx(50**0.5), 2)
+    assert mean(outcome.last) == pytest.approx(75)
     # After the third task the first lost 20 since its best, the second 10.
-    assert [spread.mean for spread in outcome.forgetting] == pytest.approx([0, 10, 15])
+    assert [mean(spread) for spread in outcome.forgetting] == pytest.approx([0, 10, 15])
     assert cell.matrix == [[85], [75, 85], [65, 75, 85]]
 
 
@@ -62,5 +67,5 @@ def test_the_nearest_mean_has_a_row_of_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "run", method="icarl", nearest_mean=2.0)
     linear, nearest = outcomes_of(cells_in(tmp_path)[0])
     assert (linear.label, nearest.label) == ("icarl, linear", "icarl, nearest mean")
-    assert nearest.average.mean == pytest.approx(linear.average.mean + 2)
+    assert mean(nearest.average) == pytest.approx(mean(linear.average) + 2)
     assert nearest.forgetting == ()

@@ -1,5 +1,6 @@
 """The page stands alone, shows every part, and leaves its plots beside it."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -105,3 +106,18 @@ def test_a_page_can_not_lie_where_a_folder_is_or_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist; make it"):
         write_report([tmp_path], tmp_path / "no" / "report.html", tmp_path / "plots")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_of_runs_that_were_not_measured_wholly_has_dashes(tmp_path: Path) -> None:
+    for budget in (8_000_000, 16_000_000):
+        folder = write_run(tmp_path / f"run-{budget}", budget_bytes=budget)
+        results = json.loads((folder / "results.json").read_text())
+        for stage in results["stages"][1:]:
+            stage |= {"measured_classes": 0, "accuracy": None}
+            stage["accuracy_by_task"] = [None] * len(stage["accuracy_by_task"])
+        (folder / "results.json").write_text(json.dumps(results))
+    write_report([tmp_path], tmp_path / "report.html", tmp_path / "plots")
+    html = (tmp_path / "report.html").read_text()
+    assert "not all classes were measured" in html
+    assert ">nan" not in html.lower()
+    assert "<td>90.00</td>" in html

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from edgecil.errors import RunError
+from edgecil.evaluation.measures import Spread
+from edgecil.report.cells import cells_of, outcomes_of
 from edgecil.report.runs import read_runs, tasks_in_words
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import Source
@@ -66,6 +68,30 @@ def test_what_a_comparison_could_not_run_is_noted(tmp_path: Path) -> None:
     ]
     (tmp_path / "comparison.json").write_text(json.dumps({"cells": cells}))
     assert read_runs([tmp_path]).notes == ("Not run, der-1: 1 byte cannot hold 3 tasks.",)
+
+
+def test_what_was_measured_over_some_classes_is_left_out_and_noted(tmp_path: Path) -> None:
+    """Of the last task an older edgecil has NaN; of the second this one says what it covers."""
+    folder = write_run(tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    first, second, third = results["stages"]
+    first["measured_classes"] = 2
+    second |= {"measured_classes": 3, "accuracy_by_task": [None, 90.0]}
+    third["accuracy_by_task"][0] = float("nan")
+    (folder / "results.json").write_text(json.dumps(results))
+    collection = read_runs([folder])
+    stages = collection.first.stages
+    assert [stage.accuracy for stage in stages] == [first["accuracy"], None, None]
+    assert stages[2].accuracy_by_task == (None, 80.0, 90.0)
+    assert collection.notes == (
+        f"{folder}: after task 2, 3 not all classes were measured, as the pictures of some were "
+        "not there; tables and curves are without these accuracies.",
+    )
+    (outcome,) = outcomes_of(*cells_of(collection.runs))
+    assert (outcome.average, outcome.last) == (None, None)
+    assert outcome.sessions[0] == Spread(90.0, None, 1)
+    # 90 -> 80 of the second task alone; the first was never measured again.
+    assert [spread and spread.mean for spread in outcome.forgetting] == [0, None, 10]
 
 
 def test_what_an_older_run_did_not_measure_is_missing(tmp_path: Path) -> None:

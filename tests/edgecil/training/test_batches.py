@@ -126,7 +126,7 @@ def test_a_run_on_streamed_files_learns_as_well(
     )
     results = train(asked, tmp_path / "run", device="cpu")
     assert results[-1].classes == 4
-    assert results[-1].accuracy > 50
+    assert (results[-1].accuracy or 0) > 50
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 40])

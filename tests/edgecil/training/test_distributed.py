@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgecil.data import ImageDataset
 from edgecil.errors import UsageError
+from edgecil.training.access import writing
 from edgecil.training.api import train
 from edgecil.training.batches import Images, ResidentImages, StreamedImages, batch_sizes
 from edgecil.training.distributed import Team, lead, share_of, team
@@ -142,6 +143,24 @@ def test_what_ends_the_leader_ends_all_and_is_told_once(tmp_path: Path) -> None:
     assert leader[0] == 1
     assert other == (1, "", "")
     assert not (tmp_path / "run" / "state").exists()
+
+
+def test_a_run_that_another_process_writes_ends_all_and_is_told_once(tmp_path: Path) -> None:
+    pictures = picture_folder(tiny_dataset(classes=2, train=8), tmp_path / "pictures")
+    command = f"train --data {pictures} --image-size {SIZE_PX} --budget 300kB --increment 2"
+    command += " --backbone convnet2 --epochs 1 --batch-size 4 --device cpu --resume"
+    run = tmp_path / "run"
+    run.mkdir()
+    with writing(run):
+        leader, other = side_by_side(2, "edgecil", *command.split(), "--run", run)
+    assert f"run is in use by process {os.getpid()}" in leader[2]
+    assert leader[0] == 1
+    assert other == (1, "", "")
+    # The leader alone holds the lock, so the processes of one run are not in each other's way.
+    assert [code for code, *_ in side_by_side(2, "edgecil", *command.split(), "--run", run)] == [
+        0,
+        0,
+    ]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux")

@@ -51,6 +51,7 @@ def state_files(folder: Path) -> dict[str, bytes]:
 def test_a_run_keeps_state_and_results_and_nothing_of_its_training(tmp_path: Path) -> None:
     results = learned(tmp_path / "run", request(epochs=6))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        ".lock",
         "config.json",
         "confusion.csv",
         "metrics.csv",
@@ -60,7 +61,7 @@ def test_a_run_keeps_state_and_results_and_nothing_of_its_training(tmp_path: Pat
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [stage["classes"] for stage in written["stages"]] == [2, 4, 6]
     assert written["finished"]
-    accuracies = [stage.accuracy for stage in results]
+    accuracies = [stage.accuracy or 0.0 for stage in results]
     assert written["average_accuracy"] == pytest.approx(np.mean(accuracies))
     assert written["last_accuracy"] == accuracies[-1]
     # Six colours are easy; chance would be 17 %.

@@ -265,13 +265,14 @@ const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 
 async function learn() {
   info = await ask("info");
-  const { classes, tasks, release, accuracy } = info;
+  const { classes, tasks, release, accuracy, accuracy_classes: covered } = info;
   const { image_size_px: size } = info.preprocessing;
   const about = [
     `${many(classes.length, "class", "classes")} in ${many(tasks.length, "task", "tasks")}`,
     `sees ${size} × ${size} pixels`,
   ];
-  if (accuracy !== null) about.push(`${accuracy.toFixed(1)} % right in its test`);
+  const some = covered ? `, which had ${covered} of the classes` : "";
+  if (accuracy !== null) about.push(`${accuracy.toFixed(1)} % right in its test${some}`);
   if (release !== null) about.push(`release ${release}`);
   $("name").textContent = document.title = info.name;
   $("about").textContent = about.join(" · ");

@@ -1,0 +1,120 @@
+"""Locks on files: one writer at a time, and the system takes a lock back when its holder ends."""
+
+import errno
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_UNKNOWN = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+"""What a file system that has no locks answers."""
+
+_held: set[int] = set()
+"""Descriptors of locks that this process holds."""
+
+
+class LockHeldError(Exception):
+    """Somebody else holds the lock; whoever asked for it says what that means.
+
+    Args:
+        holder: "process 4711", or "another process" where that is not known.
+    """
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Hold the lock that the file `path` stands for, until the block or the process ends.
+
+    The file is made if need be and stays, since whoever deleted it might delete another's lock. It
+    names the process that holds it.
+
+    Args:
+        path: the lock's file.
+        shared: hold it together with all others who share it. The file is then not made: where
+            there is none, nobody has ever held it alone.
+
+    Yields:
+        Whether it is held; False where the file system has no locks, or there is no file to share.
+
+    Raises:
+        LockHeldError: another process holds it.
+        OSError: the file cannot be opened.
+    """
+    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        if not shared:
+            raise
+        yield False
+        return
+    _held.add(descriptor)
+    alone = False
+    try:
+        known = _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        alone = known and not shared
+        if alone:
+            _write_holder(descriptor, f"{os.getpid()} {platform.node()}\n")
+        yield known
+    finally:
+        if descriptor in _held:  # else this is a child
+            if alone:
+                _write_holder(descriptor, "")
+            _held.remove(descriptor)
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockHeldError(_holder(descriptor)) from None
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        return False
+    return True
+
+
+def _write_holder(descriptor: int, text: str) -> None:
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock alone, in words; those who share it are not named."""
+    number, _, machine = (
+        os.pread(descriptor, 300, 0).decode(errors="replace").strip().partition(" ")
+    )
+    if not number.isascii() or not number.isdecimal():
+        return "another process"
+    if machine != platform.node():
+        return f"process {number} on {machine}"
+    # A process that was killed could not take its name away, and others may share the lock since.
+    return f"process {number}" if _is_alive(int(number)) else "another process"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _let_go_in_child() -> None:
+    """A forked process would keep the lock after its parent was killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
