@@ -7,7 +7,7 @@ neither can make or accept what the other does not.
 import json
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -36,6 +36,7 @@ MAX_KEYS = 16
 DEFAULT_TOLERANCE = 1e-3
 """How far logits may lie from golden ones, as a part of the largest of these."""
 
+_CUT = re.compile(r"[0-9a-f]{12}")
 _KEY = re.compile(r"ed25519:[A-Za-z0-9+/]{43}=")
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){1,2}")
 
@@ -55,6 +56,21 @@ class Accuracy:
         """The accuracy of a bundle of `class_count` classes, and what it covers if not all."""
         covered = "" if self.classes is None else f" over {self.classes} of {class_count} classes"
         return f"{self.overall:.2f} %{covered}"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which pictures of the folders it was trained on a bundle may be tested with.
+
+    A picture stands at the first twelve digits of sha256 of the text "SEED DIGEST", DIGEST being
+    the sha256 of its file, both in lower case hexadecimal digits. It was kept for the test where
+    that is not above its class's cut.
+    """
+
+    seed: int
+    """Of the run, 0 or more."""
+    cuts: tuple[str | None, ...]
+    """By class; None for a class whose pictures came with a test split."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,8 @@ class Manifest:
     """The public keys to trust from this release on; None leaves them as they are."""
     tolerance: float = DEFAULT_TOLERANCE
     """How far logits may lie from the golden ones, as a part of the largest of these."""
+    held_out: HeldOut | None = None
+    """How test pictures were drawn; None where all came with a test split, or nobody noted it."""
 
     def __post_init__(self) -> None:
         _check_classes(self.classes)
@@ -125,6 +143,11 @@ class Manifest:
         measured = self.accuracy.classes if self.accuracy else None
         some = measured is None or 0 < measured < len(self.classes)
         require(some, "accuracy covers an impossible number of classes")
+        if held_out := self.held_out:
+            require(0 <= held_out.seed <= MAX_RELEASE, "impossible seed of the test pictures")
+            require(len(held_out.cuts) == len(self.classes), "there must be a cut for every class")
+            sound = all(cut is None or _CUT.fullmatch(cut) for cut in held_out.cuts)
+            require(sound, "malformed cut of the test pictures")
 
     @property
     def trunk(self) -> Blob:
@@ -169,6 +192,7 @@ class Manifest:
             "versions": self.versions,
             "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
+            **({"held_out": asdict(self.held_out)} if self.held_out else {}),
             "blobs": [blob.to_dict() for blob in self.blobs],
         }
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -214,7 +238,15 @@ class Manifest:
             expires=find(record, "expires", str),
             keys=None if find(record, "keys", list) is None else items(record, "keys", _text),
             tolerance=_number(record, "tolerance"),
+            held_out=_held_out(find(record, "held_out", dict)),
         )
+
+
+def _held_out(record: dict[str, Any] | None) -> HeldOut | None:
+    if record is None:
+        return None
+    cuts = items(record, "cuts", lambda holder, key: find(holder, key, str))
+    return HeldOut(get(record, "seed", int), cuts)
 
 
 def _accuracy_record(accuracy: Accuracy) -> dict[str, Any]:

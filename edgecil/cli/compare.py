@@ -50,6 +50,7 @@ def compare(
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
     augmentation: options.Augmentation = None,
+    no_mirror: options.NoMirror = False,
     device: options.Device = "auto",
     jobs: Annotated[
         int, typer.Option(help="Runs at a time; on a Ray cluster their resources decide.")
@@ -113,6 +114,7 @@ def compare(
         learning_rate=learning_rate,
         batch_size=batch_size,
         augmentation=augmentation,
+        no_mirror=no_mirror,
     )
     chosen_seeds = [_seed(text) for text in _listed(seeds, "seeds")]
     cells = grid(request, chosen_methods, chosen_budgets, chosen_seeds, out, device)

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecil.cli import options
-from edgecil.errors import DataError
+from edgecil.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgecil.data import ImageDataset
+    from edgecil.data import HeldOut, ImageDataset
     from edgecil_devices import Classifier
+
+_USUAL_HOLDOUT, _USUAL_SEED = 0.2, 1993
+"""What `edgecil train` takes where nothing is said; older bundles do not note it."""
 
 BATCH = 64
 """Images that are run at once."""
@@ -32,35 +35,94 @@ def evaluate(
         typer.Option(help="A data set, as for training; repeat it where classes are in several."),
     ],
     data_dir: options.DataDir = None,
-    holdout: options.Holdout = 0.2,
-    seed: options.Seed = 1993,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of a folder's pictures to test on where it has no test split, 1 for all.",
+            show_default="what the bundle's run kept for the test",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed that drew them.", show_default="the run's, noted in the bundle"),
+    ] = None,
     threads: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a bundle on the test pictures of a data set; classes are matched by name."""
+    """Measure a bundle on the test pictures of a data set; classes are matched by name.
+
+    Of a folder without a test split these are the pictures that the bundle's run kept for the test,
+    and what was added since by the same rule.
+    """
     from edgecil.data import load_dataset
     from edgecil_devices import Classifier
 
     classifier = Classifier.load(bundle, threads)
     rule = classifier.manifest.preprocessing
+    held_out = _held_out(classifier, holdout, seed)
     datasets = [
         load_dataset(
             one,
             data_dir=data_dir,
             image_size_px=rule.image_size_px,
             shorter_side_px=rule.shorter_side_px,
-            holdout=holdout,
-            seed=seed,
+            holdout=_USUAL_HOLDOUT if holdout is None else holdout,
+            seed=_USUAL_SEED if seed is None else seed,
+            held_out=held_out,
         )
         for one in data
     ]
     _require_classes(classifier, datasets)
     result = measure(classifier, datasets)
+    learned = _learned(classifier, datasets)
     if as_json:
-        print(json.dumps({"bundle": str(bundle), "data": data} | result.to_dict(), allow_nan=False))
+        about = {"bundle": str(bundle), "data": data, "learned_images": learned}
+        print(json.dumps(about | result.to_dict(), allow_nan=False))
         return
     _print_table(classifier, result)
+    if learned is None:
+        print("the bundle does not say which pictures of a folder its run had learned")
+    else:
+        print(f"{learned} of these images had been learned by the bundle's run")
     print(f"next: edgecil predict {bundle} PICTURE.jpg")
+
+
+def _held_out(
+    classifier: "Classifier", holdout: float | None, seed: int | None
+) -> "HeldOut | None":
+    """How the bundle's run drew test pictures, as far as the bundle says."""
+    from edgecil.data import HeldOut
+
+    noted = classifier.manifest.held_out
+    if noted is None:
+        return None
+    if seed not in (None, noted.seed):
+        raise UsageError(
+            f"--seed {seed} contradicts the bundle, whose test pictures were drawn by "
+            f"{noted.seed}; leave it out"
+        )
+    if holdout not in (None, 1):
+        raise UsageError(
+            f"the bundle knows which pictures were kept for the test; leave out --holdout "
+            f"{holdout:g}, or give 1 to test on all"
+        )
+    cuts = zip(classifier.classes, noted.cuts, strict=True)
+    return HeldOut(noted.seed, {name: cut for name, cut in cuts if cut is not None})
+
+
+def _learned(classifier: "Classifier", datasets: "list[ImageDataset]") -> int | None:
+    """How many of the test images the bundle's run had learned; None if the bundle cannot tell.
+
+    Those of a test split count as not learned, unless the bundle knows of them.
+    """
+    noted = classifier.manifest.held_out
+    cuts = noted.cuts if noted else [None] * len(classifier.classes)
+    unknown = {name for name, cut in zip(classifier.classes, cuts, strict=True) if cut is None}
+    if any(dataset.held_out and unknown & set(dataset.classes) for dataset in datasets):
+        return None
+    known = set(classifier.classes)
+    counts = (item for dataset in datasets for item in dataset.learned.items())
+    return sum(count for name, count in counts if name in known)
 
 
 @dataclass(frozen=True)

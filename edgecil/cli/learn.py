@@ -126,6 +126,7 @@ def _old_source(
             image_size_px=settings.image_size_px,
             shorter_side_px=settings.shorter_side_px,
             holdout=source.holdout,
+            held_out=source.held_out,
             seed=settings.seed,
         )
     except (EdgecilError, OSError) as error:

@@ -138,6 +138,14 @@ Augmentation = Annotated[
         show_default="the recipe's",
     ),
 ]
+NoMirror = Annotated[
+    bool,
+    typer.Option(
+        "--no-mirror",
+        help="Do not mirror training pictures: for classes that differ by left and right, such as "
+        "arrows, letters, turns.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 StopAfter = Annotated[
     str | None,

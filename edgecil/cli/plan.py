@@ -47,6 +47,7 @@ def plan(
     recipe: options.Recipe = None,
     epochs: options.Epochs = None,
     first_epochs: options.FirstEpochs = None,
+    no_mirror: options.NoMirror = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a budget holds after every task, and the backbones that fit it.
@@ -77,6 +78,7 @@ def plan(
         recipe=recipe,
         epochs=epochs,
         first_epochs=first_epochs,
+        no_mirror=no_mirror,
     )
     facts = _facts(request)
     if budget is None:
@@ -230,6 +232,7 @@ _ASKED = {
     "recipe": "--recipe",
     "first_epochs": "--first-epochs",
     "epochs": "--epochs",
+    "no_mirror": "--no-mirror",
     "backbone": "--backbone",
     "cut": "--cut",
     "data_dir": "--data-dir",
@@ -245,5 +248,5 @@ def _training_command(request: "TrainRequest") -> str:
     words = ["edgecil", "train"]
     for name, option in _ASKED.items():
         if (value := getattr(request, name)) != usual[name]:
-            words += [option, str(value)]
+            words += [option] if value is True else [option, str(value)]
     return shlex.join(words)

@@ -40,6 +40,7 @@ def train(
     learning_rate: options.LearningRate = None,
     batch_size: options.BatchSize = None,
     augmentation: options.Augmentation = None,
+    no_mirror: options.NoMirror = False,
     device: options.Device = "auto",
     run: Annotated[
         Path | None,
@@ -85,6 +86,7 @@ def train(
         learning_rate=learning_rate,
         batch_size=batch_size,
         augmentation=augmentation,
+        no_mirror=no_mirror,
     )
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))

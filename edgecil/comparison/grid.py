@@ -91,7 +91,8 @@ def options_of(request: "TrainRequest") -> list[str]:
     for field in fields(request):
         value = getattr(request, field.name)
         if value != field.default or field.name in _TOLD:
-            words += [_OPTION_OF.get(field.name, "--" + field.name.replace("_", "-")), str(value)]
+            words.append(_OPTION_OF.get(field.name, "--" + field.name.replace("_", "-")))
+            words += [] if value is True else [str(value)]
     return words
 
 

@@ -9,12 +9,14 @@ from edgecil.data.class_folders import read_class_list
 from edgecil.data.datasets import ImageDataset, Split
 from edgecil.data.folder import FolderReport, load_folder
 from edgecil.data.glyphs import load_glyphs
+from edgecil.data.held_out import HeldOut
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
 from edgecil.errors import UsageError
 
 __all__ = [
     "DATASETS",
     "FolderReport",
+    "HeldOut",
     "ImageDataset",
     "Scenario",
     "Split",
@@ -44,6 +46,7 @@ def load_dataset(
     holdout: float = 0.2,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    held_out: HeldOut | None = None,
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -58,6 +61,8 @@ def load_dataset(
         holdout: share of each class that is kept for the test, where a folder has no test folder.
         seed: draws the glyphs and the pictures that are held out.
         classes: class folders of a folder that count, in label order; None for all.
+        held_out: how a folder's test pictures were drawn when it was learned; it holds in place of
+            `seed` and `holdout`.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -76,6 +81,7 @@ def load_dataset(
             holdout=holdout,
             seed=seed,
             classes=classes,
+            held_out=held_out,
         )
         return dataset
     raise UsageError(

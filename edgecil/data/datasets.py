@@ -5,15 +5,16 @@ Letters in shapes: N pictures, S side of the square that the network sees, in pi
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecil.data.held_out import HeldOut
 from edgecil_devices.images import Pixels, Preprocessing, read_pixels
 
 Indices: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
@@ -95,6 +96,10 @@ class ImageDataset:
     """Hex digest that changes when a picture, a label, a name or the size changes."""
     mirrors: bool = True
     """Whether a picture still shows its class in a mirror; a letter does not."""
+    held_out: HeldOut | None = None
+    """How test pictures were drawn; None where the data came with a test split."""
+    learned: Mapping[str, int] = field(default_factory=dict)
+    """Test pictures by class that a run had learned, as far as how it drew them tells."""
 
 
 def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:

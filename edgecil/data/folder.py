@@ -35,6 +35,7 @@ import numpy as np
 
 from edgecil.data.class_folders import pictures_of_classes, split_roots
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
+from edgecil.data.held_out import HeldOut
 from edgecil.errors import DataError, ImageError, UsageError
 from edgecil_devices.images import Preprocessing, read_file, read_image
 
@@ -112,6 +113,7 @@ def load_folder(
     holdout: float = 0.2,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    held_out: HeldOut | None = None,
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -125,6 +127,8 @@ def load_folder(
             least one picture; above 0, and 1 keeps all of them for the test. The choice depends on
             the seed and the class's pictures, not on other classes or the names of files.
         seed: draws the pictures that are held out.
+        held_out: how the test's pictures were drawn before; it holds in place of `seed`, and of
+            `holdout` for the classes that it knows.
         classes: names of the class folders that count, in label order; None for all, sorted.
 
     Returns:
@@ -157,7 +161,7 @@ def load_folder(
     pictures, report = _inspect(folder, listed, ignored)
     for line in report.lines():
         _logger.warning("%s", line)
-    pictures = _split(pictures, holdout, seed)
+    pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
     _check_classes(folder, classes, pictures, needs_training=holdout < 1)
     size_px = image_size_px or _default_size_px(pictures)
     rules = {False: Preprocessing(size_px)}
@@ -176,6 +180,8 @@ def load_folder(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
+        held_out=drawn,
+        learned=_learned(pictures, held_out) if held_out else {},
     )
     return dataset, report
 
@@ -221,21 +227,37 @@ def _read(picture: _Picture) -> _Picture | ImageError:
     return replace(picture, digest=hashlib.sha256(data).hexdigest(), shorter_px=shorter_px)
 
 
-def _split(pictures: Sequence[_Picture], holdout: float, seed: int) -> list[_Picture]:
-    """Decide for each picture whether it is for the test."""
-    by_class: dict[str, list[_Picture]] = defaultdict(list)
+def _split(
+    pictures: Sequence[_Picture], holdout: float, held_out: HeldOut
+) -> tuple[list[_Picture], HeldOut | None]:
+    """Decide for each picture whether it is for the test; None where no picture was to be drawn."""
+    by_class: dict[str, list[str]] = defaultdict(list)
     for picture in pictures:
         if picture.is_test is None:
-            by_class[picture.class_name].append(picture)
-    tested: set[str] = set()
-    for candidates in by_class.values():
-        digests = [picture.digest for picture in candidates]
-        drawn = sorted(digests, key=lambda d: hashlib.sha256(f"{seed} {d}".encode()).digest())
-        tested.update(drawn[: max(1, round(holdout * len(drawn)))])
-    return [
-        replace(picture, is_test=picture.digest in tested) if picture.is_test is None else picture
+            by_class[picture.class_name].append(picture.digest)
+    if not by_class:
+        return list(pictures), None
+    for class_name, digests in by_class.items():
+        held_out = held_out.with_class(class_name, digests, holdout)
+
+    def decided(picture: _Picture) -> _Picture:
+        if picture.is_test is not None:
+            return picture
+        is_test = holdout == 1 or held_out.is_test(picture.class_name, picture.digest)
+        return replace(picture, is_test=is_test)
+
+    return [decided(picture) for picture in pictures], held_out
+
+
+def _learned(pictures: Sequence[_Picture], before: HeldOut) -> Counter[str]:
+    """Test pictures by class that were not the test's when the class was first seen."""
+    return Counter(
+        picture.class_name
         for picture in pictures
-    ]
+        if picture.is_test
+        and picture.class_name in before.cuts
+        and not before.is_test(picture.class_name, picture.digest)
+    )
 
 
 def _check_classes(

@@ -7,7 +7,7 @@ from statistics import mean
 
 import numpy as np
 
-from edgecil.data import ImageDataset
+from edgecil.data import HeldOut, ImageDataset
 from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from edgecil.memory.codecs import ImageCodec, Pixels, codec_named
@@ -46,6 +46,8 @@ class DataFacts:
     """Whether a picture still shows its class in a mirror."""
     fingerprint: str
     """Digest of the data."""
+    held_out: HeldOut | None = None
+    """How test pictures were drawn; None where the data came with a test split."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Pictures of each class, those for the test included; empty where the data are not at hand."""
 
@@ -68,6 +70,7 @@ def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
         std=dataset.std,
         mirrors=dataset.mirrors,
         fingerprint=dataset.fingerprint,
+        held_out=dataset.held_out,
         pictures=_counts(dataset),
     )
 

@@ -75,6 +75,8 @@ class TrainRequest:
     """Images a step."""
     augmentation: str | None = None
     """The policy by which training pictures are changed."""
+    no_mirror: bool = False
+    """Whether pictures stop showing their class in a mirror, so that none may be flipped."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be before any data are read."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecil.data.held_out import HeldOut
 from edgecil.errors import RunError
 from edgecil.training.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
@@ -28,6 +29,14 @@ class Source:
     """Digest of the data, so that a resumed run notices when they changed."""
     pictures: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Pictures of each class, those for the test included; an older edgecil did not count them."""
+    held_out: HeldOut | None = field(default=None, hash=False)
+    """How test pictures were drawn; None where there was a test split, or from an older edgecil."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Source":
+        """The source that `asdict` made a dict of."""
+        held_out = data.get("held_out")
+        return cls(**data | {"held_out": HeldOut(**held_out) if held_out else None})
 
     def changes(self, now: "Source", classes: Sequence[str]) -> str:
         """How the data differ from those of `now`, in words; "" if they are the same.
@@ -191,7 +200,7 @@ class RunSettings:
         """
         try:
             data: dict[str, Any] = json.loads(path.read_bytes())
-            data["sources"] = tuple(Source(**source) for source in data["sources"])
+            data["sources"] = tuple(Source.from_dict(source) for source in data["sources"])
             data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
             data["tasks"] = tuple(
                 PlannedTask(tuple(task["classes"]), task["source"]) for task in data["tasks"]

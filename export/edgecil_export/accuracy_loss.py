@@ -182,6 +182,7 @@ def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> Im
         image_size_px=settings.image_size_px,
         shorter_side_px=settings.shorter_side_px,
         holdout=source.holdout,
+        held_out=source.held_out,
         seed=settings.seed,
     )
 

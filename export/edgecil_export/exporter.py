@@ -22,6 +22,7 @@ from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.access import reading
 from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
 from edgecil_devices.blobs import (
     BLOCK,
     GOLDEN_LOGITS,
@@ -32,7 +33,7 @@ from edgecil_devices.blobs import (
     Blob,
 )
 from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
-from edgecil_devices.manifest import Accuracy, Manifest
+from edgecil_devices.manifest import Accuracy, HeldOut, Manifest
 from edgecil_devices.package import pack
 from edgecil_export.accuracy_loss import (
     FP32,
@@ -147,6 +148,8 @@ def _exported(
         NAMES[GOLDEN_LOGITS]: npy(contents.logits(samples)),
     }
     manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
+    if Run(run).exists:
+        manifest = _with_facts_of_the_run(manifest, Run(run).settings())
     if compute.kind == "int8":
         manifest = replace(manifest, compute="int8", tolerance=INT8_TOLERANCE)
     manifest = released(manifest, release, run)
@@ -274,6 +277,25 @@ def _manifest(
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,
     )
+
+
+def _with_facts_of_the_run(manifest: Manifest, settings: RunSettings) -> Manifest:
+    """The manifest with how pictures were mirrored and kept for the test, where that was a choice.
+
+    What is usual is not said, so that it costs no byte.
+    """
+    held_out = {
+        name: source.held_out
+        for task in settings.tasks
+        for name in task.classes
+        if (source := settings.sources[task.source]).held_out
+    }
+    cuts = tuple(
+        held_out[name].cuts.get(name) if name in held_out else None for name in manifest.classes
+    )
+    facts = manifest.network if settings.mirrors else manifest.network | {"mirrored": "no"}
+    drawn = HeldOut(settings.seed, cuts) if any(cuts) else None
+    return replace(manifest, network=facts, held_out=drawn)
 
 
 def _accuracy(run: Run, settings: StateSettings, classifier: str) -> Accuracy | None:

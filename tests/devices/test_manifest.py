@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
-from edgecil_devices.manifest import Accuracy, Manifest
+from edgecil_devices.manifest import Accuracy, HeldOut, Manifest
 
 TRUNK_SHA256, OTHER_SHA256 = "ab" * 32, "cd" * 32
 
@@ -72,6 +72,16 @@ def test_keys_of_later_versions_are_left_aside() -> None:
     assert Manifest.from_json(changed("colour", 7)) == Manifest.from_json(changed("format", 1))
 
 
+def test_how_test_pictures_were_drawn_is_said_only_where_they_were() -> None:
+    cuts = ["0123456789ab", None, "ffffffffffff"]
+    manifest = Manifest.from_json(changed("held_out", {"seed": 1993, "cuts": cuts}))
+    assert manifest.held_out == HeldOut(1993, tuple(cuts))
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    plain = Manifest.from_json(changed("format", 1))
+    assert plain.held_out is None
+    assert b"held_out" not in plain.to_json()
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -110,6 +120,15 @@ def test_keys_of_later_versions_are_left_aside() -> None:
         ("compute", None),
         ("tolerance", 0),
         ("tolerance", 1.5),
+        ("held_out", []),
+        ("held_out", {"seed": -1, "cuts": [None, None, None]}),
+        ("held_out", {"seed": 2**60, "cuts": [None, None, None]}),
+        ("held_out", {"seed": "1993", "cuts": [None, None, None]}),
+        ("held_out", {"seed": 1993}),
+        ("held_out", {"seed": 1993, "cuts": [None, None]}),
+        ("held_out", {"seed": 1993, "cuts": [None, None, "0123456789AB"]}),
+        ("held_out", {"seed": 1993, "cuts": [None, None, "0123456789abc"]}),
+        ("held_out", {"seed": 1993, "cuts": [None, None, 7]}),
         ("release", 0),
         ("release", -1),
         ("release", 1.0),

@@ -1,0 +1,100 @@
+"""What was kept for the test stays there, and what was learned is never tested on."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgecil.data.datasets import ImageDataset
+from edgecil.data.folder import load_folder
+from edgecil.data.held_out import HeldOut
+from tests.edgecil.data.test_folder import photo, photos
+
+SEED = 7
+
+
+def names(dataset: ImageDataset) -> tuple[set[str], set[str]]:
+    """The names of the pictures to learn from and to test on."""
+    sides = []
+    for split in (dataset.train, dataset.test):
+        assert isinstance(split.images, tuple)
+        sides.append({f"{path.parent.name}/{path.name}" for path in split.images})
+    return sides[0], sides[1]
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("cat", "dog"), start=1):
+        photos(tmp_path / "pets" / name, seed)
+    return tmp_path / "pets"
+
+
+def by_hand(folder: Path, count: int) -> set[str]:
+    """The `count` pictures of a class with the lowest hash of seed and bytes."""
+
+    def place(path: Path) -> str:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(f"{SEED} {digest}".encode()).hexdigest()
+
+    ordered = sorted(folder.iterdir(), key=place)
+    return {f"{path.parent.name}/{path.name}" for path in ordered[:count]}
+
+
+def test_the_lowest_places_of_each_class_are_the_tests(pets: Path) -> None:
+    dataset, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    learned, tested = names(dataset)
+    assert tested == by_hand(pets / "cat", 3) | by_hand(pets / "dog", 3)
+    assert len(learned) == 14
+    assert dataset.held_out is not None
+    assert dataset.held_out.seed == SEED
+    assert sorted(dataset.held_out.cuts) == ["cat", "dog"]
+
+
+def test_pictures_that_come_later_move_none_that_was_there(pets: Path) -> None:
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    for number in range(40):
+        photo(pets / "cat" / f"new-{number}.png", seed=5000 + number)
+    again, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    kept, _ = load_folder(pets, held_out=first.held_out)
+
+    learned, tested = names(first)
+    assert names(again)[1] & learned, "without the cuts learned ones are tested: a good case"
+    learned_now, tested_now = names(kept)
+    assert learned <= learned_now
+    assert tested <= tested_now
+    added = {name for name in tested_now if "new" in name}
+    assert 3 <= len(added) <= 25  # about three of ten; one cut of ten pictures says no more
+    assert kept.learned == {}
+
+
+def test_a_class_that_comes_later_is_drawn_as_any(pets: Path) -> None:
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    photos(pets / "eel", 3)
+    kept, _ = load_folder(pets, holdout=0.5, held_out=first.held_out)
+    assert {name for name in names(kept)[1] if "eel" in name} == by_hand(pets / "eel", 5)
+
+
+def test_all_pictures_can_be_tested_and_the_learned_ones_are_counted(pets: Path) -> None:
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    everything, _ = load_folder(pets, holdout=1, held_out=first.held_out)
+    assert len(everything.test) == 20
+    assert everything.learned == {"cat": 7, "dog": 7}
+
+
+def test_learned_pictures_are_known_again_in_a_test_folder(pets: Path, tmp_path: Path) -> None:
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    learned, _ = names(first)
+    for seed, name in enumerate(("cat", "dog"), start=8):
+        photos(tmp_path / "later" / "train" / name, seed)
+        (tmp_path / "later" / "test" / name).mkdir(parents=True)
+    for name in learned:
+        shutil.copy(pets / name, tmp_path / "later" / "test" / name)
+    later, _ = load_folder(tmp_path / "later", held_out=first.held_out)
+    assert later.held_out is None
+    assert later.learned == {"cat": 7, "dog": 7}
+
+
+def test_a_cut_that_is_there_is_not_drawn_again() -> None:
+    held_out = HeldOut(1).with_class("cat", ["aa", "bb"], 0.5)
+    assert held_out.with_class("cat", ["cc", "dd", "ee"], 1) == held_out
