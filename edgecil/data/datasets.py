@@ -4,7 +4,6 @@ Letters in shapes: N pictures, S side of the square that the network sees, in pi
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecil_devices.images import Pixels, Preprocessing, read_pixels
+from edgecil_devices.limits import usable_cores
 
 Indices: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -59,7 +59,10 @@ class Split:
         def read(position: int) -> None:
             result[position] = read_pixels(paths[position], self.preprocessing)
 
-        with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding leaves the interpreter free
+        if len(paths) == 1:  # as workers ask, who are many already
+            read(0)
+            return result
+        with ThreadPoolExecutor(usable_cores()) as readers:  # decoding leaves the interpreter free
             for _ in readers.map(read, range(len(paths))):
                 pass
         return result

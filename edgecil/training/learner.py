@@ -23,13 +23,7 @@ from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
 from edgecil.planner import published_memory
-from edgecil.training.batches import (
-    Images,
-    JoinedPictures,
-    Pictures,
-    images_on,
-    resident_limit_bytes,
-)
+from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.training.distributed import lead
 from edgecil.training.library import Labelled, Library
 from edgecil.training.loop import epoch_seed
@@ -111,13 +105,12 @@ class Learner:
         network.to(self._device).to(memory_format=torch.channels_last)
         lesson = self._method.prepare(network, task, self._settings.training_recipe())
         labels = np.repeat(np.arange(len(counts)), counts)
-        limit_bytes = lead(partial(resident_limit_bytes, self._device))
-        images = self._images(Labelled(JoinedPictures(*old, *new), labels), limit_bytes)
+        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline)
         seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
 
-        return seconds + lead(partial(self._finish_task, task, network, kept, new))
+        return seconds + lead(partial(self._finish_task, task, network, kept, new, images))
 
     def _finish_task(
         self,
@@ -125,11 +118,12 @@ class Learner:
         network: ExpandableNetwork,
         kept: ExemplarSet,
         new: Sequence[Pictures],
+        images: Images,
     ) -> float:
         """Write the state after training; returns the seconds it took."""
         started = time.perf_counter()
         self._method.finish(network, task)
-        after = self._state_after(task, network, kept, new)
+        after = self._state_after(task, network, kept, new, images)
         after.write(self._run.state_folder, self._bound_bytes)
         self._run.checkpoints.delete()
         return time.perf_counter() - started
@@ -140,15 +134,25 @@ class Learner:
         network: ExpandableNetwork,
         kept: ExemplarSet,
         new: Sequence[Pictures],
+        images: Images,
     ) -> State:
-        """The state to keep: the network, and as many exemplars as the accounting allows."""
+        """The state to keep: the network, and as many exemplars as the accounting allows.
+
+        Args:
+            task: the task.
+            network: as trained.
+            kept: the exemplars of the classes before it.
+            new: the pictures of each of its classes.
+            images: what was trained on: the pictures of all classes, class by class.
+        """
         settings = self._state_settings(task.stage, len(network.blocks))
         if not self._method.keeps_exemplars:
             return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
-        candidates = []
-        for pictures in new:
-            images = self._images(Labelled(pictures, np.zeros(len(pictures), np.int64)))
-            candidates.append(Candidates(pictures, class_features(network, images), self._codec))
+        of_classes = torch.arange(len(images)).split(task.class_counts)[task.known_classes :]
+        candidates = [
+            Candidates(pictures, class_features(network, images, indices), self._codec)
+            for pictures, indices in zip(new, of_classes, strict=True)
+        ]
         bare = State.of(settings, network.cpu(), self._no_exemplars())
         if self._bound_bytes is None:
             return replace(bare, exemplars=by_quota(kept, candidates, self._published_memory()))
@@ -205,7 +209,7 @@ class Learner:
     def _record(self, results: list[StageResult]) -> None:
         self._run.record(self._settings, results, self._device)
 
-    def _images(self, labelled: Labelled, limit_bytes: int | None = None) -> Images:
+    def _images(self, labelled: Labelled) -> Images:
         return images_on(
             self._device,
             labelled.pictures,
@@ -213,7 +217,6 @@ class Learner:
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
             augment=self._settings.augment,
-            limit_bytes=limit_bytes,
         )
 
     def _no_exemplars(self) -> ExemplarSet:

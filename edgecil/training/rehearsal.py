@@ -16,12 +16,15 @@ from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images, Pictures
 
 
-def class_features(network: ExpandableNetwork, images: Images, batch_size: int = 256) -> Tensor:
-    """Concatenated features of plain images -> (N, F) float32 on the CPU."""
+def class_features(
+    network: ExpandableNetwork, images: Images, indices: Tensor, batch_size: int = 256
+) -> Tensor:
+    """Concatenated features of the plain images at `indices` (n,) -> (n, F) float32 on the CPU."""
     network.eval()
     with torch.inference_mode():
-        batches = [network.features(pixels).cpu() for pixels, _ in images.plain_batches(batch_size)]
-    return torch.cat(batches)
+        batches = images.plain_batches(batch_size, indices)
+        features = [network.features(pixels).cpu() for pixels, _ in batches]
+    return torch.cat(features)
 
 
 class Candidates:

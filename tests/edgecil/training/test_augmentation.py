@@ -5,11 +5,11 @@ import torch
 
 from edgecil.training.augmentation import (
     BRIGHTNESS,
+    PaddedCrops,
+    ResizedCrops,
     brightened,
     brightness,
-    cropped_and_flipped,
     padding_px,
-    resized_crops,
 )
 
 
@@ -24,7 +24,8 @@ def test_crops_are_windows_of_the_padded_picture_half_of_them_mirrored() -> None
     padded = np.pad(numbered_picture(size), ((pad, pad), (pad, pad), (0, 0)))[None]
     indices = torch.zeros(400, dtype=torch.int64)
     generator = torch.Generator().manual_seed(3)
-    crops = cropped_and_flipped(torch.from_numpy(padded), size, indices, True, generator)
+    drawn = PaddedCrops.draw(400, size, True, generator)
+    crops = drawn.cut(torch.from_numpy(padded), indices)
     assert crops.shape == (400, 3, size, size)
     assert crops.is_contiguous(memory_format=torch.channels_last)
 
@@ -55,9 +56,9 @@ def test_brightness_scales_a_whole_picture_within_the_published_range() -> None:
 
 
 def test_resized_crops_stay_inside_the_picture_and_keep_its_size() -> None:
-    picture = torch.from_numpy(numbered_picture(96)).permute(2, 0, 1)
-    batch = picture.expand(64, -1, -1, -1)
-    out = resized_crops(batch, True, torch.Generator().manual_seed(0))
+    picture = torch.from_numpy(numbered_picture(96))[None]
+    drawn = ResizedCrops.draw(64, True, torch.Generator().manual_seed(0))
+    out = drawn.cut(picture, torch.zeros(64, dtype=torch.int64))
     assert out.shape == (64, 3, 96, 96)
     assert torch.allclose(out[:, 2], torch.tensor(200.0), atol=1e-3)  # no border colour comes in
     assert out[:, :2].min() >= 1
@@ -72,7 +73,9 @@ def test_resized_crops_stay_inside_the_picture_and_keep_its_size() -> None:
 def test_the_same_generator_gives_the_same_pictures() -> None:
     padded = torch.randint(0, 256, (10, 20, 20, 3), dtype=torch.uint8)
     draws = [
-        cropped_and_flipped(padded, 16, torch.arange(10), True, torch.Generator().manual_seed(7))
+        PaddedCrops.draw(10, 16, True, torch.Generator().manual_seed(7)).cut(
+            padded, torch.arange(10)
+        )
         for _ in range(2)
     ]
     assert torch.equal(*draws)
@@ -84,8 +87,7 @@ def test_pictures_that_a_mirror_would_change_are_never_mirrored() -> None:
     padded = torch.from_numpy(np.pad(picture.numpy(), ((2, 2), (2, 2), (0, 0))))[None]
     generator = torch.Generator().manual_seed(0)
     indices = torch.zeros(100, dtype=torch.int64)
-    crops = cropped_and_flipped(padded, size, indices, False, generator)
+    crops = PaddedCrops.draw(100, size, False, generator).cut(padded, indices)
     assert (crops[:, 1, 8, 4] < crops[:, 1, 8, 11]).all()  # columns still count to the right
-    batch = picture.permute(2, 0, 1).expand(100, -1, -1, -1)
-    resized = resized_crops(batch, False, generator)
+    resized = ResizedCrops.draw(100, False, generator).cut(picture[None], indices)
     assert (resized[:, 1, 8, 0] < resized[:, 1, 8, -1]).all()
