@@ -10,6 +10,7 @@ import torch
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
+from edgecil.errors import DataError
 from edgecil.evaluation.accuracy import (
     accuracy_by_task,
     confusion_matrix,
@@ -101,6 +102,7 @@ class Learner:
         else:
             network = self._state_settings(stage, 1).empty_network()
         counts = tuple(len(pictures) for pictures in (*old, *new))
+        lead(partial(_require_several, stage, counts))
         task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
         network.to(self._device).to(memory_format=torch.channels_last)
         lesson = self._method.prepare(network, task, self._settings.training_recipe())
@@ -253,3 +255,12 @@ class Learner:
         size = self._settings.image_size_px
         payloads = self._codec.encode_many(pictures.pixels())
         return EncodedPictures(payloads, self._codec, size, self._codec.shared_header(size))
+
+
+def _require_several(stage: int, counts: Sequence[int]) -> None:
+    """Refuse a task of a single picture, before torch does in the middle of it."""
+    if sum(counts) < 2:
+        raise DataError(
+            f"task {stage} has one picture to learn from in all, and BatchNorm cannot learn from "
+            "one; add pictures, or give the task more classes (--base, --increment, --tasks)"
+        )
