@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LARGEST_PADDED_CROP_PX = 64
-"""Up to this size images are padded by an eighth and cropped; larger ones are resized-cropped."""
+from edgecil.data.datasets import LARGEST_PADDED_CROP_PX
+
+_LEAST_AREA, _WIDEST, _TRIES = 0.08, 4 / 3, 10
+"""Of resized crops: the least part of the picture's area, and the aspect of the widest; the highest
+have its inverse."""
 
 BRIGHTNESS = 63 / 255
 """Relative change of brightness, as published for CIFAR-100."""
@@ -83,17 +86,39 @@ class ResizedCrops(NamedTuple):
     """(B,) bool."""
 
     @classmethod
-    def draw(cls, count: int, mirrors: bool, generator: torch.Generator) -> "ResizedCrops":
-        """Scale 0.08 to 1, aspect 3/4 to 4/3, half mirrored if `mirrors`.
+    def draw(cls, aspects: Tensor, mirrors: bool, generator: torch.Generator) -> "ResizedCrops":
+        """Crops of a random area and shape at a random place, half of them mirrored if `mirrors`.
 
-        The batched twin of torchvision's RandomResizedCrop.
+        The batched twin of torchvision's RandomResizedCrop, but for its rounding to whole pixels:
+        0.08 to 1 of the picture's area, 3 to 4 up to 4 to 3 in shape. Of ten tries the first that
+        fits counts; where none does, it is the largest crop in the middle of the nearest shape.
+
+        Args:
+            aspects: (B,) width over height of the pictures.
+            mirrors: whether a picture still shows its class in a mirror.
+            generator: on the CPU.
         """
-        area, aspect, flip, x, y = torch.rand(5, count, generator=generator)
-        scale = (0.08 + 0.92 * area).sqrt()
-        stretch = torch.exp((aspect * 2 - 1) * math.log(4 / 3) / 2)
-        width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
+        count = len(aspects)
+        area, shape = torch.rand(2, _TRIES, count, generator=generator)
+        x, y, flip = torch.rand(3, count, generator=generator)
+        area = _LEAST_AREA + (1 - _LEAST_AREA) * area
+        relative = torch.exp((2 * shape - 1) * math.log(_WIDEST)) / aspects
+        width, height = (area * relative).sqrt(), (area / relative).sqrt()  # (10, B)
+        fits = (width <= 1) & (height <= 1)
+        first = fits.int().argmax(dim=0, keepdim=True)
+        found = fits.any(dim=0)
+        width = torch.where(found, width.gather(0, first)[0], (_WIDEST / aspects).clamp(max=1))
+        height = torch.where(found, height.gather(0, first)[0], (_WIDEST * aspects).clamp(max=1))
+        left, top = (torch.where(found, place, 0.5) for place in (x, y))
         mirrored = flip < (0.5 if mirrors else 0)
-        return cls(x * (1 - width), y * (1 - height), width, height, mirrored)
+        return cls(left * (1 - width), top * (1 - height), width, height, mirrored)
+
+    @classmethod
+    def of_test(cls, aspects: Tensor, part: float) -> "ResizedCrops":
+        """What a test sees of pictures of these aspects: `part` of the square in their middle."""
+        width, height = part / aspects.clamp(min=1), part * aspects.clamp(max=1)
+        never = torch.zeros_like(aspects, dtype=torch.bool)
+        return cls((1 - width) / 2, (1 - height) / 2, width, height, never)
 
     def of(self, share: slice) -> "ResizedCrops":
         """Those of a part of the batch."""
@@ -105,7 +130,7 @@ class ResizedCrops(NamedTuple):
         Nothing is averaged: a rectangle never has more pixels than the result.
 
         Args:
-            pictures: (N, S, S, 3) uint8, on any device.
+            pictures: (N, S, S, 3) uint8, on any device; whole pictures, squeezed into the square.
             indices: (B,) int64, on the CPU.
 
         Returns:
@@ -121,6 +146,22 @@ class ResizedCrops(NamedTuple):
         shape = (len(indices), size, size)
         places = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
         return F.grid_sample(pixels, 2 * places - 1, padding_mode="border", align_corners=False)
+
+
+def seen_in_test(pictures: Tensor, aspects: Tensor, shorter_side_px: int | None) -> Tensor:
+    """What a test sees of whole pictures, squeezed into the square.
+
+    Args:
+        pictures: (B, S, S, 3) uint8, on any device.
+        aspects: (B,) float32, on the CPU: width over height before they were squeezed.
+        shorter_side_px: the test's margin, see `Preprocessing`; None for none.
+
+    Returns:
+        (B, 3, S, S) uint8 on the same device.
+    """
+    part = pictures.shape[1] / shorter_side_px if shorter_side_px else 1.0
+    seen = ResizedCrops.of_test(aspects, part).cut(pictures, torch.arange(len(pictures)))
+    return seen.round().to(torch.uint8)
 
 
 def brightness(count: int, generator: torch.Generator) -> Tensor:

@@ -17,44 +17,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from edgecil.training import augmentation
 from edgecil.training.augmentation import PaddedCrops, ResizedCrops
 from edgecil.training.distributed import share_of, team
+from edgecil.training.pictures import JoinedPictures as JoinedPictures
+from edgecil.training.pictures import Pictures as Pictures
 from edgecil.training.policies import PUBLISHED, Augment
 from edgecil_devices.limits import available_bytes, usable_cores
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
-
-
-class Pictures(Protocol):
-    """Pictures that can be had as pixels: a data set's split, encoded exemplars, both together."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
-
-
-class JoinedPictures:
-    """Several `Pictures` one after another."""
-
-    def __init__(self, *parts: Pictures) -> None:
-        self._parts = [part for part in parts if len(part)]
-        self._ends = np.cumsum([len(part) for part in self._parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if self._parts else 0
-
-    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
-        if indices is None:
-            return np.concatenate([part.pixels() for part in self._parts])
-        owners = np.searchsorted(self._ends, indices, side="right")
-        found: list[np.ndarray] = []
-        for owner in np.unique(owners):
-            part = self._parts[owner]
-            first = self._ends[owner] - len(part)
-            found.append(part.pixels(indices[owners == owner] - first))
-        # Part by part they are now in the order of a stable sort by owner.
-        return np.concatenate(found)[np.argsort(np.argsort(owners, kind="stable"))]
 
 
 class Images(Protocol):
@@ -69,7 +38,7 @@ class Images(Protocol):
         """
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """One pass over the images at `order`, (n,) int64 on the CPU, as they are.
+        """One pass over the images at `order`, (n,) int64 on the CPU, as a test sees them.
 
         None stands for all of them, first to last.
         """
@@ -103,10 +72,16 @@ class _Images(ABC):
         device: torch.device,
         mirrors: bool,
         augment: Augment,
+        aspects: np.ndarray | None,
+        shorter_side_px: int | None,
     ) -> None:
         self._size, self._device, self._mirrors = image_size_px, device, mirrors
         self._pad, self._augment = augmentation.padding_px(image_size_px), augment
         self._labels = torch.from_numpy(labels).to(device)
+        self._come_whole, self._shorter_side_px = aspects is not None, shorter_side_px
+        self._aspects = torch.ones(len(labels))
+        if aspects is not None:
+            self._aspects = torch.from_numpy(aspects)
 
     @abstractmethod
     def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -130,21 +105,25 @@ class _Images(ABC):
         own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
         held = self._padded_batches(own)
         for batch, share, (padded, places) in zip(batches, shares, held, strict=True):
-            pixels = self._crops(len(batch), generator).of(share).cut(padded, places)
+            pixels = self._crops(batch, generator).of(share).cut(padded, places)
             pixels = self._augment(pixels, len(batch), share, generator)
             yield pixels, self._labels_at(batch[share])
 
-    def _crops(self, count: int, generator: torch.Generator) -> PaddedCrops | ResizedCrops:
+    def _crops(self, batch: Tensor, generator: torch.Generator) -> PaddedCrops | ResizedCrops:
         if self._pad:
-            return PaddedCrops.draw(count, self._size, self._mirrors, generator)
-        return ResizedCrops.draw(count, self._mirrors, generator)
+            return PaddedCrops.draw(len(batch), self._size, self._mirrors, generator)
+        return ResizedCrops.draw(self._aspects[batch], self._mirrors, generator)
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """One pass over the images at `order`, or over all of them, as they are."""
+        """One pass over the images at `order`, or over all of them, as a test sees them."""
         order = torch.arange(len(self)) if order is None else order
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         for indices, pixels in zip(batches, self._whole_batches(batches), strict=True):
-            yield pixels.permute(0, 3, 1, 2), self._labels_at(indices)
+            seen = pixels.permute(0, 3, 1, 2)
+            if self._come_whole:
+                aspects = self._aspects[indices]
+                seen = augmentation.seen_in_test(pixels, aspects, self._shorter_side_px)
+            yield seen, self._labels_at(indices)
 
     def _labels_at(self, indices: Tensor) -> Tensor:
         return self._labels[indices.to(self._device, non_blocking=True)]
@@ -159,6 +138,8 @@ class ResidentImages(_Images):
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
         augment: what is done to crops.
+        aspects: (N,) float32, of whole pictures; see `Pictures`.
+        shorter_side_px: the margin that a test cuts off whole pictures; None for none.
     """
 
     def __init__(
@@ -169,8 +150,11 @@ class ResidentImages(_Images):
         *,
         mirrors: bool,
         augment: Augment = PUBLISHED,
+        aspects: np.ndarray | None = None,
+        shorter_side_px: int | None = None,
     ) -> None:
-        super().__init__(labels, pixels.shape[1], device, mirrors, augment)
+        size_px = pixels.shape[1]
+        super().__init__(labels, size_px, device, mirrors, augment, aspects, shorter_side_px)
         pad = self._pad
         padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         self._padded = torch.from_numpy(padded).to(device)  # (N, S+2P, S+2P, 3)
@@ -185,7 +169,7 @@ class ResidentImages(_Images):
 
 
 class _Samples(Dataset[Tensor]):
-    """One whole picture at a time for a worker, (S, S, 3) uint8."""
+    """One picture at a time for a worker, (S, S, 3) uint8."""
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
@@ -216,7 +200,7 @@ class _Order(Sampler[list[int]]):
 
 
 class StreamedImages(_Images):
-    """Images that do not fit the device's memory: read by worker processes, whole.
+    """Images that do not fit the device's memory: read by worker processes, uncropped.
 
     Whatever is drawn is drawn here, batch by batch, as for images that do fit.
 
@@ -227,6 +211,7 @@ class StreamedImages(_Images):
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
         augment: what is done to crops.
+        shorter_side_px: the margin that a test cuts off whole pictures; None for none.
         workers: processes that read pictures; 0 reads them in this one.
     """
 
@@ -239,9 +224,12 @@ class StreamedImages(_Images):
         *,
         mirrors: bool,
         augment: Augment = PUBLISHED,
+        shorter_side_px: int | None = None,
         workers: int | None = None,
     ) -> None:
-        super().__init__(labels, image_size_px, device, mirrors, augment)
+        super().__init__(
+            labels, image_size_px, device, mirrors, augment, pictures.aspects, shorter_side_px
+        )
         if workers is None:
             workers = max(1, min(16, usable_cores() // team().local_size))
         self._order = _Order()
@@ -287,6 +275,7 @@ def images_on(
     image_size_px: int,
     mirrors: bool,
     augment: Augment = PUBLISHED,
+    shorter_side_px: int | None = None,
 ) -> Images:
     """`pictures` on the device as one tensor if they fit `resident_limit_bytes`, else streamed.
 
@@ -294,5 +283,21 @@ def images_on(
     """
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
     if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
-        return ResidentImages(pictures.pixels(), labels, device, mirrors=mirrors, augment=augment)
-    return StreamedImages(pictures, labels, image_size_px, device, mirrors=mirrors, augment=augment)
+        return ResidentImages(
+            pictures.pixels(),
+            labels,
+            device,
+            mirrors=mirrors,
+            augment=augment,
+            aspects=pictures.aspects,
+            shorter_side_px=shorter_side_px,
+        )
+    return StreamedImages(
+        pictures,
+        labels,
+        image_size_px,
+        device,
+        mirrors=mirrors,
+        augment=augment,
+        shorter_side_px=shorter_side_px,
+    )

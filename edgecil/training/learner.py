@@ -173,7 +173,7 @@ class Learner:
         self._run.record_confusion(confusion_matrix(test.labels, predicted, classes))
         nearest_mean = None
         if self._method.nearest_mean:
-            means = exemplar_means(network, state.exemplars)
+            means = exemplar_means(network, state.exemplars, state.settings.preprocessing)
             nearest = predicted_labels(
                 network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
             )
@@ -219,6 +219,7 @@ class Learner:
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
             augment=self._settings.augment,
+            shorter_side_px=self._settings.shorter_side_px,
         )
 
     def _no_exemplars(self) -> ExemplarSet:
@@ -254,7 +255,8 @@ class Learner:
             return pictures
         size = self._settings.image_size_px
         payloads = self._codec.encode_many(pictures.pixels())
-        return EncodedPictures(payloads, self._codec, size, self._codec.shared_header(size))
+        header = self._codec.shared_header(size)
+        return EncodedPictures(payloads, self._codec, size, header, pictures.aspects)
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from edgecil.data import Split
+from edgecil.data import Split, load_folder
+from edgecil.memory.state import State
 from edgecil.training import batches
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.batches import (
@@ -24,22 +25,37 @@ from edgecil.training.batches import (
 )
 from edgecil.training.distributed import Team
 from edgecil.training.image_operations import FILL
+from edgecil.training.pictures import SeenInTest
 from edgecil.training.policies import PUBLISHED, Augment, Policy
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing
+from edgecil_export import export
 from tests.edgecil.training.tiny import tiny_dataset
 
 CPU = torch.device("cpu")
 
 
 def split(count: int = 10, size: int = 16) -> Split:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-    return Split(pixels, np.arange(count, dtype=np.int64), Preprocessing(size))
+    """Pictures of noise; large ones are whole pictures of all aspects, and one is a strip."""
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (count, size, size, 3), np.uint8)
+    labels, aspects = np.arange(count, dtype=np.int64), draw.uniform(0.3, 3, count)
+    aspects[:1] = 1000
+    rule = Preprocessing(size, shorter_side_px=size * 8 // 7)
+    return Split(pixels, labels, rule, aspects.astype(np.float32) if size > 64 else None)
 
 
 def resident(pictures: Split, augment: Augment = PUBLISHED) -> ResidentImages:
-    return ResidentImages(pictures.pixels(), pictures.labels, CPU, mirrors=True, augment=augment)
+    return ResidentImages(
+        pictures.pixels(),
+        pictures.labels,
+        CPU,
+        mirrors=True,
+        augment=augment,
+        aspects=pictures.aspects,
+        shorter_side_px=pictures.preprocessing.shorter_side_px,
+    )
 
 
 def streamed(pictures: Split, augment: Augment = PUBLISHED, workers: int = 0) -> StreamedImages:
@@ -50,6 +66,7 @@ def streamed(pictures: Split, augment: Augment = PUBLISHED, workers: int = 0) ->
         CPU,
         mirrors=True,
         augment=augment,
+        shorter_side_px=pictures.preprocessing.shorter_side_px,
         workers=workers,
     )
 
@@ -82,6 +99,16 @@ def test_a_pass_sees_every_picture_once_and_depends_on_the_seed_alone(
     assert torch.equal(pixels, again)
     assert torch.equal(labels, same_labels)
     assert not torch.equal(labels, one_pass(kind(split(size=size)), seed=1)[1])
+
+
+@pytest.mark.parametrize("kind", [resident, streamed])
+def test_plain_batches_of_whole_pictures_are_what_a_test_sees(kind: type) -> None:
+    pictures, order = split(size=72), torch.tensor([3, 0, 9])
+    ((pixels, labels),) = kind(pictures).plain_batches(4, order)
+    seen = SeenInTest(pictures, pictures.preprocessing).pixels(order.numpy())
+    assert torch.equal(pixels, torch.from_numpy(seen).permute(0, 3, 1, 2))
+    assert labels.tolist() == [3, 0, 9]
+    assert not np.array_equal(seen, pictures.pixels(order.numpy()))
 
 
 @pytest.mark.parametrize("kind", [resident, streamed])
@@ -123,6 +150,7 @@ def test_streamed_shares_are_those_from_memory(size: int, monkeypatch: pytest.Mo
         assert all(map(torch.equal, *kinds))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2")  # on a single core
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_give_the_batches_of_one_process(
     method: str, monkeypatch: pytest.MonkeyPatch
@@ -275,6 +303,49 @@ def test_a_run_on_streamed_files_learns_as_well(
     results = train(asked, tmp_path / "run", device="cpu")
     assert results[-1].classes == 4
     assert results[-1].accuracy > 50
+
+
+@pytest.mark.parametrize(("method", "codec"), [("icarl", "raw"), ("memo", "jpeg:80")])
+def test_large_photos_of_all_shapes_are_learned_and_deployed(
+    method: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole pictures, in memory and streamed; exemplars keep their aspects."""
+    shapes = [(90, 130), (200, 80), (80, 80), (300, 100), (1, 400)]
+    draw = np.random.default_rng(0)
+    for label in range(2):
+        folder = tmp_path / "photos" / f"class-{label}"
+        folder.mkdir(parents=True)
+        for number, (width_px, height_px) in enumerate(shapes):
+            noise = draw.integers(100 * label, 100 * label + 120, (height_px, width_px, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{number}.png")
+    monkeypatch.setattr(batches, "usable_cores", lambda: 1)
+    asked = TrainRequest(
+        data=str(tmp_path / "photos"),
+        budget="13MB",
+        image_size_px=72,
+        increment=1,
+        method=method,
+        backbone="convnet4",
+        codec=codec,
+        precision="fp16",
+        epochs=1,
+        batch_size=8,
+    )
+    for name, limit_bytes in (("memory", 1 << 40), ("streamed", 0)):
+        monkeypatch.setattr(batches, "resident_limit_bytes", lambda _, limit=limit_bytes: limit)
+        results = train(asked, tmp_path / name, device="cpu")
+        assert results[-1].state_bytes <= 13_000_000
+    assert files_of_state(tmp_path / "memory") == files_of_state(tmp_path / "streamed")
+
+    exemplars = State.read(tmp_path / "memory" / "state").exemplars
+    learned = load_folder(tmp_path / "photos", image_size_px=72, seed=asked.seed)[0].train
+    assert learned.aspects is not None
+    assert [sorted(row) for row in exemplars.aspects] == [
+        sorted(learned.aspects[learned.labels == label].tolist()) for label in range(2)
+    ]
+    classifier = {"icarl": "nearest-mean", "memo": "linear"}[method]
+    report = export(tmp_path / "memory", tmp_path / "photos.edgecil", classifier=classifier)
+    assert report.parity.real
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 40])
