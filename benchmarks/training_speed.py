@@ -102,7 +102,7 @@ class ReadyBatches:
         """One pass."""
         return iter([self.batch] * (self.images // batch_size))
 
-    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """The protocol wants it; training does not."""
         raise NotImplementedError
 

@@ -11,7 +11,8 @@ from edgecil.budget import format_bytes
 from edgecil.errors import BudgetError
 from edgecil.memory import weights
 from edgecil.memory.codecs import codec_named
-from edgecil.memory.exemplars import ExemplarSet, uniform_size
+from edgecil.memory.exemplar_sizes import uniform_size
+from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil.methods import Method
 from edgecil.networks import BACKBONES, cut_backbone

@@ -21,7 +21,8 @@ The names below are imported when they are first used, so that `import edgecil_d
                                 `together` decodes several, `stream` decides, `lines` prints
     serving/                    the verb `serve`
     bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
-                                computes golden samples, `children` runs what may crash
+                                computes golden samples, `children` runs what may crash,
+                                `limits` knows the cores and the memory that are left
     store/, signing.py          releases: installed, updated, rolled back, checked
     __main__.py                 all verbs with argparse alone
 """

@@ -4,7 +4,6 @@ Letters in shapes: N pictures, S side of the square that the network sees, in pi
 """
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,12 +12,23 @@ from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from edgecil.data.held_out import HeldOut
-from edgecil_devices.images import Pixels, Preprocessing, read_pixels
+from edgecil_devices.images import Pixels, Preprocessing, read_image, read_pixels
+from edgecil_devices.limits import usable_cores
 
 Indices: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 Labels: TypeAlias = npt.NDArray[np.int64]
+Aspects: TypeAlias = npt.NDArray[np.float32]
+
+LARGEST_PADDED_CROP_PX = 64
+"""Up to this size a training picture is its centre square, padded by an eighth and cropped. Larger
+ones are whole pictures, squeezed into the square, and crops of them are resized."""
+
+_REDUCING_GAP = 16
+"""Sides of more than 32 S pixels are first averaged in whole steps: resizing a strip of millions of
+pixels at once takes gigabytes."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of each channel over ImageNet, of pixels in [0, 1]: the usual stand-in for other photos."""
@@ -37,12 +47,15 @@ class Split:
     """(N,) index into the data set's classes."""
     preprocessing: Preprocessing
     """How files become pixels."""
+    aspects: Aspects | None = None
+    """(N,) width over height of pictures that come whole, squeezed into the square; None where they
+    come as the test sees them."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def pixels(self, indices: Indices | None = None) -> Pixels:
-        """The pictures at `indices` as the network sees them, or all of them; files are read.
+        """The pictures at `indices`, or all of them; files are read.
 
         Returns:
             (n, S, S, 3) uint8, in the order of `indices`.
@@ -58,9 +71,15 @@ class Split:
         result = np.empty((len(paths), size_px, size_px, 3), dtype=np.uint8)
 
         def read(position: int) -> None:
-            result[position] = read_pixels(paths[position], self.preprocessing)
+            if self.aspects is None:
+                result[position] = read_pixels(paths[position], self.preprocessing)
+            else:
+                result[position] = _squeezed(paths[position], size_px)
 
-        with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding leaves the interpreter free
+        if len(paths) == 1:  # as workers ask, who are many already
+            read(0)
+            return result
+        with ThreadPoolExecutor(usable_cores()) as readers:  # decoding leaves the interpreter free
             for _ in readers.map(read, range(len(paths))):
                 pass
         return result
@@ -68,10 +87,21 @@ class Split:
     def subset(self, indices: Indices) -> Self:
         """The pictures at `indices` alone, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
+        aspects = None if self.aspects is None else self.aspects[chosen]
         if isinstance(self.images, np.ndarray):
-            return type(self)(self.images[chosen], self.labels[chosen], self.preprocessing)
-        paths = tuple(self.images[index] for index in chosen)
-        return type(self)(paths, self.labels[chosen], self.preprocessing)
+            images: Pixels | tuple[Path, ...] = self.images[chosen]
+        else:
+            images = tuple(self.images[index] for index in chosen)
+        return type(self)(images, self.labels[chosen], self.preprocessing, aspects)
+
+
+def _squeezed(path: Path, size_px: int) -> Pixels:
+    """A whole picture, upright, its sides made equal: (S, S, 3)."""
+    return np.array(
+        read_image(path).resize(
+            (size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,14 @@ from pathlib import Path
 import numpy as np
 
 from edgecil.data.class_folders import pictures_of_classes, split_roots
-from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
+from edgecil.data.datasets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LARGEST_PADDED_CROP_PX,
+    ImageDataset,
+    Split,
+    fingerprint_of,
+)
 from edgecil.data.held_out import HeldOut
 from edgecil.errors import DataError, ImageError, UsageError
 from edgecil_devices.images import Preprocessing, read_file, read_image
@@ -103,6 +110,7 @@ class _Picture:
     is_test: bool | None  # None: to be drawn
     digest: str = ""  # sha256 of the file
     shorter_px: int = 0
+    aspect: float = 1.0  # width over height, upright
 
 
 def load_folder(
@@ -122,7 +130,9 @@ def load_folder(
         image_size_px: side of the square that the network sees. None takes the median of the
             pictures' shorter sides, within 32 to 224, rounded down to a multiple of 8.
         shorter_side_px: cuts a margin off the test pictures, see `Preprocessing`; it needs
-            `image_size_px`. Training crops at random anyway, and keeps the margin for that.
+            `image_size_px`. Training crops at random anyway, and keeps the margin for that. Above
+            `LARGEST_PADDED_CROP_PX` it crops from whole pictures, which then come squeezed into
+            the square, with their aspects.
         holdout: share of each class that is kept for the test where there is no test folder, at
             least one picture; above 0, and 1 keeps all of them for the test. The choice depends on
             the seed and the class's pictures, not on other classes or the names of files.
@@ -167,7 +177,12 @@ def load_folder(
     rules = {False: Preprocessing(size_px)}
     rules[True] = Preprocessing(size_px, shorter_side_px=shorter_side_px)
     splits = [
-        _as_split([p for p in pictures if p.is_test is is_test], classes, rule)
+        _as_split(
+            [p for p in pictures if p.is_test is is_test],
+            classes,
+            rule,
+            come_whole=not is_test and size_px > LARGEST_PADDED_CROP_PX,
+        )
         for is_test, rule in rules.items()
     ]
     digests = [picture.digest for picture in pictures]
@@ -221,10 +236,15 @@ def _inspect(
 def _read(picture: _Picture) -> _Picture | ImageError:
     try:
         data = read_file(picture.path)
-        shorter_px = min(read_image(data).size)
+        width_px, height_px = read_image(data).size
     except ImageError as error:
         return error
-    return replace(picture, digest=hashlib.sha256(data).hexdigest(), shorter_px=shorter_px)
+    return replace(
+        picture,
+        digest=hashlib.sha256(data).hexdigest(),
+        shorter_px=min(width_px, height_px),
+        aspect=width_px / height_px,
+    )
 
 
 def _split(
@@ -284,11 +304,16 @@ def _default_size_px(pictures: Sequence[_Picture]) -> int:
 
 
 def _as_split(
-    pictures: Sequence[_Picture], classes: Sequence[str], preprocessing: Preprocessing
+    pictures: Sequence[_Picture],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    come_whole: bool,
 ) -> Split:
     labels = {name: label for label, name in enumerate(classes)}
     return Split(
         tuple(picture.path for picture in pictures),
         np.array([labels[picture.class_name] for picture in pictures], dtype=np.int64),
         preprocessing,
+        np.array([picture.aspect for picture in pictures], np.float32) if come_whole else None,
     )

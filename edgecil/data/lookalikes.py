@@ -107,7 +107,7 @@ def doubts(
         augmentation: the policy, as `--augmentation` takes it.
         new: the names that one of a pair must be among; None for any.
     """
-    asked = []
+    asked: list[tuple[Sequence[tuple[str, str]], str, str]] = []
     if mirrors:
         asked.append((_IN_A_MIRROR, "mirrored", "train with --no-mirror"))
     policy = augmentation.partition("+")[0]

@@ -10,24 +10,29 @@ from torch.nn import functional as F
 
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork
+from edgecil.training.pictures import SeenInTest
+from edgecil_devices.images import Preprocessing
 
 _BATCH = 256
 
 
-def exemplar_means(network: ExpandableNetwork, exemplars: ExemplarSet) -> Tensor:
+def exemplar_means(
+    network: ExpandableNetwork, exemplars: ExemplarSet, preprocessing: Preprocessing
+) -> Tensor:
     """The mean of each class's features, (C, F) on the network's device.
 
-    Features are scaled to unit length, averaged, and the mean is scaled likewise. No mirrored
-    copies are averaged in, as in the public code (PyCIL, `models/base.py`). A class without
-    exemplars has the mean zero.
+    Exemplars are seen as `preprocessing` has a test see them. Features are scaled to unit length,
+    averaged, and the mean is scaled likewise. No mirrored copies are averaged in, as in the public
+    code (PyCIL, `models/base.py`). A class without exemplars has the mean zero.
     """
     network.eval()
+    pictures = SeenInTest(exemplars.pictures, preprocessing)
     device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
     sums = torch.zeros(len(exemplars.counts), network.head.in_features, device=device)
     with torch.inference_mode():
         for start in range(0, len(exemplars), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(exemplars)))
-            pixels = torch.from_numpy(exemplars.pixels(rows)).permute(0, 3, 1, 2).to(device)
+            pixels = torch.from_numpy(pictures.pixels(rows)).permute(0, 3, 1, 2).to(device)
             features = F.normalize(network.features(pixels), dim=1)
             sums.index_add_(0, labels[start : start + _BATCH].to(device), features)
         return F.normalize(sums, dim=1)

@@ -13,7 +13,6 @@ Shapes: N images, S image size.
 
 import functools
 import io
-import os
 import re
 import struct
 from abc import ABC, abstractmethod
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecil.errors import EdgecilError, StateCorruptError, UsageError
+from edgecil_devices.limits import usable_cores
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
@@ -302,7 +302,7 @@ def _on_all_processors(function: Callable[[Any], T], items: Iterable[Any]) -> li
     if len(items) <= _BATCH:
         return [function(item) for item in items]
     batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         done = pool.map(lambda batch: [function(item) for item in batch], batches)
         return [result for batch in done for result in batch]
 

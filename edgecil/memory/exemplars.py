@@ -7,97 +7,25 @@ The file holds flat tensors:
               the codec gives all the same length
     payload   all exemplars one after the other, class by class, uint8
     shared    the codec's shared header, uint8; left out if it has none
+    aspects   width over height of each exemplar, float32; only of more than 64 pixels, which are
+              whole pictures, squeezed into the square (states of format 1 have squares instead)
 
 Shapes: C classes, N exemplars, S image size.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from edgecil.budget import format_bytes
-from edgecil.errors import BudgetError, StateCorruptError, StateError
+from edgecil.data.datasets import Aspects
+from edgecil.errors import StateCorruptError, StateError
 from edgecil.memory.codecs import ImageCodec, Pixels
-from edgecil.memory.tensorfile import Array, file_size, read_tensors, write_tensors
-
-Ints = NDArray[np.int64]
-
-
-def published_quota(memory: int, class_count: int) -> int:
-    """Exemplars of each class where `memory` images are shared out evenly, the rest unused.
-
-    Source: PyCIL, `models/base.py`.
-    """
-    return memory // class_count
-
-
-def uniform_size(
-    classes: int, images: int, image_bytes: int, codec: ImageCodec, image_size_px: int
-) -> int:
-    """The size in bytes of the file of `images` exemplars of `image_bytes` each, of any class."""
-    return _Size(
-        fixed_length=codec.payload_bytes(image_size_px) is not None,
-        shared_bytes=len(codec.shared_header(image_size_px)),
-        classes=classes,
-        images=images,
-        payload_bytes=images * image_bytes,
-        longest=image_bytes if images else 0,
-    ).total_bytes()
-
-
-def fill(
-    lengths: Sequence[Ints], capacity_bytes: int, codec: ImageCodec, image_size_px: int
-) -> Ints:
-    """How many images of each class, in herding order, fill a file of `capacity_bytes`.
-
-    Every class gets its r-th image before any gets its (r+1)-st; what classes with few images leave
-    goes to the others. A class whose next image does not fit is complete, and the others go on
-    until none has a next image that fits.
-
-    Args:
-        lengths: payload lengths of all images that may be kept, by class, in herding order.
-        capacity_bytes: bound on the size of the whole file.
-        codec: the codec of the images.
-        image_size_px: S.
-
-    Returns:
-        The number of images to keep of each class, (C,).
-
-    Raises:
-        BudgetError: not even a file without images fits.
-    """
-
-    def up_to(rank: int) -> _Size:
-        return _Size.of([row[:rank] for row in lengths], codec, image_size_px)
-
-    if up_to(0).total_bytes() > capacity_bytes:
-        raise BudgetError(
-            f"{format_bytes(max(capacity_bytes, 0))} are left for exemplars, but without a single "
-            f"image their file takes {format_bytes(up_to(0).total_bytes())}; raise --budget, or "
-            "keep the weights in fewer bytes with --state-precision"
-        )
-    ranks = range(1, 1 + max((len(row) for row in lengths), default=0))
-    rank = bisect_right(ranks, capacity_bytes, key=lambda rank: up_to(rank).total_bytes())
-
-    # All images up to this rank fit, and those of the next do not all: a few decisions remain.
-    size = up_to(rank)
-    counts = np.array([min(len(row), rank) for row in lengths], np.int64)
-    going_on = [label for label, row in enumerate(lengths) if len(row) > rank]
-    while going_on:
-        taken = []
-        for label in going_on:
-            larger = size.with_image(int(lengths[label][counts[label]]))
-            if larger.total_bytes() <= capacity_bytes:
-                size = larger
-                counts[label] += 1
-                taken.append(label)
-        going_on = [label for label in taken if counts[label] < len(lengths[label])]
-    return counts
+from edgecil.memory.exemplar_sizes import Ints, Size, fill, has_aspects
+from edgecil.memory.tensorfile import Array, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -112,6 +40,9 @@ class EncodedPictures:
     """S, height and width of every image."""
     shared_header: bytes
     """The header that decodes them, as it was when they were encoded."""
+    aspects: Aspects | None = None
+    """(N,) width over height of whole pictures, squeezed into the square; None where they come as
+    the test sees them."""
 
     def __len__(self) -> int:
         """N, the number of images."""
@@ -139,6 +70,8 @@ class ExemplarSet:
     """The encoded images by class, in herding order."""
     shared_header: bytes
     """The header that decodes them, as it was when they were encoded."""
+    aspects: tuple[tuple[float, ...], ...] = ()
+    """Width over height of each, likewise by class, where `has_aspects`; nothing elsewhere."""
 
     @classmethod
     def empty(cls, codec: ImageCodec, image_size_px: int) -> "ExemplarSet":
@@ -166,7 +99,12 @@ class ExemplarSet:
     def pictures(self) -> EncodedPictures:
         """All exemplars, class by class in herding order."""
         payloads = [payload for images in self.payloads for payload in images]
-        return EncodedPictures(payloads, self.codec, self.image_size_px, self.shared_header)
+        return self._encoded(payloads, [aspect for row in self.aspects for aspect in row])
+
+    def _encoded(self, payloads: Sequence[bytes], aspects: Sequence[float]) -> EncodedPictures:
+        known = np.array(aspects, np.float32) if has_aspects(self.image_size_px) else None
+        encoded = (self.codec, self.image_size_px, self.shared_header)
+        return EncodedPictures(payloads, *encoded, known)
 
     def pixels(self, indices: Ints | None = None) -> Pixels:
         """The exemplars at `indices` (all if None), decoded, (n, S, S, 3), in that order.
@@ -178,11 +116,19 @@ class ExemplarSet:
 
     def by_class(self) -> list[EncodedPictures]:
         """The exemplars of each class, in herding order."""
-        encoded = (self.codec, self.image_size_px, self.shared_header)
-        return [EncodedPictures(images, *encoded) for images in self.payloads]
+        aspects = self.aspects or [()] * len(self.payloads)
+        return [self._encoded(*of_class) for of_class in zip(self.payloads, aspects, strict=True)]
 
-    def with_new_classes(self, payloads: Iterable[Sequence[bytes]]) -> "ExemplarSet":
+    def with_new_classes(
+        self,
+        payloads: Iterable[Sequence[bytes]],
+        aspects: Iterable[Sequence[float]] | None = None,
+    ) -> "ExemplarSet":
         """The set with classes C, C+1, ... appended, their images encoded by the set's codec.
+
+        Args:
+            payloads: the images of each new class.
+            aspects: width over height of each, where `has_aspects`; None for squares.
 
         Raises:
             StateError: the installed Pillow gives another shared header than the set has.
@@ -193,12 +139,19 @@ class ExemplarSet:
                 "Pillow, and new exemplars cannot share it; install the version that "
                 "config.json of the run names"
             )
-        return replace(self, payloads=(*self.payloads, *(tuple(images) for images in payloads)))
+        new = tuple(tuple(images) for images in payloads)
+        if not has_aspects(self.image_size_px):
+            return replace(self, payloads=self.payloads + new)
+        shapes = _squares(new) if aspects is None else tuple(tuple(map(float, a)) for a in aspects)
+        return replace(self, payloads=self.payloads + new, aspects=self.aspects + shapes)
 
     def truncate(self, counts: Sequence[int] | Ints) -> "ExemplarSet":
         """The set with the first `counts[c]` exemplars of each class c."""
-        kept = zip(self.payloads, counts, strict=True)
-        return replace(self, payloads=tuple(images[:count] for images, count in kept))
+        payloads, aspects = (
+            tuple(row[:count] for row, count in zip(rows, counts, strict=True)) if rows else ()
+            for rows in (self.payloads, self.aspects)
+        )
+        return replace(self, payloads=payloads, aspects=aspects)
 
     def filled(self, capacity_bytes: int) -> "ExemplarSet":
         """The set cut by `fill`, so that its file takes at most `capacity_bytes`.
@@ -216,8 +169,9 @@ class ExemplarSet:
             "lengths": np.concatenate([np.empty(0, np.int64), *lengths]),
             "payload": _as_array(b"".join(self.pictures.payloads)),
             "shared": _as_array(self.shared_header),
+            "aspects": np.array([aspect for row in self.aspects for aspect in row]),
         }
-        shapes = _Size.of(lengths, self.codec, self.image_size_px).shapes()
+        shapes = Size.of(lengths, self.codec, self.image_size_px).shapes()
         return write_tensors({name: values[name].astype(t) for name, (t, _) in shapes.items()})
 
     @classmethod
@@ -231,6 +185,7 @@ class ExemplarSet:
         fixed_bytes = codec.payload_bytes(image_size_px)
         optional = {"lengths": fixed_bytes is None, "shared": bool(codec.shared_header(1))}
         expected = {"counts", "payload"} | {name for name, there in optional.items() if there}
+        aspects = tensors.pop("aspects", None) if has_aspects(image_size_px) else None
         if tensors.keys() != expected or any(t.dtype.kind != "u" for t in tensors.values()):
             raise _corrupt(codec)
         counts, payload = tensors["counts"].tolist(), tensors["payload"].tobytes()
@@ -241,55 +196,26 @@ class ExemplarSet:
         if sum(counts) != len(lengths) or sum(lengths) != len(payload):
             raise _corrupt(codec)
         images = [payload[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
-        classes = [tuple(images[a:b]) for a, b in pairwise(accumulate(counts, initial=0))]
+        ends = [*pairwise(accumulate(counts, initial=0))]
+        classes = tuple(tuple(images[a:b]) for a, b in ends)
         shared = tensors["shared"].tobytes() if optional["shared"] else b""
-        return cls(codec, image_size_px, tuple(classes), shared)
+        if not has_aspects(image_size_px):
+            return cls(codec, image_size_px, classes, shared)
+        if aspects is None:
+            return cls(codec, image_size_px, classes, shared, _squares(classes))
+        if aspects.dtype != np.float32 or len(aspects) != len(images) or not _possible(aspects):
+            raise _corrupt(codec)
+        shapes = tuple(tuple(aspects[a:b].tolist()) for a, b in ends)
+        return cls(codec, image_size_px, classes, shared, shapes)
 
 
-@dataclass(frozen=True)
-class _Size:
-    """All that the size of a file of exemplars depends on."""
+def _squares(payloads: Iterable[Sequence[bytes]]) -> tuple[tuple[float, ...], ...]:
+    """The aspects of exemplars that are squares."""
+    return tuple((1.0,) * len(images) for images in payloads)
 
-    fixed_length: bool
-    shared_bytes: int
-    classes: int
-    images: int
-    payload_bytes: int
-    longest: int
 
-    @classmethod
-    def of(cls, lengths: Sequence[Ints], codec: ImageCodec, image_size_px: int) -> "_Size":
-        return cls(
-            fixed_length=codec.payload_bytes(image_size_px) is not None,
-            shared_bytes=len(codec.shared_header(image_size_px)),
-            classes=len(lengths),
-            images=sum(len(row) for row in lengths),
-            payload_bytes=sum(int(row.sum()) for row in lengths),
-            longest=max((int(row.max()) for row in lengths if len(row)), default=0),
-        )
-
-    def with_image(self, length: int) -> "_Size":
-        return replace(
-            self,
-            images=self.images + 1,
-            payload_bytes=self.payload_bytes + length,
-            longest=max(self.longest, length),
-        )
-
-    def shapes(self) -> dict[str, tuple[DTypeLike, int]]:
-        """Name -> (dtype, length) of the file's tensors, of which more images never make less."""
-        shapes: dict[str, tuple[DTypeLike, int]] = {
-            "counts": (np.uint32, self.classes),
-            "payload": (np.uint8, self.payload_bytes),
-        }
-        if not self.fixed_length:
-            shapes["lengths"] = (np.uint16 if self.longest < 1 << 16 else np.uint32, self.images)
-        if self.shared_bytes:
-            shapes["shared"] = (np.uint8, self.shared_bytes)
-        return shapes
-
-    def total_bytes(self) -> int:
-        return file_size(self.shapes())
+def _possible(aspects: Array) -> bool:
+    return bool((np.isfinite(aspects) & (aspects > 0)).all())
 
 
 def _as_array(data: bytes) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@
     trunk.safetensors       weights of the trunk
     block-00.safetensors    weights of the first task's block, then block-01, ...
     head.safetensors        weights of the head
-    exemplars.safetensors   encoded pictures, class by class in herding order
+    exemplars.safetensors   encoded pictures, class by class in herding order; see `exemplars`
 
 A state is written as a whole into a folder beside it, which then takes its place.
 """
@@ -20,13 +20,15 @@ from edgecil.budget import Ledger
 from edgecil.errors import StateCorruptError, StateError, StateVersionError
 from edgecil.memory import weights
 from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.images import Preprocessing
 
-FORMAT = 1
-"""Version of the layout; a reader refuses higher ones."""
+FORMAT = 2
+"""Highest version of the layout; a reader refuses higher ones. Version 2 has the aspects of
+exemplars of more than 64 pixels; the states of smaller ones are still of version 1."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class State:
         files = dict(self.parts)
         files["exemplars.safetensors"] = self.exemplars.to_bytes()
         body = {
-            "format": FORMAT,
+            "format": FORMAT if has_aspects(self.settings.image_size_px) else 1,
             "settings": self.settings.to_dict(),
             "sha256": {name: _sha256(data) for name, data in files.items()},
         }

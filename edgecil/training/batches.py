@@ -3,54 +3,27 @@
 Shapes: N images of the task, B images of a batch, S image size, P padding.
 """
 
-import os
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from edgecil.training import augmentation
+from edgecil.training.augmentation import PaddedCrops, ResizedCrops
 from edgecil.training.distributed import share_of, team
+from edgecil.training.pictures import JoinedPictures as JoinedPictures
+from edgecil.training.pictures import Pictures as Pictures
 from edgecil.training.policies import PUBLISHED, Augment
+from edgecil_devices.limits import available_bytes, usable_cores
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
-
-
-class Pictures(Protocol):
-    """Pictures that can be had as pixels: a data set's split, encoded exemplars, both together."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
-
-
-class JoinedPictures:
-    """Several `Pictures` one after another."""
-
-    def __init__(self, *parts: Pictures) -> None:
-        self._parts = [part for part in parts if len(part)]
-        self._ends = np.cumsum([len(part) for part in self._parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if self._parts else 0
-
-    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
-        """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
-        if indices is None:
-            return np.concatenate([part.pixels() for part in self._parts])
-        owners = np.searchsorted(self._ends, indices, side="right")
-        found: list[np.ndarray] = []
-        for index, owner in zip(indices, owners, strict=True):
-            part = self._parts[owner]
-            first = self._ends[owner] - len(part)
-            found.append(part.pixels(np.array([index - first])))
-        return np.concatenate(found)
 
 
 class Images(Protocol):
@@ -64,8 +37,11 @@ class Images(Protocol):
         Of several processes that train together, each gets its share of every batch.
         """
 
-    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
-        """One pass in order, as they are."""
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """One pass over the images at `order`, (n,) int64 on the CPU, as a test sees them.
+
+        None stands for all of them, first to last.
+        """
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:
@@ -86,7 +62,74 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[Te
     return list(torch.split(order, batch_sizes(count, batch_size)))
 
 
-class ResidentImages:
+class _Images(ABC):
+    """What is done to images, wherever they come from: so all draw and do the same."""
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        image_size_px: int,
+        device: torch.device,
+        mirrors: bool,
+        augment: Augment,
+        aspects: np.ndarray | None,
+        shorter_side_px: int | None,
+    ) -> None:
+        self._size, self._device, self._mirrors = image_size_px, device, mirrors
+        self._pad, self._augment = augmentation.padding_px(image_size_px), augment
+        self._labels = torch.from_numpy(labels).to(device)
+        self._come_whole, self._shorter_side_px = aspects is not None, shorter_side_px
+        self._aspects = torch.ones(len(labels))
+        if aspects is not None:
+            self._aspects = torch.from_numpy(aspects)
+
+    @abstractmethod
+    def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """For the indices of each batch: padded pictures, and where in these the batch is."""
+
+    @abstractmethod
+    def _whole_batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The pictures of each batch, (B, S, S, 3) uint8 on the device."""
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in random order, augmented; all randomness comes from `generator`.
+
+        Of several processes that train together, each gets its share of every batch.
+        """
+        batches = shuffled(len(self), batch_size, generator)
+        # What happens to a picture is drawn for the whole batch, and done to this process's share.
+        shares = [share_of(len(batch)) for batch in batches]
+        own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
+        held = self._padded_batches(own)
+        for batch, share, (padded, places) in zip(batches, shares, held, strict=True):
+            pixels = self._crops(batch, generator).of(share).cut(padded, places)
+            pixels = self._augment(pixels, len(batch), share, generator)
+            yield pixels, self._labels_at(batch[share])
+
+    def _crops(self, batch: Tensor, generator: torch.Generator) -> PaddedCrops | ResizedCrops:
+        if self._pad:
+            return PaddedCrops.draw(len(batch), self._size, self._mirrors, generator)
+        return ResizedCrops.draw(self._aspects[batch], self._mirrors, generator)
+
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """One pass over the images at `order`, or over all of them, as a test sees them."""
+        order = torch.arange(len(self)) if order is None else order
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        for indices, pixels in zip(batches, self._whole_batches(batches), strict=True):
+            seen = pixels.permute(0, 3, 1, 2)
+            if self._come_whole:
+                aspects = self._aspects[indices]
+                seen = augmentation.seen_in_test(pixels, aspects, self._shorter_side_px)
+            yield seen, self._labels_at(indices)
+
+    def _labels_at(self, indices: Tensor) -> Tensor:
+        return self._labels[indices.to(self._device, non_blocking=True)]
+
+
+class ResidentImages(_Images):
     """Images as one uint8 tensor on the training device; batches are gathered from it.
 
     Args:
@@ -95,6 +138,8 @@ class ResidentImages:
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
         augment: what is done to crops.
+        aspects: (N,) float32, of whole pictures; see `Pictures`.
+        shorter_side_px: the margin that a test cuts off whole pictures; None for none.
     """
 
     def __init__(
@@ -105,93 +150,59 @@ class ResidentImages:
         *,
         mirrors: bool,
         augment: Augment = PUBLISHED,
+        aspects: np.ndarray | None = None,
+        shorter_side_px: int | None = None,
     ) -> None:
-        self._size, self._mirrors, self._augment = pixels.shape[1], mirrors, augment
-        self._pad = 0
-        if self._size <= augmentation.LARGEST_PADDED_CROP_PX:
-            self._pad = augmentation.padding_px(self._size)
+        size_px = pixels.shape[1]
+        super().__init__(labels, size_px, device, mirrors, augment, aspects, shorter_side_px)
         pad = self._pad
         padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         self._padded = torch.from_numpy(padded).to(device)  # (N, S+2P, S+2P, 3)
-        self._labels = torch.from_numpy(labels).to(device)
 
-    def __len__(self) -> int:
-        return len(self._labels)
+    def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        return ((self._padded, indices) for indices in batches)
 
-    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """One pass in random order, augmented; all randomness comes from `generator`."""
-        for indices in shuffled(len(self), batch_size, generator):
-            if self._pad:
-                pixels = augmentation.cropped_and_flipped(
-                    self._padded, self._size, indices, self._mirrors, generator
-                )
-            else:
-                whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
-                pixels = augmentation.resized_crops(whole, self._mirrors, generator)
-            # Whole batches are cropped, and cut: that takes little time beside a step.
-            share = share_of(len(indices))
-            pixels = self._augment(pixels[share], len(indices), share, generator)
-            yield pixels, self._labels[indices[share].to(self._labels.device, non_blocking=True)]
-
-    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
-        """One pass in order, as they are."""
+    def _whole_batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         inner = slice(self._pad, self._pad + self._size)
-        for start in range(0, len(self), batch_size):
-            rows = slice(start, start + batch_size)
-            yield self._padded[rows, inner, inner].permute(0, 3, 1, 2), self._labels[rows]
+        whole = self._padded[:, inner, inner]
+        return (whole[indices.to(self._device, non_blocking=True)] for indices in batches)
 
 
-class _Samples(Dataset[tuple[Tensor, int]]):
-    """One picture at a time for a worker; asked with (index, seed), no seed means no crop."""
+class _Samples(Dataset[Tensor]):
+    """One picture at a time for a worker, (S, S, 3) uint8."""
 
-    def __init__(
-        self, pictures: Pictures, labels: np.ndarray, image_size_px: int, mirrors: bool
-    ) -> None:
-        self._pictures, self._labels = pictures, labels
-        from torchvision.transforms import v2  # takes as long to import as torch itself
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
 
-        crop: v2.Transform = v2.RandomResizedCrop(image_size_px, antialias=True)
-        if image_size_px <= augmentation.LARGEST_PADDED_CROP_PX:
-            crop = v2.RandomCrop(image_size_px, padding=augmentation.padding_px(image_size_px))
-        self._augment = v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if mirrors else 0.0)])
-
-    def __getitem__(self, asked: tuple[int, int | None]) -> tuple[Tensor, int]:
-        index, seed = asked
-        pixels = torch.from_numpy(self._pictures.pixels(np.array([index]))[0]).permute(2, 0, 1)
-        if seed is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                pixels = self._augment(pixels)
-        return pixels.contiguous(), int(self._labels[index])
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self._pictures.pixels(np.array([index]))[0])
 
 
-def _collated(image_size_px: int, samples: list[tuple[Tensor, int]]) -> Batch:
+def _stacked(image_size_px: int, samples: list[Tensor]) -> Tensor:
     """Samples as one batch; a share of a batch may be empty."""
     if not samples:
-        empty = torch.empty(0, 3, image_size_px, image_size_px, dtype=torch.uint8)
-        return empty, torch.empty(0, dtype=torch.int64)
-    pixels, labels = default_collate(samples)
-    return pixels, labels
+        return torch.empty(0, image_size_px, image_size_px, 3, dtype=torch.uint8)
+    batch: Tensor = default_collate(samples)  # in memory that the workers share
+    return batch
 
 
-class _Order(Sampler[list[tuple[int, int | None]]]):
+class _Order(Sampler[list[int]]):
     """The batches of the next pass, set from outside so that the workers can stay alive."""
 
     def __init__(self) -> None:
-        self.batches: list[list[tuple[int, int | None]]] = []
+        self.batches: list[list[int]] = []
 
-    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+    def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
 
 
-class StreamedImages:
-    """Images that do not fit the device's memory: read, cropped and flipped by worker processes.
+class StreamedImages(_Images):
+    """Images that do not fit the device's memory: read by worker processes, uncropped.
 
-    A picture's crop depends on the run's seed, the epoch and its place alone, never on which
-    worker reads it.
+    Whatever is drawn is drawn here, batch by batch, as for images that do fit.
 
     Args:
         pictures: N pictures.
@@ -200,6 +211,7 @@ class StreamedImages:
         device: where training runs.
         mirrors: whether a picture still shows its class in a mirror.
         augment: what is done to crops.
+        shorter_side_px: the margin that a test cuts off whole pictures; None for none.
         workers: processes that read pictures; 0 reads them in this one.
     """
 
@@ -212,63 +224,47 @@ class StreamedImages:
         *,
         mirrors: bool,
         augment: Augment = PUBLISHED,
+        shorter_side_px: int | None = None,
         workers: int | None = None,
     ) -> None:
+        super().__init__(
+            labels, image_size_px, device, mirrors, augment, pictures.aspects, shorter_side_px
+        )
         if workers is None:
-            workers = max(1, min(16, (os.cpu_count() or 1) // team().local_size))
-        self._count, self._device, self._order = len(pictures), device, _Order()
-        self._augment = augment
-        self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            _Samples(pictures, labels, image_size_px, mirrors),
+            workers = max(1, min(16, usable_cores() // team().local_size))
+        self._order = _Order()
+        self._loader: DataLoader[Tensor] = DataLoader(
+            _Samples(pictures),
             batch_sampler=self._order,
             num_workers=workers,
             persistent_workers=workers > 0,
-            collate_fn=partial(_collated, image_size_px),
+            collate_fn=partial(_stacked, image_size_px),
             pin_memory=device.type == "cuda",
+            # It seeds the workers, which draw nothing; the run's own generator is left alone.
+            generator=torch.Generator(),
         )
 
-    def __len__(self) -> int:
-        return self._count
+    def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        sides = (self._pad,) * 4
+        for pixels in self._whole_batches(batches):
+            yield F.pad(pixels, (0, 0, *sides)), torch.arange(len(pixels))
 
-    def _batches(self, order: list[list[tuple[int, int | None]]]) -> Iterator[Batch]:
-        self._order.batches = order
-        for pixels, labels in self._loader:
-            there = pixels.to(self._device, non_blocking=True)
-            yield there, labels.to(self._device, non_blocking=True)
-
-    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """One pass in random order, augmented; all randomness comes from `generator`."""
-        order = shuffled(len(self), batch_size, generator)
-        seeds = torch.randint(0, 2**62, (len(self),), generator=generator).tolist()
-        shares = [share_of(len(batch)) for batch in order]
-        asked = [
-            [(index, seeds[index]) for index in batch[share].tolist()]
-            for batch, share in zip(order, shares, strict=True)
-        ]
-        batches = zip(order, shares, self._batches(asked), strict=True)
-        for batch, share, (pixels, labels) in batches:
-            yield self._augment(pixels, len(batch), share, generator), labels
-
-    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
-        """One pass in order, as they are."""
-        indices = range(len(self))
-        yield from self._batches(
-            [
-                [(index, None) for index in indices[start : start + batch_size]]
-                for start in range(0, len(self), batch_size)
-            ]
-        )
+    def _whole_batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        self._order.batches = [batch.tolist() for batch in batches]
+        return (pixels.to(self._device, non_blocking=True) for pixels in self._loader)
 
 
 def resident_limit_bytes(device: torch.device) -> int:
     """How many bytes of images may lie on `device`: a part of what is free there."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // 2
-    try:
-        free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return free_bytes // 4 // team().local_size
-    except (ValueError, OSError, AttributeError):
+        free_bytes = int(torch.cuda.mem_get_info(device)[0])
+        # What torch took and does not use now, it gives to whoever asks next.
+        idle_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (free_bytes + idle_bytes) // 2
+    free = available_bytes()
+    if free is None:
         return 1 << 30  # a system that does not say
+    return free // 4 // team().local_size
 
 
 def images_on(
@@ -279,15 +275,29 @@ def images_on(
     image_size_px: int,
     mirrors: bool,
     augment: Augment = PUBLISHED,
-    limit_bytes: int | None = None,
+    shorter_side_px: int | None = None,
 ) -> Images:
-    """`pictures` on the device as one tensor if they fit in `limit_bytes`, else streamed.
+    """`pictures` on the device as one tensor if they fit `resident_limit_bytes`, else streamed.
 
-    None for `limit_bytes` is `resident_limit_bytes`. Processes that train together agree on one,
-    since the two kinds draw different crops.
+    Both kinds give the same batches: which it is bears on the speed alone.
     """
-    limit_bytes = resident_limit_bytes(device) if limit_bytes is None else limit_bytes
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
-    if len(pictures) * side_px * side_px * 3 <= limit_bytes:
-        return ResidentImages(pictures.pixels(), labels, device, mirrors=mirrors, augment=augment)
-    return StreamedImages(pictures, labels, image_size_px, device, mirrors=mirrors, augment=augment)
+    if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
+        return ResidentImages(
+            pictures.pixels(),
+            labels,
+            device,
+            mirrors=mirrors,
+            augment=augment,
+            aspects=pictures.aspects,
+            shorter_side_px=shorter_side_px,
+        )
+    return StreamedImages(
+        pictures,
+        labels,
+        image_size_px,
+        device,
+        mirrors=mirrors,
+        augment=augment,
+        shorter_side_px=shorter_side_px,
+    )

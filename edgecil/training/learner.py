@@ -10,6 +10,7 @@ import torch
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
+from edgecil.errors import DataError
 from edgecil.evaluation.accuracy import (
     accuracy_by_task,
     confusion_matrix,
@@ -23,13 +24,7 @@ from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
 from edgecil.planner import published_memory
-from edgecil.training.batches import (
-    Images,
-    JoinedPictures,
-    Pictures,
-    images_on,
-    resident_limit_bytes,
-)
+from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.training.distributed import lead
 from edgecil.training.library import Labelled, Library
 from edgecil.training.loop import epoch_seed
@@ -107,18 +102,18 @@ class Learner:
         else:
             network = self._state_settings(stage, 1).empty_network()
         counts = tuple(len(pictures) for pictures in (*old, *new))
+        lead(partial(_require_several, stage, counts))
         task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
         network.to(self._device).to(memory_format=torch.channels_last)
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
         labels = np.repeat(np.arange(len(counts)), counts)
-        limit_bytes = lead(partial(resident_limit_bytes, self._device))
-        images = self._images(Labelled(JoinedPictures(*old, *new), labels), limit_bytes)
+        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline)
         seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
 
-        return seconds + lead(partial(self._finish_task, task, network, kept, new))
+        return seconds + lead(partial(self._finish_task, task, network, kept, new, images))
 
     def _finish_task(
         self,
@@ -126,11 +121,12 @@ class Learner:
         network: ExpandableNetwork,
         kept: ExemplarSet,
         new: Sequence[Pictures],
+        images: Images,
     ) -> float:
         """Write the state after training; returns the seconds it took."""
         started = time.perf_counter()
         self._method.finish(network, task)
-        after = self._state_after(task, network, kept, new)
+        after = self._state_after(task, network, kept, new, images)
         after.write(self._run.state_folder, self._bound_bytes)
         self._run.checkpoints.delete()
         return time.perf_counter() - started
@@ -141,15 +137,25 @@ class Learner:
         network: ExpandableNetwork,
         kept: ExemplarSet,
         new: Sequence[Pictures],
+        images: Images,
     ) -> State:
-        """The state to keep: the network, and as many exemplars as the accounting allows."""
+        """The state to keep: the network, and as many exemplars as the accounting allows.
+
+        Args:
+            task: the task.
+            network: as trained.
+            kept: the exemplars of the classes before it.
+            new: the pictures of each of its classes.
+            images: what was trained on: the pictures of all classes, class by class.
+        """
         settings = self._state_settings(task.stage, len(network.blocks))
         if not self._method.keeps_exemplars:
             return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
-        candidates = []
-        for pictures in new:
-            images = self._images(Labelled(pictures, np.zeros(len(pictures), np.int64)))
-            candidates.append(Candidates(pictures, class_features(network, images), self._codec))
+        of_classes = torch.arange(len(images)).split(task.class_counts)[task.known_classes :]
+        candidates = [
+            Candidates(pictures, class_features(network, images, indices), self._codec)
+            for pictures, indices in zip(new, of_classes, strict=True)
+        ]
         bare = State.of(settings, network.cpu(), self._no_exemplars())
         if self._bound_bytes is None:
             return replace(bare, exemplars=by_quota(kept, candidates, self._published_memory()))
@@ -168,7 +174,7 @@ class Learner:
         self._run.record_confusion(confusion_matrix(test.labels, predicted, classes))
         nearest_mean = None
         if self._method.nearest_mean and images:
-            means = exemplar_means(network, state.exemplars)
+            means = exemplar_means(network, state.exemplars, state.settings.preprocessing)
             nearest = predicted_labels(
                 network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
             )
@@ -207,7 +213,7 @@ class Learner:
     def _record(self, results: list[StageResult]) -> None:
         self._run.record(self._settings, results, self._device)
 
-    def _images(self, labelled: Labelled, limit_bytes: int | None = None) -> Images:
+    def _images(self, labelled: Labelled) -> Images:
         return images_on(
             self._device,
             labelled.pictures,
@@ -215,7 +221,7 @@ class Learner:
             image_size_px=self._settings.image_size_px,
             mirrors=self._settings.mirrors,
             augment=self._settings.augment,
-            limit_bytes=limit_bytes,
+            shorter_side_px=self._settings.shorter_side_px,
         )
 
     def _no_exemplars(self) -> ExemplarSet:
@@ -251,4 +257,14 @@ class Learner:
             return pictures
         size = self._settings.image_size_px
         payloads = self._codec.encode_many(pictures.pixels())
-        return EncodedPictures(payloads, self._codec, size, self._codec.shared_header(size))
+        header = self._codec.shared_header(size)
+        return EncodedPictures(payloads, self._codec, size, header, pictures.aspects)
+
+
+def _require_several(stage: int, counts: Sequence[int]) -> None:
+    """Refuse a task of a single picture, before torch does in the middle of it."""
+    if sum(counts) < 2:
+        raise DataError(
+            f"task {stage} has one picture to learn from in all, and BatchNorm cannot learn from "
+            "one; add pictures, or give the task more classes (--base, --increment, --tasks)"
+        )

@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from edgecil.memory.codecs import ImageCodec
-from edgecil.memory.exemplars import EncodedPictures, ExemplarSet, published_quota
+from edgecil.memory.exemplar_sizes import published_quota
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.herding import herd
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.batches import Images, Pictures
 
 
-def class_features(network: ExpandableNetwork, images: Images, batch_size: int = 256) -> Tensor:
-    """Concatenated features of plain images -> (N, F) float32 on the CPU."""
+def class_features(
+    network: ExpandableNetwork, images: Images, indices: Tensor, batch_size: int = 256
+) -> Tensor:
+    """Concatenated features of the plain images at `indices` (n,) -> (n, F) float32 on the CPU."""
     network.eval()
     with torch.inference_mode():
-        batches = [network.features(pixels).cpu() for pixels, _ in images.plain_batches(batch_size)]
-    return torch.cat(batches)
+        batches = images.plain_batches(batch_size, indices)
+        features = [network.features(pixels).cpu() for pixels, _ in batches]
+    return torch.cat(features)
 
 
 class Candidates:
@@ -37,6 +41,14 @@ class Candidates:
         self._pictures, self._codec = pictures, codec
         self._order = herd(features, len(pictures)).numpy()
         self.payloads: list[bytes] = []
+
+    @property
+    def aspects(self) -> list[float]:
+        """Width over height of the pictures that are encoded; 1 for squares."""
+        if self._pictures.aspects is None:
+            return [1.0] * len(self.payloads)
+        known: list[float] = self._pictures.aspects[self._order[: len(self.payloads)]].tolist()
+        return known
 
     @property
     def exhausted(self) -> bool:
@@ -74,8 +86,7 @@ def filled(kept: ExemplarSet, candidates: Sequence[Candidates], capacity_bytes: 
     while True:
         for candidate in candidates:
             candidate.encode_to(reach)
-        everything = kept.with_new_classes([candidate.payloads for candidate in candidates])
-        exemplars = everything.filled(capacity_bytes)
+        exemplars = _with_all(kept, candidates).filled(capacity_bytes)
         new_counts = exemplars.counts[len(kept.payloads) :]
         pairs = zip(candidates, new_counts, strict=True)
         if all(c.exhausted or count < len(c.payloads) for c, count in pairs):
@@ -83,10 +94,16 @@ def filled(kept: ExemplarSet, candidates: Sequence[Candidates], capacity_bytes: 
         reach *= 2  # a class whose encoded pictures are all kept might give more
 
 
+def _with_all(kept: ExemplarSet, candidates: Sequence[Candidates]) -> ExemplarSet:
+    """Old exemplars, and all new candidates that are encoded."""
+    payloads, aspects = zip(*((c.payloads, c.aspects) for c in candidates), strict=True)
+    return kept.with_new_classes(payloads, aspects)
+
+
 def by_quota(kept: ExemplarSet, candidates: Sequence[Candidates], memory: int) -> ExemplarSet:
     """The published rule: `memory` exemplars shared equally by all classes, rounded down."""
     quota = published_quota(memory, len(kept.payloads) + len(candidates))
     for candidate in candidates:
         candidate.encode_to(quota)
-    everything = kept.with_new_classes([candidate.payloads for candidate in candidates])
+    everything = _with_all(kept, candidates)
     return everything.truncate([min(quota, count) for count in everything.counts])

@@ -15,6 +15,7 @@ from edgecil.errors import EdgecilError, ExportError, UsageError
 from edgecil.memory.state import State
 from edgecil.training.batches import Pictures
 from edgecil.training.library import Library
+from edgecil.training.pictures import SeenInTest
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings, Source
 from edgecil_devices.manifest import COMPUTES, Accuracy
@@ -119,7 +120,8 @@ def sample_for(
             "beyond those to calibrate on; give --data-dir, or export with --compute fp32"
         )
     chosen = _spread(left)
-    return Sample(state.exemplars, chosen, state.exemplars.labels()[chosen], EXEMPLARS)
+    seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
+    return Sample(seen, chosen, state.exemplars.labels()[chosen], EXEMPLARS)
 
 
 def accuracy_loss(

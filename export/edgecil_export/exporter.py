@@ -21,6 +21,7 @@ from edgecil.evaluation.nearest_mean import (
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.access import reading
+from edgecil.training.pictures import SeenInTest
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil_devices.blobs import (
@@ -197,7 +198,8 @@ def _in_int8(
     chosen = calibration_indices(state)
     sample = sample_for(run, state, np.concatenate(chosen), compute.data_dir)
     in_fp32 = contents_in_fp32(state.network(), means, settings.image_size_px, "fp32")
-    contents = contents_in_int8(in_fp32, [state.exemplars.pixels(some) for some in chosen])
+    seen = SeenInTest(state.exemplars.pictures, settings.preprocessing)
+    contents = contents_in_int8(in_fp32, [seen.pixels(some) for some in chosen])
     loss = accuracy_loss(sample, original, contents.logits, _tasks(settings))
     require_small(loss, compute)
     return contents, loss
@@ -230,7 +232,7 @@ def _means(state: State, network: ExpandableNetwork) -> Tensor:
             "the nearest mean needs an exemplar of every class, and the state does not keep one; "
             "export with --classifier linear"
         )
-    return exemplar_means(network, state.exemplars)
+    return exemplar_means(network, state.exemplars, state.settings.preprocessing)
 
 
 def _manifest(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil.memory.state import State
+from edgecil.training.pictures import SeenInTest
 from edgecil_devices.blobs import GOLDEN_LOGITS, GOLDEN_PIXELS
 
 Pixels = NDArray[np.uint8]
@@ -23,14 +24,18 @@ _MOST_BYTES = 100_000
 def golden_pixels(state: State) -> Pixels:
     """The first exemplars of classes of the first task, (G, S, S, 3); noise if there are none.
 
+    They are seen as a device sees pictures.
+
     They are the same after every later task, so that an update need not carry them.
     """
     size = state.settings.image_size_px
     count = max(1, min(_MOST_SAMPLES, _MOST_BYTES // (size * size * 3)))
-    of_task = list(state.exemplars.by_class())[: state.settings.task_sizes[0]]
-    first = [pictures for pictures in of_task if len(pictures)][:count]
+    of_task = state.exemplars.by_class()[: state.settings.task_sizes[0]]
+    first = [
+        SeenInTest(pictures, state.settings.preprocessing) for pictures in of_task if len(pictures)
+    ]
     if first:
-        return np.concatenate([pictures.pixels(np.array([0])) for pictures in first])
+        return np.concatenate([pictures.pixels(np.array([0])) for pictures in first[:count]])
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 

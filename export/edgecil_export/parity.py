@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
+from edgecil.training.pictures import SeenInTest
 from edgecil_devices.classifier import Classifier
 
 Pixels = NDArray[np.uint8]
@@ -50,7 +51,8 @@ def comparison_images(state: State) -> tuple[Pixels, bool]:
     kept = len(state.exemplars)
     if kept:
         spread = np.linspace(0, kept - 1, min(kept, MOST_IMAGES)).round().astype(np.int64)
-        return state.exemplars.pixels(spread), True
+        seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
+        return seen.pixels(spread), True
     size = state.settings.image_size_px
     noise = np.random.default_rng(0).integers(0, 256, (MOST_IMAGES // 4, size, size, 3), np.uint8)
     return noise, False

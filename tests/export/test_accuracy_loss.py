@@ -113,6 +113,8 @@ def answers(*classes: int) -> Callable[[Pixels], NDArray[np.float32]]:
 class Numbered:
     """Pictures whose pixels are their numbers."""
 
+    aspects = None
+
     def __len__(self) -> int:
         return 6
 

@@ -57,7 +57,7 @@ def test_the_device_finds_the_nearest_mean_of_exemplars(tmp_path: Path) -> None:
     state = State.read(run / "state")
     network = state.network()
     pixels = tiny_dataset().test.pixels()
-    means = exemplar_means(network, state.exemplars).double().numpy()
+    means = exemplar_means(network, state.exemplars, state.settings.preprocessing).double().numpy()
     with torch.inference_mode():
         features = network.features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).double().numpy()
     units = features / np.linalg.norm(features, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from edgecil_devices.doctor import limits
+from edgecil_devices import limits
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.profiles import Profile, available_cores, board_model
 
@@ -71,11 +71,10 @@ def threads(profile: Profile, root: Path = ROOT) -> Finding:
 def memory(profile: Profile, root: Path = ROOT) -> Finding:
     """Whether the free memory holds a network, and the largest picture that is decoded here."""
     page = f"pages of {os.sysconf('SC_PAGE_SIZE') // 1024} kB"
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
-    if found is None:
+    free_bytes = limits.available_bytes(root)
+    if free_bytes is None:
         return Finding("warn", "memory", f"unknown, {page}; use a newer kernel")
-    free_bytes, within = int(found[1]) * 1024, limits.free_bytes(root)
-    free_mb = min(free_bytes, free_bytes if within is None else within) // 1_000_000
+    free_mb = free_bytes // 1_000_000
     told = f"{free_mb} MB free, {page}"
     if free_mb < _LEAST_MEMORY_MB:
         return Finding("warn", "memory", f"{told}; stop other programs")

@@ -7,6 +7,7 @@ from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil_devices.images import Preprocessing
 
 
 def test_means_and_nearest_classes_are_those_of_the_definition() -> None:
@@ -23,7 +24,7 @@ def test_means_and_nearest_classes_are_those_of_the_definition() -> None:
     units = features / np.linalg.norm(features, axis=1, keepdims=True)
     means = np.stack([units[:4].mean(axis=0), units[4:].mean(axis=0)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    found = exemplar_means(net, exemplars)
+    found = exemplar_means(net, exemplars, Preprocessing(16))
     np.testing.assert_allclose(found.numpy(), means, atol=1e-6)
 
     logits = nearest_mean_logits(torch.from_numpy(features).float(), found).numpy()

@@ -9,12 +9,8 @@ from safetensors.numpy import load, save
 
 from edgecil.errors import BudgetError, StateCorruptError, StateError
 from edgecil.memory.codecs import ImageCodec, codec_named
-from edgecil.memory.exemplars import (
-    EncodedPictures,
-    ExemplarSet,
-    fill,
-    published_quota,
-)
+from edgecil.memory.exemplar_sizes import fill, published_quota, uniform_size
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 
 RAW, WEBP, JPEG = codec_named("raw"), codec_named("webp-lossless"), codec_named("jpeg:75")
 CODECS = st.sampled_from([RAW, WEBP, JPEG])
@@ -153,6 +149,72 @@ def test_a_set_of_no_classes_can_be_kept() -> None:
 def test_cutting_keeps_the_first_of_each_class() -> None:
     exemplars = ExemplarSet(RAW, 4, ((b"a", b"b", b"c"), (b"d",), (b"e", b"f")), b"")
     assert exemplars.truncate([2, 5, 0]).payloads == ((b"a", b"b"), (b"d",), ())
+
+
+def whole_pictures(codec: ImageCodec) -> ExemplarSet:
+    """Of three classes, with aspects that float32 has exactly."""
+    payloads = made_up(codec, [[9, 5, 7], [], [3, 8]], size=72).payloads
+    return ExemplarSet.empty(codec, 72).with_new_classes(
+        payloads, [[1.5, 0.75, 1.0], [], [2.0**20, 2.0**-20]]
+    )
+
+
+@pytest.mark.parametrize("codec", [RAW, WEBP, JPEG])
+def test_aspects_of_large_exemplars_are_kept_and_counted(codec: ImageCodec) -> None:
+    exemplars = whole_pictures(codec)
+    whole = exemplars.to_bytes()
+    assert load(whole)["aspects"].tolist() == [1.5, 0.75, 1.0, 2.0**20, 2.0**-20]
+    read = ExemplarSet.from_bytes(whole, codec, 72)
+    assert read == exemplars
+    assert [part.aspects.tolist() for part in read.by_class() if part.aspects is not None] == [
+        [1.5, 0.75, 1.0],
+        [],
+        [2.0**20, 2.0**-20],
+    ]
+    assert read.filled(len(whole)) == exemplars
+    fewer = read.filled(len(whole) - 1)
+    assert fewer.aspects == ((1.5, 0.75), (), (2.0**20, 2.0**-20))
+    assert len(fewer.to_bytes()) < len(whole)
+    assert len(whole) >= len(made_up(codec, [[9, 5, 7], [], [3, 8]]).to_bytes()) + 5 * 4
+
+
+@pytest.mark.parametrize("codec", [RAW, WEBP, JPEG])
+@pytest.mark.parametrize("size", [64, 72])
+def test_planned_sizes_are_those_of_the_files(codec: ImageCodec, size: int) -> None:
+    length = codec.payload_bytes(size) or 1234
+    for counts in ([0, 0], [3, 0], [7, 9]):
+        made = made_up(codec, [[length] * count for count in counts], size)
+        assert uniform_size(2, sum(counts), length, codec, size) == len(made.to_bytes())
+
+
+def test_small_exemplars_have_no_aspects() -> None:
+    payloads = made_up(WEBP, [[9, 5]], size=64).payloads
+    exemplars = ExemplarSet.empty(WEBP, 64).with_new_classes(payloads, [[1.5, 0.75]])
+    assert exemplars == made_up(WEBP, [[9, 5]], size=64)
+    assert exemplars.pictures.aspects is None
+
+
+@pytest.mark.parametrize("codec", [RAW, WEBP, JPEG])
+def test_large_exemplars_of_before_there_were_aspects_are_squares(codec: ImageCodec) -> None:
+    exemplars = whole_pictures(codec)
+    tensors = load(exemplars.to_bytes())
+    del tensors["aspects"]
+    read = ExemplarSet.from_bytes(save(tensors), codec, 72)
+    assert read.payloads == exemplars.payloads
+    assert read.aspects == ((1.0,) * 3, (), (1.0,) * 2)
+
+
+@pytest.mark.parametrize("aspects", [[1, 1, 1, 1], [1, 1, 0, 1, 1], [1, -1, 1, 1, 1], [1e39] * 5])
+def test_impossible_aspects_are_refused(aspects: list[float]) -> None:
+    tensors = load(whole_pictures(WEBP).to_bytes())
+    with np.errstate(over="ignore"):
+        altered = np.array(aspects, np.float64).astype(np.float32)
+    for bad in (altered, np.ones(5, np.float16), np.full(5, np.nan, np.float32)):
+        with pytest.raises(StateCorruptError):
+            ExemplarSet.from_bytes(save(tensors | {"aspects": bad}), WEBP, 72)
+    small = load(made_up(WEBP, [[9, 5]], size=64).to_bytes())
+    with pytest.raises(StateCorruptError):
+        ExemplarSet.from_bytes(save(small | {"aspects": np.ones(2, np.float32)}), WEBP, 64)
 
 
 def test_the_published_rule_rounds_down() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edgecil.budget import Ledger
 from edgecil.errors import BudgetError, StateCorruptError, StateError, StateVersionError
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
-from edgecil.memory.state import State, StateSettings, recover
+from edgecil.memory.state import FORMAT, State, StateSettings, recover
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.images import Preprocessing
 
@@ -56,6 +57,40 @@ def make_exemplars(settings: StateSettings, per_class: int = 3, seed: int = 0) -
 
 def make_state(settings: StateSettings) -> State:
     return State.of(settings, make_network(settings), make_exemplars(settings))
+
+
+def made_with_whole_pictures() -> State:
+    settings = replace(make_settings((2, 1), codec="raw"), preprocessing=Preprocessing(72))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 72, 72, 3), np.uint8)
+    payloads = [codec_named("raw").encode_many(pixels)] * 3
+    empty = ExemplarSet.empty(codec_named("raw"), 72)
+    exemplars = empty.with_new_classes(payloads, [[1.5, 0.5]] * 3)
+    return State.of(settings, make_network(settings), exemplars)
+
+
+def test_states_with_aspects_are_too_new_for_older_readers_and_others_are_not(
+    tmp_path: Path,
+) -> None:
+    for state, version in ((make_state(make_settings()), 1), (made_with_whole_pictures(), 2)):
+        ledger = state.write(tmp_path / "state", None)
+        assert json.loads((tmp_path / "state" / "state.json").read_text())["format"] == version
+        assert ledger.total_bytes == size_on_disk(tmp_path / "state")
+        assert State.read(tmp_path / "state") == state
+
+
+def test_a_state_of_large_squares_from_before_there_were_aspects_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = made_with_whole_pictures()
+    with monkeypatch.context() as patch:
+        patch.setattr("edgecil.memory.exemplar_sizes.LARGEST_PADDED_CROP_PX", 1 << 20)
+        state.write(tmp_path / "state", None)
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["format"] == 1
+    read = State.read(tmp_path / "state")
+    assert read.exemplars.payloads == state.exemplars.payloads
+    assert read.exemplars.aspects == ((1.0, 1.0),) * 3
+    read.write(tmp_path / "again", None)
+    assert State.read(tmp_path / "again") == read
 
 
 def size_on_disk(folder: Path) -> int:
@@ -171,7 +206,7 @@ def test_missing_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
         State.read(folder)
     (folder / "notes.txt").unlink()
     index = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps(index | {"format": 2}))
+    (folder / "state.json").write_text(json.dumps(index | {"format": FORMAT + 1}))
     with pytest.raises(StateVersionError, match="upgrade"):
         State.read(folder)
     (folder / "head.safetensors").unlink()

@@ -1,44 +1,74 @@
 """Images come the same whether they lie on the device or are streamed by workers."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from edgecil.data import Split
+from edgecil.data import Split, load_folder
+from edgecil.memory.state import State
 from edgecil.training import batches
-from edgecil.training.api import train
+from edgecil.training.api import SilentReporter, train
 from edgecil.training.batches import (
     Images,
     JoinedPictures,
     ResidentImages,
     StreamedImages,
     images_on,
+    resident_limit_bytes,
     shuffled,
 )
+from edgecil.training.distributed import Team
 from edgecil.training.image_operations import FILL
-from edgecil.training.policies import Augment, Policy
+from edgecil.training.pictures import SeenInTest
+from edgecil.training.policies import PUBLISHED, Augment, Policy
 from edgecil.training.request import TrainRequest
+from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing
+from edgecil_export import export
 from tests.edgecil.training.tiny import tiny_dataset
 
 CPU = torch.device("cpu")
 
 
 def split(count: int = 10, size: int = 16) -> Split:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-    return Split(pixels, np.arange(count, dtype=np.int64), Preprocessing(size))
+    """Pictures of noise; large ones are whole pictures of all aspects, and one is a strip."""
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (count, size, size, 3), np.uint8)
+    labels, aspects = np.arange(count, dtype=np.int64), draw.uniform(0.3, 3, count)
+    aspects[:1] = 1000
+    rule = Preprocessing(size, shorter_side_px=size * 8 // 7)
+    return Split(pixels, labels, rule, aspects.astype(np.float32) if size > 64 else None)
 
 
-def resident(pictures: Split) -> ResidentImages:
-    return ResidentImages(pictures.pixels(), pictures.labels, CPU, mirrors=True)
+def resident(pictures: Split, augment: Augment = PUBLISHED) -> ResidentImages:
+    return ResidentImages(
+        pictures.pixels(),
+        pictures.labels,
+        CPU,
+        mirrors=True,
+        augment=augment,
+        aspects=pictures.aspects,
+        shorter_side_px=pictures.preprocessing.shorter_side_px,
+    )
 
 
-def streamed(pictures: Split, workers: int = 0) -> StreamedImages:
-    size = pictures.preprocessing.image_size_px
-    return StreamedImages(pictures, pictures.labels, size, CPU, mirrors=True, workers=workers)
+def streamed(pictures: Split, augment: Augment = PUBLISHED, workers: int = 0) -> StreamedImages:
+    return StreamedImages(
+        pictures,
+        pictures.labels,
+        pictures.preprocessing.image_size_px,
+        CPU,
+        mirrors=True,
+        augment=augment,
+        shorter_side_px=pictures.preprocessing.shorter_side_px,
+        workers=workers,
+    )
 
 
 def one_pass(images: Images, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,12 +101,64 @@ def test_a_pass_sees_every_picture_once_and_depends_on_the_seed_alone(
     assert not torch.equal(labels, one_pass(kind(split(size=size)), seed=1)[1])
 
 
-def test_crops_do_not_depend_on_the_number_of_workers() -> None:
-    images = streamed(split(), workers=2)
-    for seed in (0, 1):  # the workers live on from one pass to the next
-        parallel, alone = one_pass(images, seed), one_pass(streamed(split()), seed)
-        assert torch.equal(parallel[0], alone[0])
-        assert torch.equal(parallel[1], alone[1])
+@pytest.mark.parametrize("kind", [resident, streamed])
+def test_plain_batches_of_whole_pictures_are_what_a_test_sees(kind: type) -> None:
+    pictures, order = split(size=72), torch.tensor([3, 0, 9])
+    ((pixels, labels),) = kind(pictures).plain_batches(4, order)
+    seen = SeenInTest(pictures, pictures.preprocessing).pixels(order.numpy())
+    assert torch.equal(pixels, torch.from_numpy(seen).permute(0, 3, 1, 2))
+    assert labels.tolist() == [3, 0, 9]
+    assert not np.array_equal(seen, pictures.pixels(order.numpy()))
+
+
+@pytest.mark.parametrize("kind", [resident, streamed])
+def test_plain_batches_are_in_the_order_that_is_asked_for(kind: type) -> None:
+    pictures, order = split(), torch.tensor([7, 7, 0, 9, 2])
+    found = list(kind(pictures).plain_batches(3, order))
+    assert [len(labels) for _, labels in found] == [3, 2]
+    pixels = torch.cat([pixels for pixels, _ in found])
+    expected = torch.from_numpy(pictures.pixels()[order.numpy()]).permute(0, 3, 1, 2)
+    assert torch.equal(pixels, expected)
+    assert torch.cat([labels for _, labels in found]).tolist() == order.tolist()
+    assert list(kind(pictures).plain_batches(3, order[:0])) == []
+
+
+def all_of(images: Images) -> list[torch.Tensor]:
+    """Two passes of training and a plain one."""
+    generator = torch.Generator().manual_seed(3)
+    passes = [images.training_batches(4, generator) for _ in range(2)] + [images.plain_batches(4)]
+    return [tensor for one in passes for batch in one for tensor in batch]
+
+
+@pytest.mark.parametrize("size", [16, 64, 72])
+@pytest.mark.parametrize("augmentation", ["plain", "autoaugment+cutout", "randaugment"])
+def test_streamed_batches_are_those_from_memory(size: int, augmentation: str) -> None:
+    pictures, augment = split(size=size), Augment(Policy(augmentation), brightens=True)
+    kinds = [all_of(resident(pictures, augment)), all_of(streamed(pictures, augment))]
+    for from_memory, from_workers in zip(*kinds, strict=True):
+        assert torch.equal(from_memory, from_workers)
+        # Kernels are chosen by it, and may round differently.
+        assert from_memory.stride() == from_workers.stride()
+
+
+@pytest.mark.parametrize("size", [16, 72])
+def test_streamed_shares_are_those_from_memory(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, augment = split(size=size), Augment(Policy("trivialaugment"), brightens=True)
+    for rank in range(3):
+        monkeypatch.setattr(batches, "share_of", lambda count, r=rank: slice(r, count, 3))
+        kinds = [all_of(resident(pictures, augment)), all_of(streamed(pictures, augment))]
+        assert all(map(torch.equal, *kinds))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2")  # on a single core
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_give_the_batches_of_one_process(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, drawn = all_of(streamed(split())), torch.get_rng_state()
+    monkeypatch.setattr(batches, "DataLoader", partial(DataLoader, multiprocessing_context=method))
+    assert all(map(torch.equal, all_of(streamed(split(), workers=2)), expected))
+    assert torch.equal(torch.get_rng_state(), drawn)  # the run's own generator is left alone
 
 
 def test_no_batch_is_a_single_picture() -> None:
@@ -105,6 +187,100 @@ def test_what_does_not_fit_the_device_is_streamed(monkeypatch: pytest.MonkeyPatc
     assert kind() is StreamedImages
 
 
+def test_a_quarter_of_the_available_memory_is_for_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not what happens to be free: the page cache takes that on every machine that is up for long.
+    monkeypatch.setattr("os.sysconf", lambda name: 2)
+    monkeypatch.setattr(batches, "available_bytes", lambda: 8_000_000_000)
+    assert resident_limit_bytes(CPU) == 2_000_000_000
+    monkeypatch.setattr(batches, "team", lambda: Team(local_size=4))
+    assert resident_limit_bytes(CPU) == 500_000_000
+    monkeypatch.setattr(batches, "available_bytes", lambda: None)
+    assert resident_limit_bytes(CPU) == 1 << 30
+
+
+def test_what_torch_holds_and_does_not_use_is_free_on_a_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (1_000, 80_000))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 70_000)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 9_000)
+    assert resident_limit_bytes(torch.device("cuda")) == (1_000 + 61_000) // 2
+
+
+def test_single_pictures_are_read_without_a_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tuple(tmp_path / f"{number}.png" for number in range(3))
+    for path, pixels in zip(paths, split(3).pixels(), strict=True):
+        Image.fromarray(pixels).save(path)
+    files = Split(paths, np.arange(3), Preprocessing(16))
+    monkeypatch.setattr("edgecil.data.datasets.ThreadPoolExecutor", None)
+    assert torch.equal(*(one_pass(kind)[0] for kind in (streamed(files), resident(split(3)))))
+
+
+def files_of_state(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "state").iterdir()}
+
+
+@pytest.mark.parametrize("method", ["replay", "icarl"])
+def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory, streamed, and in turns as memory comes and goes between stops."""
+    asked = TrainRequest(
+        data="tiny",
+        budget="260kB",
+        increment=2,
+        backbone="convnet2",
+        method=method,
+        epochs=2,
+        batch_size=16,
+        augmentation="autoaugment+cutout",
+    )
+    kinds: list[type] = []
+
+    class Watched(SilentReporter):
+        def epoch_finished(self, phase: object, report: object) -> None:
+            if self.stops:
+                raise Stopped("enough", EXIT_STOPPED)
+
+        def __init__(self, stops: bool) -> None:
+            self.stops = stops
+
+    def learned(name: str, limit_bytes: int, stops: bool = False) -> bool:
+        def made(*given: Any, **options: Any) -> Images:
+            images = images_on(*given, **options)
+            kinds.append(type(images))
+            return images
+
+        monkeypatch.setattr("edgecil.training.learner.images_on", made)
+        monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: limit_bytes)
+        monkeypatch.setattr(batches, "usable_cores", lambda: 1)
+        dataset, reporter = tiny_dataset(classes=4), Watched(stops)
+        try:
+            folder = tmp_path / name
+            train(asked, folder, device="cpu", resume=True, reporter=reporter, dataset=dataset)
+        except Stopped:
+            return False
+        return True
+
+    assert learned("memory", 1 << 40)
+    assert set(kinds) == {ResidentImages}
+    kinds.clear()
+    assert learned("streamed", 0)
+    assert set(kinds) == {StreamedImages}
+    assert len(kinds) == 4  # of each task: one to learn from, choosing exemplars too; one to test
+    limits = [0, 1 << 40] * 3
+    while not learned("turns", limits.pop(), stops=True):
+        pass
+    assert len(limits) == 1  # after each of two epochs of two tasks
+    assert (
+        files_of_state(tmp_path / "memory")
+        == files_of_state(tmp_path / "streamed")
+        == files_of_state(tmp_path / "turns")
+    )
+
+
 def test_a_run_on_streamed_files_learns_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +290,7 @@ def test_a_run_on_streamed_files_learns_as_well(
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: 100)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(batches, "usable_cores", lambda: 1)
     asked = TrainRequest(
         data=str(tmp_path / "photos"),
         budget="260kB",
@@ -127,6 +303,49 @@ def test_a_run_on_streamed_files_learns_as_well(
     results = train(asked, tmp_path / "run", device="cpu")
     assert results[-1].classes == 4
     assert (results[-1].accuracy or 0) > 50
+
+
+@pytest.mark.parametrize(("method", "codec"), [("icarl", "raw"), ("memo", "jpeg:80")])
+def test_large_photos_of_all_shapes_are_learned_and_deployed(
+    method: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole pictures, in memory and streamed; exemplars keep their aspects."""
+    shapes = [(90, 130), (200, 80), (80, 80), (300, 100), (1, 400)]
+    draw = np.random.default_rng(0)
+    for label in range(2):
+        folder = tmp_path / "photos" / f"class-{label}"
+        folder.mkdir(parents=True)
+        for number, (width_px, height_px) in enumerate(shapes):
+            noise = draw.integers(100 * label, 100 * label + 120, (height_px, width_px, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{number}.png")
+    monkeypatch.setattr(batches, "usable_cores", lambda: 1)
+    asked = TrainRequest(
+        data=str(tmp_path / "photos"),
+        budget="13MB",
+        image_size_px=72,
+        increment=1,
+        method=method,
+        backbone="convnet4",
+        codec=codec,
+        precision="fp16",
+        epochs=1,
+        batch_size=8,
+    )
+    for name, limit_bytes in (("memory", 1 << 40), ("streamed", 0)):
+        monkeypatch.setattr(batches, "resident_limit_bytes", lambda _, limit=limit_bytes: limit)
+        results = train(asked, tmp_path / name, device="cpu")
+        assert results[-1].state_bytes <= 13_000_000
+    assert files_of_state(tmp_path / "memory") == files_of_state(tmp_path / "streamed")
+
+    exemplars = State.read(tmp_path / "memory" / "state").exemplars
+    learned = load_folder(tmp_path / "photos", image_size_px=72, seed=asked.seed)[0].train
+    assert learned.aspects is not None
+    assert [sorted(row) for row in exemplars.aspects] == [
+        sorted(learned.aspects[learned.labels == label].tolist()) for label in range(2)
+    ]
+    classifier = {"icarl": "nearest-mean", "memo": "linear"}[method]
+    report = export(tmp_path / "memory", tmp_path / "photos.edgecil", classifier=classifier)
+    assert report.parity.real
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 40])

@@ -208,6 +208,8 @@ def test_the_shares_of_a_batch_are_the_batch(
     labels = np.arange(10)
 
     class Given:
+        aspects = None
+
         def __len__(self) -> int:
             return 10
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from edgecil.cli.evaluate import measure
+from edgecil.memory.state import State
 from edgecil.protocols import PROTOCOLS
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
@@ -75,6 +76,8 @@ def test_folders_as_imagenet_has_them_are_learned_and_deployed(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path, "PNG")
     learned_and_deployed(protocol, tmp_path / "imagenet", tmp_path / "run", "convnet4", "4MB")
+    exemplars = State.read(tmp_path / "run" / "state").exemplars  # whole, of 70 x 50 pixels
+    assert np.concatenate(exemplars.aspects) == pytest.approx(1.4)
 
 
 @pytest.mark.skipif(

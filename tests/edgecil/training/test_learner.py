@@ -227,6 +227,24 @@ def test_a_new_task_is_refused_if_a_class_is_known_or_the_budget_too_small(tmp_p
         with_new_task(settings, "more", 0.2, facts, 100_000)
 
 
+@pytest.mark.parametrize("method", ["replay", "memo"])
+def test_a_task_of_one_picture_is_refused_before_it_is_trained(method: str, tmp_path: Path) -> None:
+    one = tiny_dataset(classes=2, train=1)
+    with pytest.raises(DataError, match="task 1 has one picture .* add pictures"):
+        train(request(increment=1, method=method), tmp_path / "one", device=CPU, dataset=one)
+    assert not (tmp_path / "one" / "metrics.csv").exists()
+    # Later tasks have exemplars beside, which a method without any has not.
+    first, second = tiny_dataset(classes=2, train=4), np.array([0, 1, 2, 3, 7])
+    few = replace(first, train=first.train.subset(second))
+    asked = request(increment=1, method="finetune")
+    with pytest.raises(DataError, match="task 2 has one picture"):
+        train(asked, tmp_path / "two", device=CPU, dataset=few)
+    results = train(
+        request(increment=1, method=method), tmp_path / "three", device=CPU, dataset=few
+    )
+    assert [stage.classes for stage in results] == [1, 2]
+
+
 def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
     codec = codec_named("jpeg:60")
     pixels = tiny_dataset(classes=1).train.pixels()

@@ -1,13 +1,37 @@
-"""What a service or a container leaves to this process: its control groups, version 2.
+"""How many cores and how much memory this process may use.
 
-Linux has them as folders; a limit of one holds for all groups within. `root` is where `proc` and
-`sys` lie.
+A machine has them, and a service or a container leaves a part of them to this process: its control
+groups, version 2. Linux has these as folders; a limit of one holds for all groups within. `root` is
+where `proc` and `sys` lie.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from edgecil_devices.profiles import available_cores
+
+ROOT = Path("/")
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """How many processes or threads can compute at once here, at least one."""
+    allowed = cores(root)
+    return available_cores() if allowed is None else max(1, min(available_cores(), int(allowed)))
+
+
+def available_bytes(root: Path = ROOT) -> int | None:
+    """How much memory this process may still take, cached files counted as free.
+
+    None where the system does not say.
+    """
+    with suppress(OSError):
+        told = (root / "proc/meminfo").read_text(errors="replace")
+        if found := re.search(r"^MemAvailable:\s+(\d+) kB", told, re.MULTILINE):
+            of_machine, of_groups = int(found[1]) * 1024, free_bytes(root)
+            return of_machine if of_groups is None else min(of_machine, of_groups)
+    return None
 
 
 def cores(root: Path) -> float | None:
