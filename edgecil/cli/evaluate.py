@@ -81,7 +81,7 @@ def evaluate(
         return
     _print_table(classifier, result)
     if learned is None:
-        print("the bundle does not say which pictures of a folder its run had learned")
+        print("the bundle cannot tell which of these images its run had learned")
     else:
         print(f"{learned} of these images had been learned by the bundle's run")
     print(f"next: edgecil predict {bundle} PICTURE.jpg")
@@ -113,16 +113,19 @@ def _held_out(
 def _learned(classifier: "Classifier", datasets: "list[ImageDataset]") -> int | None:
     """How many of the test images the bundle's run had learned; None if the bundle cannot tell.
 
-    Those of a test split count as not learned, unless the bundle knows of them.
+    It can tell of pictures that are parted by its own rule. Those of a test split count as not
+    learned where the run had one, too.
     """
     noted = classifier.manifest.held_out
     cuts = noted.cuts if noted else [None] * len(classifier.classes)
-    unknown = {name for name, cut in zip(classifier.classes, cuts, strict=True) if cut is None}
-    if any(dataset.held_out and unknown & set(dataset.classes) for dataset in datasets):
-        return None
-    known = set(classifier.classes)
-    counts = (item for dataset in datasets for item in dataset.learned.items())
-    return sum(count for name, count in counts if name in known)
+    cut_of = dict(zip(classifier.classes, cuts, strict=True))
+    learned = 0
+    for dataset in datasets:
+        known = cut_of.keys() & set(dataset.classes)
+        if any((cut_of[name] is None) != (dataset.held_out is None) for name in known):
+            return None
+        learned += sum(dataset.learned.get(name, 0) for name in known)
+    return learned
 
 
 @dataclass(frozen=True)

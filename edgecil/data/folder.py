@@ -196,7 +196,7 @@ def load_folder(
         std=IMAGENET_STD,
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
         held_out=drawn,
-        learned=_learned(pictures, held_out) if held_out else {},
+        learned=_learned(pictures, held_out) if held_out and drawn else {},
     )
     return dataset, report
 

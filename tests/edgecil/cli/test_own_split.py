@@ -93,6 +93,18 @@ def test_data_with_a_test_split_note_none(desk: Desk) -> None:
     assert evaluated(desk)["learned_images"] == 0
 
 
+def test_a_test_split_that_the_run_did_not_have_is_no_proof(desk: Desk) -> None:
+    desk.photos("old", "a", "b")
+    desk.train()
+    desk.run("export", "run", "--out", "x.edgecil")
+    shutil.copytree(desk.folder / "old", desk.folder / "parted" / "test")
+    shutil.copytree(desk.photos("fresh", "a", "b"), desk.folder / "parted" / "train")
+    shutil.rmtree(desk.folder / "old")
+    (desk.folder / "parted").rename(desk.folder / "old")
+    assert evaluated(desk)["learned_images"] is None
+    assert "cannot tell" in desk.run("eval", "x.edgecil", "--data", "old")[0]
+
+
 def test_mirrors_are_asked_about_and_can_be_left_out(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

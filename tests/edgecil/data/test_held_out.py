@@ -1,7 +1,6 @@
 """What was kept for the test stays there, and what was learned is never tested on."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import pytest
@@ -80,19 +79,6 @@ def test_all_pictures_can_be_tested_and_the_learned_ones_are_counted(pets: Path)
     everything, _ = load_folder(pets, holdout=1, held_out=first.held_out)
     assert len(everything.test) == 20
     assert everything.learned == {"cat": 7, "dog": 7}
-
-
-def test_learned_pictures_are_known_again_in_a_test_folder(pets: Path, tmp_path: Path) -> None:
-    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
-    learned, _ = names(first)
-    for seed, name in enumerate(("cat", "dog"), start=8):
-        photos(tmp_path / "later" / "train" / name, seed)
-        (tmp_path / "later" / "test" / name).mkdir(parents=True)
-    for name in learned:
-        shutil.copy(pets / name, tmp_path / "later" / "test" / name)
-    later, _ = load_folder(tmp_path / "later", held_out=first.held_out)
-    assert later.held_out is None
-    assert later.learned == {"cat": 7, "dog": 7}
 
 
 def test_a_cut_that_is_there_is_not_drawn_again() -> None:
