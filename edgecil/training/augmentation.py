@@ -73,7 +73,8 @@ def resized_crops(pixels: Tensor, mirrors: bool, generator: torch.Generator) -> 
     theta[:, 1, 1] = height
     theta[:, 0, 2] = (x * 2 - 1) * (1 - width)
     theta[:, 1, 2] = (y * 2 - 1) * (1 - height)
-    grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
+    theta = theta.to(pixels.device, non_blocking=True)
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
 
 

@@ -126,7 +126,8 @@ class ResidentImages:
                     self._padded, self._size, indices, self._mirrors, generator
                 )
             else:
-                whole = self._padded[indices.to(self._padded.device)].permute(0, 3, 1, 2)
+                where = indices.to(self._padded.device, non_blocking=True)
+                whole = self._padded[where].permute(0, 3, 1, 2)
                 pixels = augmentation.resized_crops(whole, self._mirrors, generator)
             # Whole batches are cropped, and cut: that takes little time beside a step.
             share = share_of(len(indices))

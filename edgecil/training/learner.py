@@ -110,6 +110,7 @@ class Learner:
         task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
         network.to(self._device).to(memory_format=torch.channels_last)
         lesson = self._method.prepare(network, task, self._settings.training_recipe())
+        lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
         labels = np.repeat(np.arange(len(counts)), counts)
         limit_bytes = lead(partial(resident_limit_bytes, self._device))
         images = self._images(Labelled(JoinedPictures(*old, *new), labels), limit_bytes)
