@@ -55,7 +55,7 @@ def learned(
         device=device,
         resume=True,
         reporter=reporter,
-        dataset=tiny_dataset(classes=2 * STAGES),
+        dataset=tiny_dataset(classes=2 * STAGES, train=12, test=4),
         keep_history=True,
     )
     accuracies = [(result.accuracy, result.nearest_mean_accuracy) for result in results]
@@ -301,9 +301,9 @@ def test_a_number_read_in_every_step_is_noticed(
 
     monkeypatch.setattr(GradientNorms, "add", reading)
     few, many = (waits_of_a_run("replay", tmp_path / str(size), size) for size in (16, 8))
-    # 48 pictures a task and as many exemplars as fit: all of the first task's.
-    steps = sum(many.values()) - sum(few.values())
-    assert steps == EPOCHS * ((48 + 96) // 8 - (48 + 96) // 16)
+    # An epoch of the first task has 24 pictures, 2 or 3 steps; one of the second has the first
+    # task's as exemplars beside its own, 3 or 6 steps.
+    assert sum(many.values()) - sum(few.values()) == EPOCHS * (1 + 3)
 
 
 def test_a_constant_made_in_every_step_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
