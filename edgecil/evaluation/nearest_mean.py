@@ -23,19 +23,21 @@ def exemplar_means(
 
     Exemplars are seen as `preprocessing` has a test see them. Features are scaled to unit length,
     averaged, and the mean is scaled likewise. No mirrored copies are averaged in, as in the public
-    code (PyCIL, `models/base.py`). A class without exemplars has the mean zero.
+    code (PyCIL, `models/base.py`). A class without exemplars has the mean zero. Features are
+    added up on the CPU, in the exemplars' order: a graphics card adds in whatever order its threads
+    come.
     """
     network.eval()
     pictures = SeenInTest(exemplars.pictures, preprocessing)
     device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
-    sums = torch.zeros(len(exemplars.counts), network.head.in_features, device=device)
+    sums = torch.zeros(len(exemplars.counts), network.head.in_features)
     with torch.inference_mode():
         for start in range(0, len(exemplars), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(exemplars)))
             pixels = torch.from_numpy(pictures.pixels(rows)).permute(0, 3, 1, 2).to(device)
             features = F.normalize(network.features(pixels), dim=1)
-            sums.index_add_(0, labels[start : start + _BATCH].to(device), features)
-        return F.normalize(sums, dim=1)
+            sums.index_add_(0, labels[start : start + _BATCH], features.cpu())
+        return F.normalize(sums, dim=1).to(device)
 
 
 def nearest_mean_logits(features: Tensor, means: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ Shapes: B pictures of a batch, S image size.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -31,10 +32,16 @@ def _blend(pixels: Tensor, other: Tensor, factors: Tensor) -> Tensor:
     return _to_bytes(other + factors * (pixels - other))
 
 
+@cache
+def _luma_on(device: torch.device) -> Tensor:
+    """`_LUMA` as (1, 3, 1, 1), made once: making it on a graphics card waits for the card."""
+    with torch.inference_mode(False):
+        return torch.tensor(_LUMA, device=device).view(1, 3, 1, 1)
+
+
 def _grey(pixels: Tensor) -> Tensor:
     """(B, 1, S, S) float32, whole numbers."""
-    weights = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * weights).sum(dim=1, keepdim=True).floor_()
+    return (pixels * _luma_on(pixels.device)).sum(dim=1, keepdim=True).floor_()
 
 
 def brightness(pixels: Tensor, amounts: Tensor) -> Tensor:

@@ -107,6 +107,7 @@ class Learner:
         network.to(self._device).to(memory_format=torch.channels_last)
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
+        lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
         labels = np.repeat(np.arange(len(counts)), counts)
         images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))

@@ -1,0 +1,192 @@
+"""Does every method learn on the device at hand what it learns on the processor?
+
+    python benchmarks/card_smoke.py                 # on the fastest device there is
+    python benchmarks/card_smoke.py --device cpu    # a rehearsal: equal to the byte
+
+The first thing to run on a graphics card that edgecil has not met; about a minute there. Each
+method learns four of the built-in glyphs in two tasks: on the processor, on the device, and there
+again, stopped in the second task and gone on with. Two more rows have every augmentation, and
+pictures above 64 pixels. Shown are
+
+- the last accuracies, which differ by chance where the bits do: the trainings are short;
+- how alike the two networks' features are (linear CKA, worked out on the device, 1 at best);
+- whether the files of the state are those of the processor, and whether a stop changed them.
+
+The end is 1 if a row fails. edgecil must be installed, since a run notes its version.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgecil.analysis.views import FEATURES, similarities
+from edgecil.data import ImageDataset
+from edgecil.data.glyphs import load_glyphs
+from edgecil.memory.state import State
+from edgecil.methods import METHODS
+from edgecil.training.api import SilentReporter, train
+from edgecil.training.loop import EpochReport, Phase, choose_device, half_precision_pays
+from edgecil.training.request import TrainRequest
+from edgecil.training.run import hardware, versions
+from edgecil.training.stopping import EXIT_STOPPED, Stopped
+
+CPU = torch.device("cpu")
+CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is learned, and how."""
+
+    name: str
+    """As the table has it."""
+    method: str
+    """Name of the method."""
+    image_size_px: int = 32
+    """Height and width of the pictures."""
+    augmentation: str = "plain"
+    """What is done to them."""
+
+
+ROWS = (
+    *(Row(method, method) for method in METHODS),
+    Row("thrift, augmented", "thrift", augmentation="autoaugment+cutout"),
+    Row("replay, 72 px", "replay", image_size_px=72),
+)
+
+
+class _StopsOnce(SilentReporter):
+    """Stops the run after the first epoch of its second phase, which is the second task's."""
+
+    def __init__(self) -> None:
+        self._phases = 0
+
+    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+        self._phases += report.epoch == 1
+        if report.epoch == 1 and self._phases == 2:
+            raise Stopped("to be gone on with", EXIT_STOPPED)
+
+
+def glyphs(image_size_px: int) -> ImageDataset:
+    """The first classes of the built-in glyphs."""
+    whole = load_glyphs(train_per_class=48, test_per_class=25, image_size_px=image_size_px)
+    train_split, test_split = (
+        split.subset(np.flatnonzero(split.labels < CLASSES)) for split in (whole.train, whole.test)
+    )
+    return replace(whole, classes=whole.classes[:CLASSES], train=train_split, test=test_split)
+
+
+def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, here: Path) -> str:
+    """Learn a row three times in the folder `here` -> its line of the table."""
+    request = TrainRequest(
+        data="glyphs",
+        budget="2MB",
+        increment=2,
+        method=row.method,
+        backbone="resnet14",
+        precision="fp16",
+        codec="webp-lossless",
+        augmentation=row.augmentation,
+        image_size_px=row.image_size_px,
+        epochs=epochs,
+        batch_size=32,
+        seed=1,
+    )
+
+    def learned(name: str, device_type: str, reporter: SilentReporter | None = None) -> float:
+        results = train(
+            request,
+            here / name,
+            device=device_type,
+            resume=True,
+            keep_history=True,
+            dataset=dataset,
+            reporter=reporter,
+        )
+        return results[-1].accuracy
+
+    def state_files(name: str) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (here / name / "state").iterdir()}
+
+    on_processor = learned("processor", "cpu")
+    started = time.perf_counter()
+    on_device = learned("device", device.type)
+    seconds = time.perf_counter() - started
+    try:
+        learned("stopped", device.type, _StopsOnce())
+    except Stopped:
+        stopped = learned("stopped", device.type)
+    else:
+        raise RuntimeError("the run was to stop, and did not")
+
+    networks = [State.read(here / name / "state").network() for name in ("processor", "device")]
+    alike = similarities(networks, dataset.test.pixels(), device)[FEATURES][0, 1]
+    same = state_files("device") == state_files("processor")
+    same_after_stop = state_files("device") == state_files("stopped")
+    cells = (
+        row.name,
+        *(f"{accuracy:.0f}" for accuracy in (on_processor, on_device, stopped)),
+        f"{alike:.3f}",
+        "yes" if same else "no",
+        "yes" if same_after_stop else "no",
+        f"{seconds:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def heading(device: torch.device, epochs: int) -> str:
+    """What was run on what, and the head of the table."""
+    machine = hardware(device)
+    packages = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return (
+        "# Every method on the device and on the processor\n\n"
+        f"{machine.get('gpu', device.type)} beside {machine['processor']}; bfloat16 "
+        f"{'on' if half_precision_pays(device) else 'not on'} the device, "
+        f"{'on' if half_precision_pays(CPU) else 'not on'} the processor; "
+        f"{packages}. {CLASSES} classes in two tasks, {epochs} epochs each, once. Made by "
+        "`benchmarks/card_smoke.py`, which says what is compared.\n\n"
+        "| | processor, % | device, % | stopped, % | features alike | processor's bytes "
+        "| same bytes after a stop | seconds |\n|---|---|---|---|---|---|---|---|"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run every row, print the table as it grows, and return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", default="auto", help="as edgecil train takes it")
+    parser.add_argument("--epochs", type=int, default=8, help="a task")
+    parser.add_argument("--only", nargs="*", metavar="METHOD", help="rows of these methods alone")
+    parser.add_argument("--out", type=Path, help="a file for the table")
+    asked = parser.parse_args(arguments)
+    device = choose_device(asked.device)
+    rows = [row for row in ROWS if not asked.only or row.method in asked.only]
+    datasets = {size: glyphs(size) for size in {row.image_size_px for row in rows}}
+    lines = [heading(device, asked.epochs)]
+    print(lines[0], flush=True)
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for number, row in enumerate(rows):
+            here = Path(folder) / str(number)
+            here.mkdir()
+            try:
+                line = smoked(row, datasets[row.image_size_px], device, asked.epochs, here)
+            except Exception as error:  # whatever it is, the other rows are to be seen too
+                traceback.print_exc()
+                failed, line = True, f"| {row.name} | failed: {type(error).__name__} | | | | | | |"
+            lines.append(line)
+            print(line, flush=True)
+    if asked.out:
+        asked.out.write_text("\n".join(lines) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

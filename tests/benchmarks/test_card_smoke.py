@@ -1,0 +1,59 @@
+"""The first command for a new graphics card, rehearsed on the processor and on a pretended card."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.edgecil.training.pretended_card import pretended_card
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "card_smoke.py"
+
+
+@pytest.fixture
+def card_smoke() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("card_smoke", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["card_smoke"] = module  # where its data classes look for their names
+    spec.loader.exec_module(module)
+    return module
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    """The rows of the table by name, without its head and the last cell, the seconds."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {name: rest[:-1] for name, *rest in rows}
+
+
+def test_on_the_processor_every_row_is_equal_to_the_byte(tmp_path: Path) -> None:
+    table = tmp_path / "table.md"
+    options = ("--device", "cpu", "--only", "replay", "--epochs", "2", "--out", str(table))
+    done = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == table.read_text()
+    found = cells(done.stdout)
+    assert list(found) == ["replay", "replay, 72 px"]
+    for processor, device, stopped, *rest in found.values():
+        assert processor == device == stopped
+        assert rest == ["1.000", "yes", "yes"]
+
+
+def test_on_a_pretended_card_it_is_too_and_a_failure_is_shown_and_told(
+    card_smoke: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--device", "cuda", "--only", "memo", "--epochs", "1")
+    with pretended_card(bf16=card_smoke.half_precision_pays(card_smoke.CPU)):
+        assert card_smoke.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "a card that is not there" in printed
+    assert cells(printed)["memo"][3:] == ["1.000", "yes", "yes"]
+
+    monkeypatch.setattr(card_smoke, "similarities", lambda *_: {}["nothing"])
+    assert card_smoke.main(("--device", "cpu", "--only", "memo", "--epochs", "1")) == 1
+    assert "| memo | failed: KeyError |" in capsys.readouterr().out
