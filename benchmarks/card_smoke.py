@@ -75,18 +75,20 @@ class _StopsOnce(SilentReporter):
             raise Stopped("to be gone on with", EXIT_STOPPED)
 
 
-def glyphs(image_size_px: int) -> ImageDataset:
-    """The first classes of the built-in glyphs."""
-    whole = load_glyphs(train_per_class=48, test_per_class=25, image_size_px=image_size_px)
+def glyphs(image_size_px: int, pictures: int) -> ImageDataset:
+    """The first classes of the built-in glyphs, with so many pictures to learn from each."""
+    whole = load_glyphs(
+        train_per_class=pictures, test_per_class=pictures // 2, image_size_px=image_size_px
+    )
     train_split, test_split = (
         split.subset(np.flatnonzero(split.labels < CLASSES)) for split in (whole.train, whole.test)
     )
     return replace(whole, classes=whole.classes[:CLASSES], train=train_split, test=test_split)
 
 
-def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, here: Path) -> str:
-    """Learn a row three times in the folder `here` -> its line of the table."""
-    request = TrainRequest(
+def request_of(row: Row, epochs: int) -> TrainRequest:
+    """How a row is learned."""
+    return TrainRequest(
         data="glyphs",
         budget="2MB",
         increment=2,
@@ -101,9 +103,13 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
         seed=1,
     )
 
+
+def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, here: Path) -> str:
+    """Learn a row three times in the folder `here` -> its line of the table."""
+
     def learned(name: str, device_type: str, reporter: SilentReporter | None = None) -> float:
         results = train(
-            request,
+            request_of(row, epochs),
             here / name,
             device=device_type,
             resume=True,
@@ -142,7 +148,7 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
     return f"| {' | '.join(cells)} |"
 
 
-def heading(device: torch.device, epochs: int) -> str:
+def heading(device: torch.device, epochs: int, pictures: int) -> str:
     """What was run on what, and the head of the table."""
     machine = hardware(device)
     packages = ", ".join(f"{name} {number}" for name, number in versions().items())
@@ -151,8 +157,8 @@ def heading(device: torch.device, epochs: int) -> str:
         f"{machine.get('gpu', device.type)} beside {machine['processor']}; bfloat16 "
         f"{'on' if half_precision_pays(device) else 'not on'} the device, "
         f"{'on' if half_precision_pays(CPU) else 'not on'} the processor; "
-        f"{packages}. {CLASSES} classes in two tasks, {epochs} epochs each, once. Made by "
-        "`benchmarks/card_smoke.py`, which says what is compared.\n\n"
+        f"{packages}. {CLASSES} classes of {pictures} pictures in two tasks, {epochs} epochs each, "
+        "once. Made by `benchmarks/card_smoke.py`, which says what is compared.\n\n"
         "| | processor, % | device, % | stopped, % | features alike | processor's bytes "
         "| same bytes after a stop | seconds |\n|---|---|---|---|---|---|---|---|"
     )
@@ -163,13 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="auto", help="as edgecil train takes it")
     parser.add_argument("--epochs", type=int, default=8, help="a task")
-    parser.add_argument("--only", nargs="*", metavar="METHOD", help="rows of these methods alone")
+    parser.add_argument("--pictures", type=int, default=48, help="to learn from, a class")
+    parser.add_argument("--only", nargs="+", choices=METHODS, help="rows of these methods")
     parser.add_argument("--out", type=Path, help="a file for the table")
     asked = parser.parse_args(arguments)
     device = choose_device(asked.device)
     rows = [row for row in ROWS if not asked.only or row.method in asked.only]
-    datasets = {size: glyphs(size) for size in {row.image_size_px for row in rows}}
-    lines = [heading(device, asked.epochs)]
+    sizes = {row.image_size_px for row in rows}
+    datasets = {size: glyphs(size, asked.pictures) for size in sizes}
+    lines = [heading(device, asked.epochs, asked.pictures)]
     print(lines[0], flush=True)
     failed = False
     with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.edgecil.training.pretended_card import pretended_card
 
+TINY = ("--pictures", "8", "--epochs", "1")
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "card_smoke.py"
 
 
@@ -33,7 +34,7 @@ def cells(table: str) -> dict[str, list[str]]:
 
 def test_on_the_processor_every_row_is_equal_to_the_byte(tmp_path: Path) -> None:
     table = tmp_path / "table.md"
-    options = ("--device", "cpu", "--only", "replay", "--epochs", "2", "--out", str(table))
+    options = ("--device", "cpu", "--only", "replay", "--out", str(table), *TINY)
     done = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == table.read_text()
@@ -47,13 +48,13 @@ def test_on_the_processor_every_row_is_equal_to_the_byte(tmp_path: Path) -> None
 def test_on_a_pretended_card_it_is_too_and_a_failure_is_shown_and_told(
     card_smoke: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ("--device", "cuda", "--only", "memo", "--epochs", "1")
+    options = ("--only", "memo", *TINY, "--device")
     with pretended_card(bf16=card_smoke.half_precision_pays(card_smoke.CPU)):
-        assert card_smoke.main(options) == 0
+        assert card_smoke.main((*options, "cuda")) == 0
     printed = capsys.readouterr().out
     assert "a card that is not there" in printed
     assert cells(printed)["memo"][3:] == ["1.000", "yes", "yes"]
 
     monkeypatch.setattr(card_smoke, "similarities", lambda *_: {}["nothing"])
-    assert card_smoke.main(("--device", "cpu", "--only", "memo", "--epochs", "1")) == 1
+    assert card_smoke.main((*options, "cpu")) == 1
     assert "| memo | failed: KeyError |" in capsys.readouterr().out

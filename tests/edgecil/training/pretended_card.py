@@ -13,6 +13,7 @@ operations, memory, cuDNN, NCCL, speed.
 """
 
 import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ import edgecil
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 
-_EDGECIL = Path(edgecil.__file__).parent
+_EDGECIL = str(Path(edgecil.__file__).parent) + os.sep
 _aten = torch.ops.aten
 _INDEXING = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
 _COPYING = {_aten.copy_, _aten._to_copy}
@@ -101,9 +102,9 @@ def _place() -> str:
     """The function of edgecil that is running."""
     frame: Any = sys._getframe(1)
     while frame:
-        path = Path(frame.f_code.co_filename)
-        if _EDGECIL in path.parents:
-            return f"{path.name}:{frame.f_code.co_name}"
+        file = frame.f_code.co_filename
+        if file.startswith(_EDGECIL):
+            return f"{Path(file).name}:{frame.f_code.co_name}"
         frame = frame.f_back
     return "tests"
 
