@@ -17,7 +17,14 @@ from edgecil_devices.camera import Frame, camera_frames, is_camera
 from edgecil_devices.download import SCHEMES, download
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import read_file
-from edgecil_devices.watch import SUFFIXES, Watch, is_picture_name
+from edgecil_devices.picture_files import (
+    PICTURE_SUFFIXES,
+    Reason,
+    Skipped,
+    files_below,
+    is_picture_file,
+)
+from edgecil_devices.watch import Watch
 
 STANDARD_INPUT = "-"
 """The source that stands for paths on standard input."""
@@ -116,18 +123,20 @@ def _of_file(path: str) -> Item:
 
 
 def _of_folder(folder: str) -> Iterator[Item]:
-    closed: list[OSError] = []
+    skipped: list[Skipped] = []
     found = False
-    for parent, folders, files in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(filter(is_picture_name, files)):
+    for file in files_below(folder):
+        if isinstance(file, Skipped):
+            skipped.append(file)
+        elif is_picture_file(file):
             found = True
-            yield _of_file(os.path.join(parent, name))
-    for error in closed:
-        name = os.fsdecode(error.filename or folder)
-        yield Unreadable(name, f"the folder cannot be listed ({error.strerror})")
-    if not found and not closed:
-        yield Unreadable(folder, f"no pictures in this folder ({' '.join(SUFFIXES)})")
+            yield _of_file(file)
+    # What a circle leads back to is listed anyhow.
+    lost = [one for one in skipped if one.reason is not Reason.CIRCLE]
+    for one in lost:
+        yield Unreadable(one.path, str(one))
+    if not found and not lost:
+        yield Unreadable(folder, f"no pictures in this folder ({' '.join(PICTURE_SUFFIXES)})")
 
 
 def _of_pattern(pattern: str) -> Iterator[Item]:

@@ -25,17 +25,19 @@ A class that has no picture left is an error.
 import hashlib
 import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgecil.data.class_folders import pictures_of_classes, split_roots
+from edgecil.data.class_folders import Unread, pictures_of_classes
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
+from edgecil.data.layout import shown, split_roots
 from edgecil.errors import DataError, ImageError, UsageError
+from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, read_file, read_image
 
 SMALLEST_DEFAULT_PX = 32
@@ -60,6 +62,8 @@ class FolderReport:
     """Files of the same bytes in several classes; all are left out."""
     ignored: Mapping[str, int]
     """Number of files that were not looked into, by their ending."""
+    not_followed: tuple[tuple[Path, str], ...] = ()
+    """Links to folders that lead nowhere or in a circle, with the reason."""
 
     def lines(self, limit: int = 10) -> list[str]:
         """What is wrong as text, one line each and at most `limit` of each kind; [] if nothing."""
@@ -78,7 +82,11 @@ class FolderReport:
             ),
             (
                 "files that are no pictures by their ending, not looked into",
-                [f"{suffix}: {count}" for suffix, count in self.ignored.items()],
+                [f"{suffix or '(none)'}: {count}" for suffix, count in self.ignored.items()],
+            ),
+            (
+                "links not followed",
+                [f"{self._short(path)}: {reason}" for path, reason in self.not_followed],
             ),
         ]
         lines = []
@@ -112,6 +120,7 @@ def load_folder(
     holdout: float = 0.2,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    known_classes: Collection[str] = (),
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -126,6 +135,8 @@ def load_folder(
             the seed and the class's pictures, not on other classes or the names of files.
         seed: draws the pictures that are held out.
         classes: names of the class folders that count, in label order; None for all, sorted.
+        known_classes: names of classes that the folder is known to have, which tell how a folder
+            that can be read in two ways is meant.
 
     Returns:
         The data set, whose pictures stay files, and the report.
@@ -140,21 +151,20 @@ def load_folder(
     if image_size_px is not None:
         # Refuses impossible sizes before anything is read.
         Preprocessing(image_size_px, shorter_side_px=shorter_side_px)
-    ignored: Counter[str] = Counter()
+    unread = Unread()
     listed = [
         _Picture(path, class_name, is_test)
-        for is_test, root in split_roots(folder).items()
-        for path, class_name in pictures_of_classes(root, classes, ignored)
+        for is_test, root in split_roots(folder, classes or known_classes).items()
+        for path, class_name in pictures_of_classes(root, classes, unread)
     ]
     found = {picture.class_name for picture in listed}
-    if classes is None:
-        classes = sorted(found)
-    elif missing := [name for name in classes if name not in found]:
+    classes = sorted(found) if classes is None else [composed(name) for name in classes]
+    if missing := [name for name in classes if name not in found]:
         raise DataError(
             f"{folder}: {len(missing)} of the {len(classes)} classes of the list have no folder "
-            f"({_shown(missing)}); check --data and --classes-file"
+            f"({shown(missing)}); check --data and --classes-file"
         )
-    pictures, report = _inspect(folder, listed, ignored)
+    pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
     pictures = _split(pictures, holdout, seed)
@@ -181,7 +191,7 @@ def load_folder(
 
 
 def _inspect(
-    folder: Path, listed: Sequence[_Picture], ignored: Mapping[str, int]
+    folder: Path, listed: Sequence[_Picture], unread: Unread
 ) -> tuple[list[_Picture], FolderReport]:
     """Read every file once; the sound and unambiguous ones come back with digest and size."""
     damaged = []
@@ -207,7 +217,8 @@ def _inspect(
         tuple(damaged),
         tuple(sorted(copies)),
         tuple(sorted(contradictions)),
-        dict(sorted(ignored.items())),
+        dict(sorted(unread.ignored.items())),
+        tuple(sorted(unread.not_followed)),
     )
     return sorted(kept, key=lambda picture: (picture.class_name, picture.path)), report
 
@@ -247,13 +258,9 @@ def _check_classes(
         if lacking and (is_test or needs_training):
             raise DataError(
                 f"{folder}: no usable picture to {purpose} in {len(lacking)} of the "
-                f"{len(classes)} classes ({_shown(lacking)}); each needs two pictures or more, or "
+                f"{len(classes)} classes ({shown(lacking)}); each needs two pictures or more, or "
                 "one under train/ and one under val/; add some or delete the class's folder"
             )
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _default_size_px(pictures: Sequence[_Picture]) -> int:

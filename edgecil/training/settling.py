@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecil.data import ImageDataset, load_dataset, read_class_list
-from edgecil.data.class_folders import split_roots
+from edgecil.data.layout import split_roots
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
