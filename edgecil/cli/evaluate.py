@@ -51,6 +51,7 @@ def evaluate(
             shorter_side_px=rule.shorter_side_px,
             holdout=holdout,
             seed=seed,
+            known_classes=classifier.classes,
         )
         for one in data
     ]
@@ -134,8 +135,10 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
 
 
 def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
-    there = {name for dataset in datasets for name in dataset.classes}
-    missing = [name for name in classifier.classes if name not in there]
+    from edgecil_devices.class_names import composed
+
+    there = {composed(name) for dataset in datasets for name in dataset.classes}
+    missing = [name for name in classifier.classes if composed(name) not in there]
     if missing:
         more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
         raise DataError(
@@ -153,8 +156,10 @@ def _known_images(
     """The test images of classes that the bundle knows, and their classes in the bundle."""
     import numpy as np
 
-    position = {name: c for c, name in enumerate(classifier.classes)}
-    in_bundle = np.array([position.get(name, -1) for name in dataset.classes], np.int64)
+    from edgecil_devices.class_names import composed
+
+    position = {composed(name): c for c, name in enumerate(classifier.classes)}
+    in_bundle = np.array([position.get(composed(name), -1) for name in dataset.classes], np.int64)
     labels = in_bundle[dataset.test.labels]
     indices = np.flatnonzero(labels >= 0)
     return indices, labels[indices]

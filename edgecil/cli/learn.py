@@ -35,6 +35,7 @@ def learn(
     from edgecil.data import load_dataset
     from edgecil.memory.state import State, recover
     from edgecil.training.facts import facts_of
+    from edgecil.training.known_pictures import old_without_repeats, without_known
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
     from edgecil.training.run import Run
@@ -47,7 +48,8 @@ def learn(
     going_on = Run(run)
     settings = going_on.settings()
     recover(going_on.state_folder)
-    learned = State.read(going_on.state_folder).settings.stage
+    state = State.read(going_on.state_folder)
+    learned = state.settings.stage
     new = load_dataset(
         data,
         data_dir=data_dir,
@@ -56,6 +58,11 @@ def learn(
         holdout=holdout,
         seed=settings.seed,
     )
+    known = settings.sources[: None if learned == settings.stage_count else -1]
+    old = old_without_repeats([_old_source(settings, one, data_dir) for one in known], state)
+    new, left_out = without_known(new, old, state)
+    for line in left_out:
+        print(line, file=sys.stderr)
     if learned == settings.stage_count:
         budget_bytes = parse_bytes(budget) if budget else settings.budget_bytes
         facts = facts_of(new, [settings.codec])
@@ -64,7 +71,6 @@ def learn(
         reporter.run_started(going_on, settings, planned, "")
     elif settings.tasks[-1].classes != new.classes:
         raise RunError(f"{run} has an unfinished task; finish it first with edgecil train --resume")
-    old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
     sources = [*old, new]
     learner = Learner(going_on, settings, sources, choose_device(device), reporter, deadline)
     with stopping_on_signals():
@@ -85,6 +91,7 @@ def _old_source(
             shorter_side_px=settings.shorter_side_px,
             holdout=source.holdout,
             seed=settings.seed,
+            known_classes=[name for task in settings.tasks for name in task.classes],
         )
     except EdgecilError as error:
         print(f"older classes are not measured: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Pictures, classes and tasks to learn from."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from edgecil.data.cifar100 import load_cifar100
@@ -43,6 +43,7 @@ def load_dataset(
     holdout: float = 0.2,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    known_classes: Collection[str] = (),
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -57,6 +58,7 @@ def load_dataset(
         holdout: share of each class that is kept for the test, where a folder has no test folder.
         seed: draws the glyphs and the pictures that are held out.
         classes: class folders of a folder that count, in label order; None for all.
+        known_classes: classes that a folder is known to have, see `load_folder`.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -75,6 +77,7 @@ def load_dataset(
             holdout=holdout,
             seed=seed,
             classes=classes,
+            known_classes=known_classes,
         )
         return dataset
     raise UsageError(

@@ -5,9 +5,9 @@ Letters in shapes: N pictures, S side of the square that the network sees, in pi
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -95,6 +95,8 @@ class ImageDataset:
     """Hex digest that changes when a picture, a label, a name or the size changes."""
     mirrors: bool = True
     """Whether a picture still shows its class in a mirror; a letter does not."""
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """sha256 of the files of `train` and `test`, by path; nothing for pictures in memory."""
 
 
 def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:

@@ -186,6 +186,7 @@ def load_folder(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
+        digests={str(picture.path): picture.digest for picture in pictures},
     )
     return dataset, report
 

@@ -12,6 +12,7 @@ from edgecil.data import ImageDataset, Split
 from edgecil.errors import DataError
 from edgecil.training.batches import JoinedPictures, Pictures
 from edgecil.training.settings import PlannedTask
+from edgecil_devices.class_names import composed
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Library:
         self._datasets, self._tasks = datasets, tasks
         for task in tasks:
             dataset = datasets[task.source]
-            missing = set(task.classes) - set(dataset.classes if dataset else task.classes)
+            wanted = set(map(composed, task.classes))
+            missing = wanted - set(map(composed, dataset.classes)) if dataset else ()
             if missing:
                 raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
 
@@ -71,4 +73,5 @@ class Library:
 
 
 def _of_class(dataset: ImageDataset, split: Split, name: str) -> Split:
-    return split.subset(np.flatnonzero(split.labels == dataset.classes.index(name)))
+    label = [*map(composed, dataset.classes)].index(composed(name))
+    return split.subset(np.flatnonzero(split.labels == label))

@@ -15,6 +15,7 @@ from edgecil.training.facts import DataFacts
 from edgecil.training.recipes import recipe_named
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
+from edgecil_devices.class_names import composed
 
 DEFAULT_TASK_COUNT = 10
 """Tasks into which the classes are cut when nothing else is said."""
@@ -161,8 +162,8 @@ def with_new_task(
         DataError: a class is known already.
         BudgetError: the budget cannot hold one more task.
     """
-    known = {name for task in settings.tasks for name in task.classes}
-    again = sorted(known & set(facts.classes))
+    known = {composed(name) for task in settings.tasks for name in task.classes}
+    again = sorted(known & set(map(composed, facts.classes)))
     if again:
         raise DataError(
             f"the run knows the class {again[0]!r} already; remove its folder from {data}, "

@@ -181,6 +181,7 @@ def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> Im
         shorter_side_px=settings.shorter_side_px,
         holdout=source.holdout,
         seed=settings.seed,
+        known_classes=[name for task in settings.tasks for name in task.classes],
     )
 
 
