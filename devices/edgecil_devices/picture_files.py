@@ -166,6 +166,13 @@ def leads_back(target: str, real_folder: str) -> bool:
     return os.path.join(real_folder, "").startswith(os.path.join(target, ""))
 
 
+def is_circle(path: str) -> bool:
+    """Whether this is a link that leads back to a folder that it lies in."""
+    if not os.path.islink(path):
+        return False
+    return leads_back(os.path.realpath(path), os.path.realpath(os.path.dirname(path)))
+
+
 def leads_nowhere(entry: "os.DirEntry[str]") -> bool:
     """Whether this is a link whose target is not there, or a link in a circle of links."""
     return entry.is_symlink() and not os.path.exists(entry)

@@ -22,6 +22,7 @@ from edgecil_devices.picture_files import (
     Reason,
     Skipped,
     files_below,
+    is_circle,
     is_picture_file,
 )
 from edgecil_devices.watch import Watch
@@ -143,8 +144,21 @@ def _of_pattern(pattern: str) -> Iterator[Item]:
     paths = sorted(glob.iglob(pattern, recursive=True))
     if not paths:
         yield Unreadable(pattern, "no file has a name like this; check the pattern")
+    told: set[str] = set()  # folders, with all that lies below them
     for path in paths:
-        yield from _of_folder(path) if os.path.isdir(path) else (_of_file(path),)
+        if not told.isdisjoint(_folders_of(path)) or any(map(is_circle, _folders_of(path))):
+            continue
+        if os.path.isdir(path):
+            told.add(os.path.normpath(path))
+            yield from _of_folder(path)
+        else:
+            yield _of_file(path)
+
+
+def _folders_of(path: str) -> list[str]:
+    """The folders that a path goes through, and itself."""
+    whole = os.path.normpath(path)
+    return [whole, *map(str, Path(whole).parents)]
 
 
 def _of_camera(word: str) -> Iterator[Item]:

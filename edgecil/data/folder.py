@@ -164,6 +164,7 @@ def load_folder(
             f"{folder}: {len(missing)} of the {len(classes)} classes of the list have no folder "
             f"({shown(missing)}); check --data and --classes-file"
         )
+    _warn_of_case_twins(folder, classes)
     pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
@@ -189,6 +190,20 @@ def load_folder(
         digests={str(picture.path): picture.digest for picture in pictures},
     )
     return dataset, report
+
+
+def _warn_of_case_twins(folder: Path, classes: Sequence[str]) -> None:
+    by_letters: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        by_letters[name.casefold()].append(name)
+    for twins in by_letters.values():
+        if len(twins) > 1:
+            _logger.warning(
+                "%s: %s are learned as two classes; if they are one, put the pictures into one "
+                "folder",
+                folder,
+                " and ".join(twins),
+            )
 
 
 def _inspect(
