@@ -3,13 +3,14 @@
 Two layouts are read:
 
     photos/<class>/...                      a share of each class, `holdout`, is kept for the test
-    photos/train/<class>/...                with val/ (or test/, which wins where both exist)
-    photos/test/<class>/...
+    photos/train/<class>/...                with val/ (or test/, which wins where both exist);
+    photos/test/<class>/...                 other names they go by are in `edgecil.data.layout`
 
-Pictures may lie in folders within a class folder. The names of the class folders, sorted, are the
-classes. Hidden files and folders are skipped, and so are files whose name ends in something that is
-no picture's ending; they are counted in the report. A list of classes restricts the folder to
-these, in the list's order; other class folders are then not looked into.
+Pictures may lie in folders within a class folder, and folders may be links. The names of the class
+folders in the form NFC, sorted, are the classes. Hidden files and folders are skipped, and so are
+files that count as no pictures (`edgecil_devices.picture_files`); they are counted in the report. A
+list of classes restricts the folder to these, in the list's order; other class folders are then not
+looked into.
 
 Every file is read and decoded once before anything is learned, and all that is wrong is reported
 together: damaged files, and files with the same bytes. None of it stops the learning:

@@ -75,14 +75,15 @@ def split_roots(folder: Path, classes: Collection[str] = ()) -> dict[bool | None
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; check --data")
     names = [path.name for path in subfolders(folder)]
-    train = _one_of(folder, names, TRAIN_NAMES)
-    if train and {name.lower() for name in names} <= _SPLIT_NAMES and subfolders(train):
-        test = _test_folder(folder, names, train)
-        if test is not None:
-            return {False: train, True: test}
-        _refuse_two_readings(train, classes)
-        return {None: train}
-    _refuse_two_readings(folder, classes)
+    if {name.lower() for name in names} <= _SPLIT_NAMES:
+        train = _one_of(folder, names, TRAIN_NAMES)
+        if train and subfolders(train):
+            test = _test_folder(folder, names, train)
+            if test is not None:
+                return {False: train, True: test}
+            _refuse_two_readings(train, classes)
+            return {None: train}
+    _refuse_two_readings(folder, classes)  # "train" is one class among others
     return {None: folder}
 
 
@@ -127,7 +128,15 @@ def _one_of(folder: Path, names: Iterable[str], wanted: Collection[str]) -> Path
             f"{folder}: {' and '.join(found)} both are names for the same part of the pictures; "
             "put their class folders together under one of them, or take one away"
         )
-    return folder / found[0] if found else None
+    return _unpacked(folder / found[0]) if found else None
+
+
+def _unpacked(folder: Path) -> Path:
+    """The folder of the same name in it, if that is all it holds: zip files come out like that."""
+    below = subfolders(folder)
+    if len(below) == 1 and below[0].name.lower() == folder.name.lower() and subfolders(below[0]):
+        return below[0]
+    return folder
 
 
 def _test_folder(folder: Path, names: Sequence[str], train: Path) -> Path | None:
@@ -192,14 +201,12 @@ def _has_splits(names: Iterable[str]) -> bool:
 def _shared(parts: Sequence[_Part]) -> tuple[list[_Part], set[str]] | None:
     """The parts that look like splits, and the folders that all of them have."""
     named = [part for part in parts if part.is_named_as_split]
-    if len(named) == len(parts) > 1 and not any(part.below for part in named):
-        return named, set()
     for candidates in (parts, named):
         if len(candidates) > 1 and all(part.holds_folders_alone for part in candidates):
             common = reduce(frozenset.intersection, (part.below for part in candidates))
             if any(name.lower() not in _WRAPPERS for name in common):
                 return list(candidates), set(common)
-    return None
+    return (named, set()) if len(named) == len(parts) > 1 else None
 
 
 def _refuse_wrapping(part: _Part) -> None:

@@ -56,6 +56,16 @@ def test_training_folder_alone_holds_out_its_own(tmp_path: Path) -> None:
     assert roots(tmp_path) == {None: "Training"}
 
 
+def test_splits_that_came_out_of_zip_files_of_their_names_are_read(tmp_path: Path) -> None:
+    splits(tmp_path, "train/train", "Test/test")
+    assert roots(tmp_path) == {False: "train/train", True: "Test/test"}
+
+
+def test_names_of_splits_may_be_those_of_classes_among_others(tmp_path: Path) -> None:
+    put(tmp_path / "train" / "steam", tmp_path / "training" / "gym", tmp_path / "bus")
+    assert load_folder(tmp_path)[0].classes == ("bus", "train", "training")
+
+
 def test_linked_splits_are_read(tmp_path: Path) -> None:
     splits(tmp_path / "store", "a", "b")
     (tmp_path / "data").mkdir()
@@ -136,8 +146,9 @@ def test_classes_that_are_split_each_are_refused_with_both_readings(tmp_path: Pa
     assert "all pictures below cat are of one class" in told
 
 
-def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
-    put(tmp_path / "train", tmp_path / "test")
+@pytest.mark.parametrize("names", [("train", "test"), ("train/train", "test1/test1")])
+def test_splits_without_class_folders_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    put(*(tmp_path / name for name in names))
     with pytest.raises(DataError, match=r"pictures lie outside of class folders.*train/cat"):
         load_folder(tmp_path)
 
