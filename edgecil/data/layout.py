@@ -54,10 +54,14 @@ class _Part:
         return bool(self.below) and not self.holds_pictures
 
     @property
+    def words(self) -> set[str]:
+        """The words of its name: "seg" and "train" of `seg_train2`."""
+        return set(re.findall("[a-z]+", self.name.lower()))
+
+    @property
     def is_named_as_split(self) -> bool:
-        """Whether a word of its name is that of a split, as in `seg_train` or `images-test`."""
-        words = re.split(r"[^a-z]+", self.name.lower())
-        return not _SPLIT_NAMES.isdisjoint(words)
+        """Whether its name says split and nothing else, as `test1` and `train_images`."""
+        return bool(self.words & _SPLIT_NAMES) and self.words <= _SPLIT_NAMES | _WRAPPERS
 
 
 def split_roots(folder: Path, classes: Collection[str] = ()) -> dict[bool | None, Path]:
@@ -153,7 +157,7 @@ def _test_folder(folder: Path, names: Sequence[str], train: Path) -> Path | None
     for test in candidates:
         within = subfolders(test)
         if within or _holds_pictures(test):
-            strange = f" ({shown([path.name for path in within])} is no class of {train.name}/)"
+            strange = f" ({train.name}/ has no class {shown([path.name for path in within])})"
             raise DataError(
                 f"{test}: the pictures lie outside of class folders{strange if within else ''}; "
                 "move each into a folder with its class's name, as the script valprep.sh of "
@@ -176,8 +180,9 @@ def _refuse_two_readings(folder: Path, classes: Collection[str]) -> None:
     parts = [_part(path) for path in subfolders(folder)]
     if not {composed(name) for name in classes}.isdisjoint(composed(part.name) for part in parts):
         return
-    if len(parts) == 1:
-        _refuse_wrapping(parts[0])
+    if len(parts) < 2:
+        for part in parts:
+            _refuse_wrapping(part)
         return
     for part in parts:
         if part.holds_folders_alone and _has_splits(part.below):
@@ -200,13 +205,14 @@ def _has_splits(names: Iterable[str]) -> bool:
 
 def _shared(parts: Sequence[_Part]) -> tuple[list[_Part], set[str]] | None:
     """The parts that look like splits, and the folders that all of them have."""
-    named = [part for part in parts if part.is_named_as_split]
-    for candidates in (parts, named):
-        if len(candidates) > 1 and all(part.holds_folders_alone for part in candidates):
+    alone = [part for part in parts if part.holds_folders_alone]
+    named = [part for part in parts if part.below and not part.words.isdisjoint(_SPLIT_NAMES)]
+    for candidates in (alone if len(alone) == len(parts) else [], named):
+        if len(candidates) > 1:
             common = reduce(frozenset.intersection, (part.below for part in candidates))
             if any(name.lower() not in _WRAPPERS for name in common):
-                return list(candidates), set(common)
-    return (named, set()) if len(named) == len(parts) > 1 else None
+                return candidates, set(common)
+    return (list(parts), set()) if all(part.is_named_as_split for part in parts) else None
 
 
 def _refuse_wrapping(part: _Part) -> None:
@@ -218,7 +224,7 @@ def _refuse_wrapping(part: _Part) -> None:
         inner, below = below[0], subfolders(below[0])
     within = shown(sorted(part.below))
     remedy = f"give --data {inner}" if below else ""
-    if _has_splits(part.below) or part.is_named_as_split:
+    if _has_splits(part.below) or not part.words.isdisjoint(_SPLIT_NAMES):
         raise DataError(
             f"{part.path.parent}: there is one folder alone, {part.name}, with {within} in it. "
             f"Either {part.name} is a class, or these are the splits or the classes; if so, "

@@ -90,7 +90,9 @@ def test_folder_of_test_pictures_without_classes_gives_way_to_one_with_them(tmp_
 def test_test_folder_without_classes_of_the_training_is_refused(tmp_path: Path) -> None:
     splits(tmp_path, "train")
     put(tmp_path / "val" / "images")  # as Tiny-ImageNet has it
-    with pytest.raises(DataError, match=r"val: .* outside of class folders \(images is no class"):
+    with pytest.raises(
+        DataError, match=r"val: .* outside of class folders \(train/ has no class images"
+    ):
         split_roots(tmp_path)
 
 
@@ -118,6 +120,14 @@ def test_splits_of_other_names_are_refused_with_both_readings(
     assert "name the one to learn from train, the one to test on test" in told
     assert "Or they are the classes" in told
     assert "--classes-file" in told
+
+
+def test_stray_picture_does_not_make_classes_of_splits(tmp_path: Path) -> None:
+    splits(tmp_path, "train", "test")
+    put(tmp_path / "labels")
+    (tmp_path / "labels" / "0.png").rename(tmp_path / "train" / "stray.png")
+    with pytest.raises(DataError, match="test, train are parts of one data set"):
+        split_roots(tmp_path)
 
 
 def test_splits_packed_once_more_are_refused(tmp_path: Path) -> None:
@@ -185,6 +195,16 @@ def test_classes_with_pictures_beside_the_same_folders_are_classes(tmp_path: Pat
     put(tmp_path / "cat", tmp_path / "dog")
     splits(tmp_path, "cat", "dog", classes=("front", "back"))
     assert load_folder(tmp_path)[0].classes == CLASSES
+
+
+def test_classes_with_a_split_as_one_word_of_their_name_are_classes(tmp_path: Path) -> None:
+    put(tmp_path / "train ticket", tmp_path / "test-tube", tmp_path / "eval board" / "2024")
+    assert load_folder(tmp_path)[0].classes == ("eval board", "test-tube", "train ticket")
+
+
+def test_classes_named_as_pictures_are_classes(tmp_path: Path) -> None:
+    put(tmp_path / "photos", tmp_path / "raw")
+    assert load_folder(tmp_path)[0].classes == ("photos", "raw")
 
 
 def test_classes_with_folders_of_their_own_are_classes(tmp_path: Path) -> None:
