@@ -7,7 +7,7 @@ What becomes of unusual pictures:
 
 - EXIF orientation is applied; EXIF data that cannot be read count as upright.
 - Grey, palette, CMYK and other colour spaces are converted to RGB; colour profiles are ignored.
-- Transparent pixels show `BACKGROUND`.
+- Transparent pixels show `BACKGROUND`, also those of the one transparent value of a PNG.
 - 16-bit pictures keep the upper byte of each value, so that white stays white.
 - Of an animation, the first frame is used.
 - Anything that is not JPEG, PNG, WebP, BMP or GIF inside, whatever its name says, is refused, and
@@ -30,6 +30,7 @@ from edgecil_devices.preprocessing import BACKGROUND
 from edgecil_devices.preprocessing import Preprocessing as Preprocessing
 from edgecil_devices.profiles import current_profile
 from edgecil_devices.silence import pillow_silenced
+from edgecil_devices.transparency import transparent_pixels
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | npt.NDArray[Any]
@@ -211,15 +212,16 @@ def _normalise(image: Image.Image) -> Image.Image:
         raise _too_large()
     if image.width * image.height == 0:
         raise ImageError("the picture has no pixels; replace it")
-    grey_bits = _grey_bits(image)
+    transparent = transparent_pixels(image)
     image.load()  # a truncated file is noticed here, not when it is opened
-    transparent = image.info.get("transparency")
-    if grey_bits is not None and isinstance(transparent, int):
-        # Pillow widens the pixels to 8 bits and leaves the transparent value as it was.
-        image = image.copy()
-        image.info["transparency"] = transparent * 255 // (2**grey_bits - 1)
     upright = _UPRIGHT.get(_orientation(image))
-    rgb = _to_rgb(image)
+    if transparent is None:
+        rgb = _to_rgb(image)
+    else:
+        opaque = image.copy()
+        del opaque.info["transparency"]
+        rgb = _to_rgb(opaque)
+        rgb.paste(BACKGROUND, mask=Image.fromarray(transparent))
     return rgb if upright is None else rgb.transpose(upright)
 
 
@@ -230,12 +232,6 @@ def _most_pixels() -> int:
 def _too_large() -> ImageError:
     most = f"{_most_pixels():,}"
     return ImageError(f"the picture has more pixels than the {most} allowed here; save it smaller")
-
-
-def _grey_bits(image: Image.Image) -> int | None:
-    """Bits of a grey picture with 2 or 4 bits a pixel that is not decoded yet; else None."""
-    raw = image.tile[0][3] if getattr(image, "tile", None) else None  # type: ignore[attr-defined]
-    return {"L;2": 2, "L;4": 4}.get(raw) if isinstance(raw, str) else None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,6 +10,8 @@ from edgecil_devices.stream import Answer
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Prediction
 
+_JOINERS = "\u200c\u200d"  # zero width non-joiner, of Persian; zero width joiner, of emoji
+
 
 def text_line(
     picture: Picture,
@@ -68,8 +70,11 @@ def times_ms(picture: Picture, prediction: "Prediction") -> dict[str, float]:
 def printable(text: str) -> str:
     """`text` with control characters, line ends and undecodable bytes as backslash escapes.
 
-    Names of files are anybody's, and must neither break a line nor steer a terminal.
+    Names of files are anybody's, and must neither break a line nor steer a terminal. Joiners stay:
+    they only shape the letters beside them.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text
+    )

@@ -6,7 +6,6 @@ neither can make or accept what the other does not.
 
 import json
 import re
-import unicodedata
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -21,6 +20,7 @@ from edgecil_devices.blobs import (
     Blob,
     check_blobs,
 )
+from edgecil_devices.class_names import fault_of
 from edgecil_devices.errors import BundleVersionError
 from edgecil_devices.preprocessing import Preprocessing
 
@@ -272,9 +272,8 @@ def _check_classes(classes: tuple[str, ...]) -> None:
     require(len(classes) > 0, "there are no classes")
     require(len(set(classes)) == len(classes), "a class is named twice")
     for name in classes:
-        # Control characters would reach the terminal; a lone surrogate is no text at all.
-        printable = not any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
-        require(0 < len(name) <= 255 and printable, f"the class name {name!r} is not allowed")
+        fault = fault_of(name)
+        require(fault is None, f"the class name {name!r} is not allowed: {fault}")
 
 
 def _check_tasks(tasks: tuple[range, ...], class_count: int) -> None:

@@ -17,7 +17,15 @@ from edgecil_devices.camera import Frame, camera_frames, is_camera
 from edgecil_devices.download import SCHEMES, download
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import read_file
-from edgecil_devices.watch import SUFFIXES, Watch, is_picture_name
+from edgecil_devices.picture_files import (
+    PICTURE_SUFFIXES,
+    Reason,
+    Skipped,
+    files_below,
+    is_circle,
+    is_picture_file,
+)
+from edgecil_devices.watch import Watch
 
 STANDARD_INPUT = "-"
 """The source that stands for paths on standard input."""
@@ -116,26 +124,41 @@ def _of_file(path: str) -> Item:
 
 
 def _of_folder(folder: str) -> Iterator[Item]:
-    closed: list[OSError] = []
+    skipped: list[Skipped] = []
     found = False
-    for parent, folders, files in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(filter(is_picture_name, files)):
+    for file in files_below(folder):
+        if isinstance(file, Skipped):
+            skipped.append(file)
+        elif is_picture_file(file):
             found = True
-            yield _of_file(os.path.join(parent, name))
-    for error in closed:
-        name = os.fsdecode(error.filename or folder)
-        yield Unreadable(name, f"the folder cannot be listed ({error.strerror})")
-    if not found and not closed:
-        yield Unreadable(folder, f"no pictures in this folder ({' '.join(SUFFIXES)})")
+            yield _of_file(file)
+    # What a circle leads back to is listed anyhow.
+    lost = [one for one in skipped if one.reason is not Reason.CIRCLE]
+    for one in lost:
+        yield Unreadable(one.path, str(one))
+    if not found and not lost:
+        yield Unreadable(folder, f"no pictures in this folder ({' '.join(PICTURE_SUFFIXES)})")
 
 
 def _of_pattern(pattern: str) -> Iterator[Item]:
     paths = sorted(glob.iglob(pattern, recursive=True))
     if not paths:
         yield Unreadable(pattern, "no file has a name like this; check the pattern")
+    told: set[str] = set()  # folders, with all that lies below them
     for path in paths:
-        yield from _of_folder(path) if os.path.isdir(path) else (_of_file(path),)
+        if not told.isdisjoint(_folders_of(path)) or any(map(is_circle, _folders_of(path))):
+            continue
+        if os.path.isdir(path):
+            told.add(os.path.normpath(path))
+            yield from _of_folder(path)
+        else:
+            yield _of_file(path)
+
+
+def _folders_of(path: str) -> list[str]:
+    """The folders that a path goes through, and itself."""
+    whole = os.path.normpath(path)
+    return [whole, *map(str, Path(whole).parents)]
 
 
 def _of_camera(word: str) -> Iterator[Item]:

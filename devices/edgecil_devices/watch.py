@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgecil_devices.errors import EdgecilError, UsageError
+from edgecil_devices.picture_files import is_picture_file, is_picture_name, may_be_picture_name
 
 POLL_S = 0.25
 """Between two looks at the folder."""
@@ -26,14 +27,6 @@ EMPTY_S = 10.0
 _THOROUGH_SHARE = 0.004
 """Looking at every file may cost this share of a processor core, and happens once a second at
 most."""
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-"""What a picture's name in a folder ends with, in small or capital letters."""
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file in a folder counts as a picture: by its suffix, and not hidden."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 class _Version(NamedTuple):
@@ -115,7 +108,10 @@ class Watch:
     def _look_at_files(self, now_s: float, thorough: bool) -> list[tuple[int, str]]:
         """Time of change and name of every file that has become complete."""
         files = self._files()
-        gone = {self._told.pop(name) for name in self._told.keys() - files.keys()}
+        # A name without an ending may have been that of a file in the making, told half-written:
+        # once it is renamed, it is told again.
+        vanished = {name: self._told.pop(name) for name in self._told.keys() - files.keys()}
+        gone = {version for name, version in vanished.items() if is_picture_name(name)}
         for name in self._arriving.keys() - files.keys():
             del self._arriving[name]
 
@@ -140,7 +136,8 @@ class Watch:
             if now_s - since_s >= needed_s:
                 del self._arriving[name]
                 self._told[name] = version
-                ready.append((version.changed_ns, name))
+                if is_picture_file(entry.path):
+                    ready.append((version.changed_ns, name))
         return ready
 
     def _files(self) -> dict[str, "os.DirEntry[str]"]:
@@ -148,7 +145,7 @@ class Watch:
             return {
                 entry.name: entry
                 for entry in entries
-                if is_picture_name(entry.name) and _is_file(entry)
+                if may_be_picture_name(entry.name) and _is_file(entry)
             }
 
 

@@ -69,6 +69,7 @@ def evaluate(
             holdout=_USUAL_HOLDOUT if holdout is None else holdout,
             seed=_USUAL_SEED if seed is None else seed,
             held_out=held_out,
+            known_classes=classifier.classes,
         )
         for one in data
     ]
@@ -199,8 +200,10 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
 
 
 def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
-    there = {name for dataset in datasets for name in dataset.classes}
-    missing = [name for name in classifier.classes if name not in there]
+    from edgecil_devices.class_names import composed
+
+    there = {composed(name) for dataset in datasets for name in dataset.classes}
+    missing = [name for name in classifier.classes if composed(name) not in there]
     if missing:
         more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
         raise DataError(
@@ -218,8 +221,10 @@ def _known_images(
     """The test images of classes that the bundle knows, and their classes in the bundle."""
     import numpy as np
 
-    position = {name: c for c, name in enumerate(classifier.classes)}
-    in_bundle = np.array([position.get(name, -1) for name in dataset.classes], np.int64)
+    from edgecil_devices.class_names import composed
+
+    position = {composed(name): c for c, name in enumerate(classifier.classes)}
+    in_bundle = np.array([position.get(composed(name), -1) for name in dataset.classes], np.int64)
     labels = in_bundle[dataset.test.labels]
     indices = np.flatnonzero(labels >= 0)
     return indices, labels[indices]

@@ -44,7 +44,8 @@ def learn(
     from edgecil.memory.state import State, recover
     from edgecil.training.access import writing
     from edgecil.training.facts import facts_of
-    from edgecil.training.growth import settle_new_task
+    from edgecil.training.growth import is_unfinished, settle_new_task
+    from edgecil.training.known_pictures import old_without_repeats, without_known
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
     from edgecil.training.run import Run
@@ -59,7 +60,8 @@ def learn(
     going_on.settings()  # what is no run gets no lock
     with writing(run):
         recover(going_on.state_folder)
-        learned = State.read(going_on.state_folder).settings.stage
+        state = State.read(going_on.state_folder)
+        learned = state.settings.stage
         if discard:
             _discard(going_on, learned)
         if data is None:
@@ -73,9 +75,15 @@ def learn(
             holdout=holdout,
             seed=settings.seed,
         )
+        known = settings.sources[: -1 if is_unfinished(settings, learned) else None]
+        found = [_old_source(settings, source, data_dir) for source in known]
+        old = old_without_repeats(found, state)
+        new, left_out = without_known(new, old, state)
+        for line in left_out:
+            print(line, file=sys.stderr)
         facts = facts_of(new, [settings.codec])
         settings, planned = settle_new_task(going_on, learned, data, holdout, facts, budget_bytes)
-        old = [_old_source(settings, source, data_dir) for source in settings.sources[:-1]]
+        old = old[: len(settings.sources) - 1]
         if planned:
             # What a crash left unmeasured belongs to the run as it was.
             before = going_on.settings()
@@ -128,6 +136,7 @@ def _old_source(
             holdout=source.holdout,
             held_out=source.held_out,
             seed=settings.seed,
+            known_classes=[name for task in settings.tasks for name in task.classes],
         )
     except (EdgecilError, OSError) as error:
         print(f"older classes are not measured: {error}", file=sys.stderr)

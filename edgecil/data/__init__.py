@@ -1,7 +1,7 @@
 """Pictures, classes and tasks to learn from."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from edgecil.data.cifar100 import load_cifar100
@@ -47,6 +47,7 @@ def load_dataset(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
+    known_classes: Collection[str] = (),
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -63,6 +64,7 @@ def load_dataset(
         classes: class folders of a folder that count, in label order; None for all.
         held_out: how a folder's test pictures were drawn when it was learned; it holds in place of
             `seed` and `holdout`.
+        known_classes: classes that a folder is known to have, see `load_folder`.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -82,6 +84,7 @@ def load_dataset(
             seed=seed,
             classes=classes,
             held_out=held_out,
+            known_classes=known_classes,
         )
         return dataset
     raise UsageError(

@@ -8,17 +8,22 @@ In such a list a name goes to the end of the line or to a tab, after which there
 Empty lines and lines that begin with # are skipped.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecil.data.layout import subfolders, visible_entries
 from edgecil.errors import DataError
-
-PICTURE_SUFFIXES = frozenset(
-    {"", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"}
+from edgecil_devices.class_names import composed, fault_of
+from edgecil_devices.picture_files import (
+    Reason,
+    Skipped,
+    files_below,
+    is_folder,
+    is_picture_file,
+    leads_nowhere,
 )
-"""Endings of the files that are read, in lower case; what counts then is what is inside."""
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
@@ -37,7 +42,7 @@ def read_class_list(path: Path) -> tuple[str, ...]:
         raise DataError(f"{path}: this is not text in UTF-8; save it as such") from None
     line_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
-        name = line.partition("\t")[0].strip()
+        name = composed(line.partition("\t")[0].strip())
         if not name or name.startswith("#"):
             continue
         if name in line_of:
@@ -51,88 +56,73 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     return tuple(line_of)
 
 
-def split_roots(folder: Path) -> dict[bool | None, Path]:
-    """The folders that hold class folders: for training and test, or for both together (None).
+@dataclass
+class Unread:
+    """What was met in class folders and not read."""
 
-    Raises:
-        DataError: there is no such folder, or its test pictures lie outside of class folders.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; check --data")
-    train = folder / "train"
-    if not (train.is_dir() and _subfolders(train)):
-        return {None: folder}
-    if {path.name for path in _subfolders(folder)} - {"train", "val", "test"}:
-        return {None: folder}  # "train" is one class among others
-    held_out = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
-    for test in held_out:
-        if _subfolders(test):
-            return {False: train, True: test}
-    for test in held_out:
-        if any(path.suffix.lower() in PICTURE_SUFFIXES - {""} for path in test.iterdir()):
-            raise DataError(
-                f"{test}: the pictures lie outside of class folders; move each into a folder with "
-                "its class's name, as the script valprep.sh of soumith/imagenetloader.torch does "
-                f"for ImageNet, or take {test.name}/ away to hold out some of train/"
-            )
-    return {None: train}
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
-    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Number of files that count as no pictures, by their ending."""
+    not_followed: list[tuple[Path, str]] = field(default_factory=list)
+    """Links that lead nowhere or in a circle, with the reason."""
 
 
 def pictures_of_classes(
-    root: Path, classes: Sequence[str] | None, ignored: Counter[str]
+    root: Path, classes: Sequence[str] | None, unread: Unread
 ) -> Iterator[tuple[Path, str]]:
     """Every picture in the class folders of `root`, each with the name of its class.
 
     Args:
         root: holds the class folders.
         classes: names of those that count, None for all.
-        ignored: where other files are counted by their ending.
+        unread: takes what is not read.
 
     Raises:
         DataError: there are no class folders, or one cannot be a class.
     """
-    class_folders = _subfolders(root)
+    class_folders = subfolders(root)
+    unread.not_followed += _lost_links(root, class_folders)
     if not class_folders:
         raise DataError(
             f"{root}: there are no class folders; put the pictures of each class into a folder "
             "that has the class's name"
         )
     if classes is not None:
-        wanted = set(classes)
-        class_folders = [path for path in class_folders if path.name in wanted]
+        wanted = set(map(composed, classes))
+        class_folders = [path for path in class_folders if composed(path.name) in wanted]
     for class_folder in class_folders:
-        if not class_folder.name.isprintable():
+        if fault := fault_of(composed(class_folder.name)):
             raise DataError(
-                f"{root}: the folder {class_folder.name!r} has characters that no class name may "
-                "have; rename it"
+                f"{root}: the folder {class_folder.name!r} cannot be a class, for its name is not "
+                f"allowed: {fault}; rename it"
             )
-        paths = list(_walk(class_folder, ignored))
+        paths = list(_walk(class_folder, unread))
         if not paths:
             raise DataError(
                 f"{class_folder}: there is no JPEG, PNG, WebP, BMP or GIF picture in this class "
                 "folder; add pictures or delete the folder"
             )
         for path in paths:
-            yield path, class_folder.name
+            yield path, composed(class_folder.name)
 
 
-def _walk(class_folder: Path, ignored: Counter[str]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from None
+def _walk(class_folder: Path, unread: Unread) -> Iterator[Path]:
+    for file in files_below(class_folder):
+        if isinstance(file, Skipped):
+            if file.reason is Reason.CLOSED:
+                raise DataError(f"{file.path}: cannot be listed ({file.detail})")
+            unread.not_followed.append((Path(file.path), str(file)))
+        elif is_picture_file(file):
+            yield Path(file)
+        else:
+            unread.ignored[Path(file).suffix.lower()] += 1
 
-    for folder, subfolders, names in os.walk(class_folder, onerror=refuse):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
-            suffix = Path(name).suffix.lower()
-            if suffix in PICTURE_SUFFIXES:
-                yield Path(folder) / name
-            else:
-                ignored[suffix] += 1
+
+def _lost_links(root: Path, class_folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Links among the class folders that are none, for they lead nowhere or back."""
+    names = {path.name for path in class_folders}
+    for entry in visible_entries(root):
+        if entry.is_symlink() and entry.name not in names:
+            if is_folder(entry):
+                yield root / entry.name, Reason.CIRCLE.value
+            elif leads_nowhere(entry):
+                yield root / entry.name, Reason.NOWHERE.value

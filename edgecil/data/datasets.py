@@ -130,6 +130,8 @@ class ImageDataset:
     """How test pictures were drawn; None where the data came with a test split."""
     learned: Mapping[str, int] = field(default_factory=dict)
     """Test pictures by class that a run had learned, as far as how it drew them tells."""
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """sha256 of the files of `train` and `test`, by path; nothing for pictures in memory."""
 
 
 def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:

@@ -3,13 +3,14 @@
 Two layouts are read:
 
     photos/<class>/...                      a share of each class, `holdout`, is kept for the test
-    photos/train/<class>/...                with val/ (or test/, which wins where both exist)
-    photos/test/<class>/...
+    photos/train/<class>/...                with val/ (or test/, which wins where both exist);
+    photos/test/<class>/...                 other names they go by are in `edgecil.data.layout`
 
-Pictures may lie in folders within a class folder. The names of the class folders, sorted, are the
-classes. Hidden files and folders are skipped, and so are files whose name ends in something that is
-no picture's ending; they are counted in the report. A list of classes restricts the folder to
-these, in the list's order; other class folders are then not looked into.
+Pictures may lie in folders within a class folder, and folders may be links. The names of the class
+folders in the form NFC, sorted, are the classes. Hidden files and folders are skipped, and so are
+files that count as no pictures (`edgecil_devices.picture_files`); they are counted in the report. A
+list of classes restricts the folder to these, in the list's order; other class folders are then not
+looked into.
 
 Every file is read and decoded once before anything is learned, and all that is wrong is reported
 together: damaged files, and files with the same bytes. None of it stops the learning:
@@ -26,14 +27,14 @@ import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgecil.data.class_folders import pictures_of_classes, split_roots
+from edgecil.data.class_folders import Unread, pictures_of_classes
 from edgecil.data.datasets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -43,7 +44,9 @@ from edgecil.data.datasets import (
     fingerprint_of,
 )
 from edgecil.data.held_out import HeldOut
+from edgecil.data.layout import shown, split_roots
 from edgecil.errors import DataError, ImageError, UsageError
+from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, read_file, read_image
 
 SMALLEST_DEFAULT_PX = 32
@@ -68,6 +71,8 @@ class FolderReport:
     """Files of the same bytes in several classes; all are left out."""
     ignored: Mapping[str, int]
     """Number of files that were not looked into, by their ending."""
+    not_followed: tuple[tuple[Path, str], ...] = ()
+    """Links to folders that lead nowhere or in a circle, with the reason."""
 
     def lines(self, limit: int = 10) -> list[str]:
         """What is wrong as text, one line each and at most `limit` of each kind; [] if nothing."""
@@ -86,7 +91,11 @@ class FolderReport:
             ),
             (
                 "files that are no pictures by their ending, not looked into",
-                [f"{suffix}: {count}" for suffix, count in self.ignored.items()],
+                [f"{suffix or '(none)'}: {count}" for suffix, count in self.ignored.items()],
+            ),
+            (
+                "links not followed",
+                [f"{self._short(path)}: {reason}" for path, reason in self.not_followed],
             ),
         ]
         lines = []
@@ -122,6 +131,7 @@ def load_folder(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
+    known_classes: Collection[str] = (),
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -140,6 +150,8 @@ def load_folder(
         held_out: how the test's pictures were drawn before; it holds in place of `seed`, and of
             `holdout` for the classes that it knows.
         classes: names of the class folders that count, in label order; None for all, sorted.
+        known_classes: names of classes that the folder is known to have, which tell how a folder
+            that can be read in two ways is meant.
 
     Returns:
         The data set, whose pictures stay files, and the report.
@@ -154,21 +166,21 @@ def load_folder(
     if image_size_px is not None:
         # Refuses impossible sizes before anything is read.
         Preprocessing(image_size_px, shorter_side_px=shorter_side_px)
-    ignored: Counter[str] = Counter()
+    unread = Unread()
     listed = [
         _Picture(path, class_name, is_test)
-        for is_test, root in split_roots(folder).items()
-        for path, class_name in pictures_of_classes(root, classes, ignored)
+        for is_test, root in split_roots(folder, classes or known_classes).items()
+        for path, class_name in pictures_of_classes(root, classes, unread)
     ]
     found = {picture.class_name for picture in listed}
-    if classes is None:
-        classes = sorted(found)
-    elif missing := [name for name in classes if name not in found]:
+    classes = sorted(found) if classes is None else [composed(name) for name in classes]
+    if missing := [name for name in classes if name not in found]:
         raise DataError(
             f"{folder}: {len(missing)} of the {len(classes)} classes of the list have no folder "
-            f"({_shown(missing)}); check --data and --classes-file"
+            f"({shown(missing)}); check --data and --classes-file"
         )
-    pictures, report = _inspect(folder, listed, ignored)
+    _warn_of_case_twins(folder, classes)
+    pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
     pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
@@ -197,12 +209,27 @@ def load_folder(
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
         held_out=drawn,
         learned=_learned(pictures, held_out) if held_out and drawn else {},
+        digests={str(picture.path): picture.digest for picture in pictures},
     )
     return dataset, report
 
 
+def _warn_of_case_twins(folder: Path, classes: Sequence[str]) -> None:
+    by_letters: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        by_letters[name.casefold()].append(name)
+    for twins in by_letters.values():
+        if len(twins) > 1:
+            _logger.warning(
+                "%s: %s are learned as two classes; if they are one, put the pictures into one "
+                "folder",
+                folder,
+                " and ".join(twins),
+            )
+
+
 def _inspect(
-    folder: Path, listed: Sequence[_Picture], ignored: Mapping[str, int]
+    folder: Path, listed: Sequence[_Picture], unread: Unread
 ) -> tuple[list[_Picture], FolderReport]:
     """Read every file once; the sound and unambiguous ones come back with digest and size."""
     damaged = []
@@ -228,7 +255,8 @@ def _inspect(
         tuple(damaged),
         tuple(sorted(copies)),
         tuple(sorted(contradictions)),
-        dict(sorted(ignored.items())),
+        dict(sorted(unread.ignored.items())),
+        tuple(sorted(unread.not_followed)),
     )
     return sorted(kept, key=lambda picture: (picture.class_name, picture.path)), report
 
@@ -289,13 +317,9 @@ def _check_classes(
         if lacking and (is_test or needs_training):
             raise DataError(
                 f"{folder}: no usable picture to {purpose} in {len(lacking)} of the "
-                f"{len(classes)} classes ({_shown(lacking)}); each needs two pictures or more, or "
+                f"{len(classes)} classes ({shown(lacking)}); each needs two pictures or more, or "
                 "one under train/ and one under val/; add some or delete the class's folder"
             )
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _default_size_px(pictures: Sequence[_Picture]) -> int:

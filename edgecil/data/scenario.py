@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgecil.errors import DataError, UsageError
+from edgecil_devices.class_names import composed
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_tasks(path: Path, classes: Sequence[str]) -> Scenario:
     Raises:
         DataError: the file cannot be read, a task is empty, or a class is unknown or named twice.
     """
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = {composed(name): label for label, name in enumerate(classes)}
     task_of: dict[str, int] = {}
     tasks = []
     for index, names in enumerate(_task_tables(path)):
@@ -141,4 +142,4 @@ def _class_names(path: Path, number: int, table: Any) -> list[str]:
         raise DataError(f"{path}: task {number} needs classes = [...] with names in quotes")
     if not names:
         raise DataError(f"{path}: task {number} is empty; name its classes or delete the task")
-    return names
+    return [composed(name) for name in names]

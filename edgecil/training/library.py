@@ -3,7 +3,7 @@
 Labels in a run count classes in the order in which they were learned, whatever their data set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from edgecil.data import ImageDataset, Split
 from edgecil.errors import DataError
 from edgecil.training.batches import JoinedPictures, Pictures
 from edgecil.training.settings import PlannedTask
+from edgecil_devices.class_names import composed
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Library:
         dataset = self._datasets[task.source]
         if dataset is None:
             raise DataError(f"the pictures of task {stage} cannot be found; put them back")
-        if missing := set(task.classes) - set(dataset.classes):
+        if missing := _composed(task.classes) - _composed(dataset.classes):
             raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
         return [_of_class(dataset, dataset.train, name) for name in task.classes]
 
@@ -57,12 +58,17 @@ class Library:
         for task in self._tasks[:stage]:
             dataset = self._datasets[task.source]
             for name in task.classes:
-                if dataset is not None and name in dataset.classes:
+                if dataset is not None and composed(name) in _composed(dataset.classes):
                     splits.append(_of_class(dataset, dataset.test, name))
                     labels.append(np.full(len(splits[-1]), label, np.int64))
                 label += 1
         return Labelled(JoinedPictures(*splits), np.concatenate(labels))
 
 
+def _composed(names: Iterable[str]) -> set[str]:
+    return set(map(composed, names))
+
+
 def _of_class(dataset: ImageDataset, split: Split, name: str) -> Split:
-    return split.subset(np.flatnonzero(split.labels == dataset.classes.index(name)))
+    label = [*map(composed, dataset.classes)].index(composed(name))
+    return split.subset(np.flatnonzero(split.labels == label))

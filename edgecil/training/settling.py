@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecil.data import ImageDataset, load_dataset, located, read_class_list
-from edgecil.data.class_folders import split_roots
+from edgecil.data.layout import split_roots
 from edgecil.data.lookalikes import doubts
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
@@ -18,6 +18,7 @@ from edgecil.training.facts import DataFacts
 from edgecil.training.recipes import recipe_named
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
+from edgecil_devices.class_names import composed
 
 _logger = logging.getLogger("edgecil")
 
@@ -197,8 +198,8 @@ def with_new_task(
         DataError: a class is known already.
         BudgetError: the budget cannot hold one more task.
     """
-    known = {name for task in settings.tasks for name in task.classes}
-    again = sorted(known & set(facts.classes))
+    known = {composed(name) for task in settings.tasks for name in task.classes}
+    again = sorted(known & set(map(composed, facts.classes)))
     if again:
         raise DataError(
             f"the run knows the class {again[0]!r} already; remove its folder from {data}, "

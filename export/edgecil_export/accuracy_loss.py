@@ -186,6 +186,7 @@ def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> Im
         holdout=source.holdout,
         held_out=source.held_out,
         seed=settings.seed,
+        known_classes=[name for task in settings.tasks for name in task.classes],
     )
 
 

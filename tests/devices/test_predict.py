@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from edgecil_devices.__main__ import main
+from edgecil_devices.lines import printable
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
@@ -187,6 +188,13 @@ def test_names_can_neither_break_a_line_nor_steer_a_terminal(
     assert told == [name.encode() for name in expected]
     assert rb"/\x1b.png: the file cannot be opened" in printed.err
     assert b"\x1b" not in printed.err
+
+
+def test_joiners_stay_and_other_marks_that_nobody_sees_are_shown() -> None:
+    assert printable("\u0645\u06cc\u200c\u062e \U0001f468\u200d\U0001f469") == (
+        "\u0645\u06cc\u200c\u062e \U0001f468\u200d\U0001f469"
+    )
+    assert printable("a\u200d\x1b\u202eb") == "a\u200d\\x1b\\u202eb"
 
 
 def test_lines_come_at_once_and_paths_from_standard_input(bundle_path: Path, photos: Path) -> None:

@@ -66,6 +66,32 @@ def test_a_closed_folder_is_told_of_and_the_rest_read(photos: Path) -> None:
     ]
 
 
+def test_linked_folders_are_followed_and_circles_left(photos: Path) -> None:
+    store = photos.parent / "store"
+    store.mkdir()
+    (store / "1.jfif").write_bytes(b"1")
+    (photos / "linked").symlink_to("../store")
+    (photos / "dog" / "back").symlink_to("..")
+    told = ["photos/a.png", "photos/b.JPG", "photos/dog/c.webp", "photos/linked/1.jfif"]
+    for words in (photos, "photos/**", "photos/*"):
+        assert sorted(names(found(words))) == told
+        assert failures(found(words)) == []
+    assert names(found("photos/**/*.webp")) == ["photos/dog/c.webp"]
+
+
+def test_link_to_a_folder_that_is_gone_is_told_of(photos: Path) -> None:
+    (photos / "stick").symlink_to("/media/taken-out")
+    assert failures(found(photos)) == [("photos/stick", "this link leads nowhere")]
+
+
+def test_files_without_an_ending_count_if_they_begin_as_pictures(photos: Path) -> None:
+    (photos / "n01443537_0").write_bytes(b"\xff\xd8\xff\xe0")
+    (photos / "LICENSE").write_bytes(b"MIT")
+    assert names(found(photos / "dog")) == ["photos/dog/c.webp"]
+    assert names(found(photos))[2] == "photos/n01443537_0"
+    assert failures(found(photos)) == []
+
+
 def test_a_quoted_pattern_means_what_the_shell_would_make_of_it(photos: Path) -> None:
     assert names(found("photos/[ab].*")) == ["photos/a.png", "photos/b.JPG"]
     assert names(found("photos/**/*.webp")) == ["photos/dog/c.webp"]

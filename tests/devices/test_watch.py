@@ -153,6 +153,24 @@ def test_looking_costs_little_however_many_pictures_there_are(
     assert {Path(path).name for path in looked_at} <= {"one_more.jpg", folder.path.name}
 
 
+def test_pictures_are_told_by_the_same_rule_as_those_of_a_folder(folder: Folder) -> None:
+    for name in ("a.jfif", "b.JPE", "c.part", ".d.jpg"):
+        (folder.path / name).write_bytes(b"x")
+    (folder.path / "e").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder.path / "f").write_bytes(b"a note")
+    assert sorted(folder.told_within(3)) == ["a.jfif", "b.JPE", "e"]
+
+
+def test_a_file_in_the_making_without_an_ending_is_told_again_once_it_is_named(
+    folder: Folder,
+) -> None:
+    path = folder.path / "tmp3f9a"
+    path.write_bytes(b"\xff\xd8\xff half")
+    assert folder.told_within(3) == ["tmp3f9a"]
+    path.rename(folder.path / "done.jpg")
+    assert folder.told_within(3) == ["done.jpg"]
+
+
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"file: Not a directory; give a folder that exists"):

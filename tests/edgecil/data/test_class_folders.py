@@ -53,6 +53,11 @@ def test_list_that_is_of_no_use_is_refused(tmp_path: Path, text: str, problem: s
         read_class_list(listed(tmp_path, text))
 
 
+def test_names_that_look_alike_are_one_in_a_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is in line 1 and again in line 2"):
+        read_class_list(listed(tmp_path, "caf\u00e9\ncafe\u0301\n"))
+
+
 def test_list_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt: cannot be read .* check --classes-file"):
         read_class_list(tmp_path / "none.txt")

@@ -115,6 +115,80 @@ def test_endings_in_capitals_or_none_are_read(tmp_path: Path) -> None:
     assert load_folder(tmp_path)[1].used == 2
 
 
+def test_what_systems_leave_behind_is_neither_a_class_nor_a_picture(pets: Path) -> None:
+    photo(pets / "__MACOSX" / "cat" / "a.png", 77)
+    photo(pets / "cat" / "@eaDir" / "00.png" / "SYNOPHOTO_THUMB_XL.jpg", 78)
+    (pets / "$RECYCLE.BIN").mkdir()
+    (pets / "cat" / "LICENSE").write_text("free")
+    dataset, report = load_folder(pets)
+    assert (dataset.classes, report.used, report.ignored) == (("cat", "dog"), 20, {"": 1})
+    assert report.lines()[1] == "  (none): 1"
+
+
+def test_linked_classes_and_folders_within_classes_are_learned_from(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos(pets.parent / "store" / "fish", 3)
+    photos(pets.parent / "store" / "more", 4, 5)
+    (pets / "fish").symlink_to("../store/fish")
+    (pets / "cat" / "more").symlink_to("../../store/more")
+    (pets / "cat" / "up").symlink_to("..")
+    (pets / "all").symlink_to(".")
+    (pets / "cow").symlink_to("/media/taken-out")
+    dataset, report = load_folder(pets)
+    counts = np.bincount(dataset.train.labels) + np.bincount(dataset.test.labels)
+    assert dict(zip(dataset.classes, counts.tolist(), strict=True)) == {
+        "cat": 15,
+        "dog": 10,
+        "fish": 10,
+    }
+    back = "this link leads back to a folder that it lies in"
+    assert report.not_followed == (
+        (pets / "all", back),
+        (pets / "cat" / "up", back),
+        (pets / "cow", "this link leads nowhere"),
+    )
+    assert f"{pets}: 3 links not followed" in caplog.messages
+
+
+def test_class_that_is_linked_under_two_names_is_left_out_of_both(pets: Path) -> None:
+    (pets / "hound").symlink_to("dog")
+    with pytest.raises(DataError, match=r"2 of the 3 classes \(dog, hound\)"):
+        load_folder(pets)
+
+
+def test_names_that_look_alike_are_one_class(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for number, name in enumerate((composed, decomposed, "bar")):
+        photos(tmp_path / "train" / name, number, 4)
+    photos(tmp_path / "val" / decomposed, 5, 2)
+    photos(tmp_path / "val" / "bar", 6, 2)
+    dataset, _ = load_folder(tmp_path)
+    assert dataset.classes == ("bar", composed)
+    assert np.bincount(dataset.train.labels).tolist() == [4, 8]
+    assert np.bincount(dataset.test.labels).tolist() == [2, 2]
+    listed, _ = load_folder(tmp_path, classes=(decomposed,))
+    assert listed.classes == (composed,)
+    assert len(listed.train) == 8
+
+
+def test_names_with_joiners_are_classes(tmp_path: Path) -> None:
+    family, persian = "\U0001f468\u200d\U0001f469", "\u0645\u06cc\u200c\u062e\u0648"
+    photos(tmp_path / family, 1)
+    photos(tmp_path / persian, 2)
+    assert load_folder(tmp_path)[0].classes == (persian, family)
+
+
+def test_names_that_differ_in_case_alone_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(("Cat", "cat", "dog")):
+        photos(tmp_path / name, number)
+    assert load_folder(tmp_path)[0].classes == ("Cat", "cat", "dog")
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path}: Cat and cat are learned as two classes")
+
+
 # What is held out
 
 
@@ -320,5 +394,11 @@ def test_class_in_train_or_test_alone_is_refused_by_name(tmp_path: Path, extra: 
 
 def test_class_name_with_control_characters_is_refused(pets: Path) -> None:
     photos(pets / "c\x1b[31mow", 5)
-    with pytest.raises(DataError, match=r"'c\\x1b\[31mow'.*rename it"):
+    with pytest.raises(DataError, match=r"'c\\x1b\[31mow'.* holds U\+001B; rename it"):
+        load_folder(pets)
+
+
+def test_class_name_that_is_no_utf8_is_refused_with_the_byte(pets: Path) -> None:
+    photos(pets / os.fsdecode(b"caf\xe9"), 5)
+    with pytest.raises(DataError, match=r"U\+DCE9 \(the byte 0xE9, which is no UTF-8\); rename"):
         load_folder(pets)
