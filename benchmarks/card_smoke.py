@@ -117,7 +117,7 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
             dataset=dataset,
             reporter=reporter,
         )
-        return results[-1].accuracy
+        return results[-1].accuracy or 0.0
 
     def state_files(name: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (here / name / "state").iterdir()}

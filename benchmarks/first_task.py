@@ -24,9 +24,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -34,7 +35,7 @@ import torch
 from torch import nn
 
 from edgecil.data import class_increments, default_data_dir, load_dataset
-from edgecil.evaluation.accuracy import percent_correct, predicted_labels
+from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.methods.base import classification
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.training.batches import ResidentImages
@@ -73,7 +74,7 @@ def edgecil(seed: int, *, halved: bool, torchs_start: bool = False) -> dict[str,
         next(epochs, None)
     found = {"accuracy": network, "running": running}
     return {
-        name: percent_correct(labels[1], predicted_labels(each, images[1]))
+        name: float(100 * np.mean(labels[1] == predicted_labels(each, images[1])))
         for name, each in found.items()
     }
 
@@ -82,7 +83,7 @@ def pycil(checkout: Path, seed: int) -> dict[str, float]:
     """Accuracy after the public code's own loop."""
     sys.path.insert(0, str(checkout))
     inc_net, convs, finetune, manager = (
-        __import__(name, fromlist=["_"])
+        cast(Any, import_module(name))
         for name in (
             "utils.inc_net",
             "convs.cifar_resnet",

@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from edgecil.data import ImageDataset, load_dataset
-from edgecil.evaluation.accuracy import percent_correct, predicted_labels
+from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.methods.base import classification
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.training.batches import ResidentImages
@@ -81,7 +81,7 @@ def plain_statistics(network: ExpandableNetwork, images: ResidentImages) -> Expa
     whole = torch.cat([pixels for pixels, _ in images.plain_batches(256)])
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for batch in whole[order].split(128):
+        for batch in torch.split(whole[order], 128):
             other(batch)
     return other
 
@@ -90,7 +90,7 @@ def accuracy(network: nn.Module, test: ResidentImages) -> float:
     """In percent, over all test pictures."""
     labels = torch.cat([labels for _, labels in test.plain_batches(256)]).numpy()
     assert isinstance(network, ExpandableNetwork)
-    return round(percent_correct(labels, predicted_labels(network, test)), 2)
+    return round(float(100 * np.mean(labels == predicted_labels(network, test))), 2)
 
 
 def trained(
@@ -123,8 +123,8 @@ def trained(
 
 def table(rows: list[dict[str, float | str]]) -> Iterator[str]:
     """Markdown: one line a folder, means over the seeds."""
-    columns = ("pictures", "classes", "photos", "trained", "epochs x batch")
-    columns += ("running", "plain", "measured", "s")
+    columns = ["pictures", "classes", "photos", "trained", "epochs x batch"]
+    columns += ["running", "plain", "measured", "s"]
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
     keys = ("pictures", "classes", "photos", "trained", "epochs", "batch_size")

@@ -1,6 +1,7 @@
 """`edgecil learn`: the classes of a folder become the next task of a run."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,8 @@ def learn(
         if data is None:
             return
         settings = going_on.settings()
-        new = load_dataset(
+        load = partial(
+            load_dataset,
             data,
             data_dir=data_dir,
             image_size_px=settings.image_size_px,
@@ -75,10 +77,11 @@ def learn(
             holdout=holdout,
             seed=settings.seed,
         )
+        new = load()
         known = settings.sources[: -1 if is_unfinished(settings, learned) else None]
         found = [_old_source(settings, source, data_dir) for source in known]
         old = old_without_repeats(found, state)
-        new, left_out = without_known(new, old, state)
+        new, left_out = without_known(new, old, state, lambda known: load(without=known))
         for line in left_out:
             print(line, file=sys.stderr)
         facts = facts_of(new, [settings.codec])

@@ -48,6 +48,7 @@ def load_dataset(
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
     known_classes: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -65,6 +66,7 @@ def load_dataset(
         held_out: how a folder's test pictures were drawn when it was learned; it holds in place of
             `seed` and `holdout`.
         known_classes: classes that a folder is known to have, see `load_folder`.
+        without: sha256 of files of a folder that are left out.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -85,6 +87,7 @@ def load_dataset(
             classes=classes,
             held_out=held_out,
             known_classes=known_classes,
+            without=without,
         )
         return dataset
     raise UsageError(

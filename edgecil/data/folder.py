@@ -132,6 +132,7 @@ def load_folder(
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
     known_classes: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -152,6 +153,7 @@ def load_folder(
         classes: names of the class folders that count, in label order; None for all, sorted.
         known_classes: names of classes that the folder is known to have, which tell how a folder
             that can be read in two ways is meant.
+        without: sha256 of files that are left out.
 
     Returns:
         The data set, whose pictures stay files, and the report.
@@ -183,6 +185,7 @@ def load_folder(
     pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
+    pictures = [picture for picture in pictures if picture.digest not in without]
     pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
     _check_classes(folder, classes, pictures, needs_training=holdout < 1)
     size_px = image_size_px or _default_size_px(pictures)

@@ -139,19 +139,19 @@ class ExemplarSet:
                 "Pillow, and new exemplars cannot share it; install the version that "
                 "config.json of the run names"
             )
-        new = tuple(tuple(images) for images in payloads)
+        new = [tuple(images) for images in payloads]
+        all_payloads = (*self.payloads, *new)
         if not has_aspects(self.image_size_px):
-            return replace(self, payloads=self.payloads + new)
-        shapes = _squares(new) if aspects is None else tuple(tuple(map(float, a)) for a in aspects)
-        return replace(self, payloads=self.payloads + new, aspects=self.aspects + shapes)
+            return replace(self, payloads=all_payloads)
+        shapes = _squares(new) if aspects is None else [tuple(map(float, a)) for a in aspects]
+        return replace(self, payloads=all_payloads, aspects=(*self.aspects, *shapes))
 
     def truncate(self, counts: Sequence[int] | Ints) -> "ExemplarSet":
         """The set with the first `counts[c]` exemplars of each class c."""
-        payloads, aspects = (
-            tuple(row[:count] for row, count in zip(rows, counts, strict=True)) if rows else ()
-            for rows in (self.payloads, self.aspects)
-        )
-        return replace(self, payloads=payloads, aspects=aspects)
+        payloads, aspects = self.payloads, self.aspects
+        kept = tuple(row[:count] for row, count in zip(payloads, counts, strict=True))
+        shapes = [row[:count] for row, count in zip(aspects, counts, strict=bool(aspects))]
+        return replace(self, payloads=kept, aspects=tuple(shapes))
 
     def filled(self, capacity_bytes: int) -> "ExemplarSet":
         """The set cut by `fill`, so that its file takes at most `capacity_bytes`.

@@ -8,7 +8,7 @@ they are gone, a picture is known if the state has kept it as an exemplar.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +38,10 @@ class _Repeat:
 
 
 def without_known(
-    new: ImageDataset, old: Sequence[ImageDataset | None], state: State
+    new: ImageDataset,
+    old: Sequence[ImageDataset | None],
+    state: State,
+    load_without: Callable[[Collection[str]], ImageDataset],
 ) -> tuple[ImageDataset, list[str]]:
     """The new classes without the pictures that the run has learned as others.
 
@@ -46,6 +49,8 @@ def without_known(
         new: the classes to learn now.
         old: the data of the run's earlier tasks in their order; None for what is gone.
         state: what the run has learned so far.
+        load_without: loads the new classes without the files of these digests, so that test
+            pictures are drawn from the others alone.
 
     Returns:
         The data set, and what was left out, line by line; `new` itself and no lines if nothing was.
@@ -62,8 +67,8 @@ def without_known(
         repeats |= _by_exemplar(new, state, repeats)
     if not repeats:
         return new, []
-    rid = _rid(new, repeats)
-    _check_classes(new, rid, repeats)
+    _check_classes(new, repeats)
+    rid = load_without({new.digests[path] for path in repeats})
     return rid, _lines(new, list(repeats.values()))
 
 
@@ -161,23 +166,18 @@ def _rid(dataset: ImageDataset, repeats: Collection[str]) -> ImageDataset:
     )
 
 
-def _check_classes(new: ImageDataset, rid: ImageDataset, repeats: Mapping[str, _Repeat]) -> None:
+def _check_classes(new: ImageDataset, repeats: Mapping[str, _Repeat]) -> None:
     """Refuse classes that have too little left, by name."""
     for label, name in enumerate(new.classes):
-        count = sum(repeat.class_name == composed(name) for repeat in repeats.values())
-        for purpose, before, after in (
-            ("learn from", new.train, rid.train),
-            ("test on", new.test, rid.test),
-        ):
-            if (before.labels == label).any() and not (after.labels == label).any():
-                known_as = sorted(
-                    {one.known_as for one in repeats.values() if one.class_name == composed(name)}
-                )
-                raise DataError(
-                    f"{new.name}: {count} pictures of the new class {name!r} are known to the run "
-                    f"as {shown(known_as)}, and no other is left to {purpose}; give the class "
-                    "pictures of its own, and take these out of it"
-                )
+        known = [one for one in repeats.values() if one.class_name == composed(name)]
+        count = sum(int((split.labels == label).sum()) for split in (new.train, new.test))
+        if known and count - len(known) < 2:
+            known_as = sorted({one.known_as for one in known})
+            raise DataError(
+                f"{new.name}: {len(known)} of {count} pictures of the new class {name!r} are known "
+                f"to the run as {shown(known_as)}, which leaves too few to learn from and to test "
+                "on; give the class pictures of its own, and take these out of it"
+            )
 
 
 def _lines(new: ImageDataset, repeats: Sequence[_Repeat], limit: int = 10) -> list[str]:

@@ -152,10 +152,10 @@ class Learner:
         settings = self._state_settings(task.stage, len(network.blocks))
         if not self._method.keeps_exemplars:
             return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
-        of_classes = torch.arange(len(images)).split(task.class_counts)[task.known_classes :]
+        of_classes = torch.split(torch.arange(len(images)), list(task.class_counts))
         candidates = [
             Candidates(pictures, class_features(network, images, indices), self._codec)
-            for pictures, indices in zip(new, of_classes, strict=True)
+            for pictures, indices in zip(new, of_classes[task.known_classes :], strict=True)
         ]
         bare = State.of(settings, network.cpu(), self._no_exemplars())
         if self._bound_bytes is None:

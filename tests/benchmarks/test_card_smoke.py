@@ -55,6 +55,6 @@ def test_on_a_pretended_card_it_is_too_and_a_failure_is_shown_and_told(
     assert "a card that is not there" in printed
     assert cells(printed)["memo"][3:] == ["1.000", "yes", "yes"]
 
-    monkeypatch.setattr(card_smoke, "similarities", lambda *_: {}["nothing"])
+    monkeypatch.setattr(card_smoke, "similarities", lambda *_: dict[str, float]()["nothing"])
     assert card_smoke.main((*options, "cpu")) == 1
     assert "| memo | failed: KeyError |" in capsys.readouterr().out

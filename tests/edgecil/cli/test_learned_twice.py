@@ -40,7 +40,7 @@ def test_class_of_known_pictures_is_refused_and_the_run_stays_as_it_was(trained:
     shutil.copytree(trained / "old" / "dog", trained / "again" / "wolf")
     done = edgecil(trained, "learn", "run", "--data", "again")
     assert done.returncode == 1
-    assert "6 pictures of the new class 'wolf' are known to the run as dog" in done.stderr
+    assert "6 of 6 pictures of the new class 'wolf' are known to the run as dog" in done.stderr
     assert (trained / "run" / "config.json").read_bytes() == before
 
 

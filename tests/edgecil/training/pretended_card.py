@@ -124,7 +124,7 @@ class OnCard(Tensor):
     """A tensor that says it lies on the card."""
 
     card: ClassVar[Card] = Card()
-    inner: Tensor
+    inner: Tensor  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, inner: Tensor, requires_grad: bool = False) -> "OnCard":
@@ -143,9 +143,9 @@ class OnCard(Tensor):
         made.inner = inner
         return made
 
-    device = property(lambda self: CUDA)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
-    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"OnCard({self.inner!r})"
@@ -159,23 +159,27 @@ class OnCard(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnCard":
         if id(self) not in memo:
             made = OnCard(self.inner.clone(), requires_grad=self.requires_grad)
-            made._is_param = getattr(self, "_is_param", False)  # type: ignore[attr-defined]
+            made._is_param = getattr(self, "_is_param", False)
             memo[id(self)] = made
         found: OnCard = memo[id(self)]
         return found
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         self.card.waited()
-        return self.inner.detach().__reduce_ex__(protocol)  # what `map_location="cpu"` reads
+        # What `map_location="cpu"` reads.
+        return self.inner.detach().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         cls.card.is_asked(func, args, kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = CPU
         out = func(*tree_map(bare, args), **tree_map(bare, kwargs))
-        return return_and_correct_aliasing(func, args, kwargs, tree_map(_there, out))
+        out = tree_map(_there, out)
+        return return_and_correct_aliasing(func, args, kwargs, out)  # type: ignore[no-untyped-call]
 
 
 def bare(value: Any) -> Any:

@@ -122,11 +122,9 @@ def test_a_squeezed_picture_gives_the_crops_of_the_whole_one() -> None:
     for crop, (left, top, width, height, mirrored) in zip(
         crops, zip(*drawn, strict=True), strict=True
     ):
-        box = [left * width_px, top * height_px]
-        box += [(left + width) * width_px, (top + height) * height_px]
-        expected = np.array(
-            whole.resize((size, size), Image.Resampling.BILINEAR, box=[float(b) for b in box])
-        )
+        corner = (float(left * width_px), float(top * height_px))
+        box = (*corner, float((left + width) * width_px), float((top + height) * height_px))
+        expected = np.array(whole.resize((size, size), Image.Resampling.BILINEAR, box=box))
         if mirrored:
             expected = expected[:, ::-1]
         inner = np.abs(crop.permute(1, 2, 0).numpy() - expected)[4:-4, 4:-4]

@@ -1,5 +1,7 @@
 """What is kept of BatchNorm is of the trained network, on pictures as it was trained on."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.batches import ResidentImages
-from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, measure_statistics
+from edgecil.training.batches import Batch, ResidentImages
+from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, batch_norms, measure_statistics
 from edgecil.training.loop import Lesson, Phase, train_phase
 from edgecil.training.recipes import PhaseRecipe
 from tests.edgecil.training.tiny import tiny_dataset
@@ -27,12 +29,12 @@ class Shown:
     def __len__(self) -> int:
         return len(self._images)
 
-    def training_batches(self, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         for pixels, labels in self._images.training_batches(batch_size, generator):
             self.pixels.append(pixels)
             yield pixels, labels
 
-    def plain_batches(self, batch_size: int):  # type: ignore[no-untyped-def]
+    def plain_batches(self, batch_size: int, order: torch.Tensor | None = None) -> Iterator[Batch]:
         raise AssertionError("the weights were not fitted to plain pictures")
 
 
@@ -42,10 +44,15 @@ def measured(images: Shown, layer: nn.BatchNorm2d) -> None:
     measure_statistics(lambda pixels, *_: layer(pixels).sum(), [layer], images, generator)
 
 
+def statistics(layer: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Copies of the running mean and variance."""
+    return layer.get_buffer("running_mean").clone(), layer.get_buffer("running_var").clone()
+
+
 @pytest.mark.parametrize("count", [40, 300, 1000])
 def test_statistics_are_those_of_all_pictures_that_were_shown(count: int) -> None:
     images, layer = Shown(count), nn.BatchNorm2d(3)
-    layer.running_mean.fill_(float("nan"))  # type: ignore[union-attr]
+    layer.get_buffer("running_mean").fill_(float("nan"))
     measured(images, layer)
 
     shown = torch.cat(images.pixels).double().numpy()
@@ -53,8 +60,9 @@ def test_statistics_are_those_of_all_pictures_that_were_shown(count: int) -> Non
     by_batch = [batch.double().numpy() for batch in images.pixels]
     mean = shown.mean((0, 2, 3))
     variance = np.average([b.var((0, 2, 3), ddof=1) for b in by_batch], axis=0, weights=sizes)
-    np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-4)  # type: ignore[arg-type]
-    np.testing.assert_allclose(layer.running_var, variance, rtol=1e-4)  # type: ignore[arg-type]
+    found_mean, found_variance = statistics(layer)
+    np.testing.assert_allclose(found_mean.numpy(), mean, rtol=1e-4)
+    np.testing.assert_allclose(found_variance.numpy(), variance, rtol=1e-4)
     assert layer.momentum == 0.1
 
 
@@ -71,7 +79,9 @@ def test_small_tasks_are_looked_at_often_and_large_ones_in_part(count: int, look
 def test_after_a_phase_what_was_trained_is_measured_and_what_was_frozen_is_not() -> None:
     torch.manual_seed(0)
     net = ExpandableNetwork(cut_backbone("convnet2"), 6, 2, mean=(0.5,) * 3, std=(0.2,) * 3)
-    frozen = net.trunk[0][1].running_mean.clone()
+    (frozen_norm,), (block_norm,) = batch_norms([net.trunk]), batch_norms([net.blocks[1]])
+    convolution = next(each for each in net.blocks[1].modules() if isinstance(each, nn.Conv2d))
+    frozen, _ = statistics(frozen_norm)
     train = tiny_dataset().train
     images = ResidentImages(train.pixels(), train.labels, torch.device("cpu"), mirrors=True)
     recipe = PhaseRecipe(1, 0.1, 5e-4)
@@ -79,10 +89,10 @@ def test_after_a_phase_what_was_trained_is_measured_and_what_was_frozen_is_not()
 
     epochs = train_phase(net, Lesson([phase]), phase, images, seeds=[3])
     next(epochs)
-    lagging = net.blocks[1][0][0][1].running_mean.clone()
+    lagging, _ = statistics(block_norm)
     assert next(epochs, None) is None
 
-    assert torch.equal(net.trunk[0][1].running_mean, frozen)
+    assert torch.equal(statistics(frozen_norm)[0], frozen)
     # By hand: what the block's convolution says of the same crops, in batches of 128 as before.
     generator, sums, count = torch.Generator().manual_seed(3), torch.zeros(64).double(), 0
     net.eval()
@@ -90,8 +100,8 @@ def test_after_a_phase_what_was_trained_is_measured_and_what_was_frozen_is_not()
         while count < PICTURES // 8:
             for pixels, _ in images.training_batches(BATCH_SIZE, generator):
                 if count < PICTURES // 8:
-                    seen = net.blocks[1][0][0][0](net.trunk(net.normalise(pixels))).double()
+                    seen = convolution(net.trunk(net.normalise(pixels))).double()
                     sums, count = sums + seen.mean((2, 3)).sum(0), count + len(pixels)
-    now = net.blocks[1][0][0][1].running_mean
+    now, _ = statistics(block_norm)
     torch.testing.assert_close(now, (sums / count).float(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(lagging, now, rtol=1e-2)

@@ -84,7 +84,7 @@ def accuracies(run: Path, tests: list[ImageDataset]) -> tuple[float, float, floa
     draw = torch.Generator().manual_seed(99)
     crops = [batch for _ in range(4) for batch, _ in images.training_batches(128, draw)]
     order = np.random.default_rng(0).permutation(len(exemplars))
-    plain = [*torch.from_numpy(exemplars[order]).permute(0, 3, 1, 2).split(128)]
+    plain = [*torch.split(torch.from_numpy(exemplars[order]).permute(0, 3, 1, 2), 128)]
     return (
         correct_percent(state.network(), pixels, labels),
         correct_percent(measured_again(state.network(), crops), pixels, labels),
