@@ -62,6 +62,8 @@ def _about(source: Path, package: "Package") -> dict[str, Any]:
 
 
 def _print_package(source: Path, package: "Package") -> None:
+    from edgecil_devices.lines import printable
+
     manifest, about = package.manifest, _about(source, package)
     size = manifest.preprocessing.image_size_px
     kind = "bundle" if package.base is None else "update"
@@ -83,7 +85,8 @@ def _print_package(source: Path, package: "Package") -> None:
     if accuracy := manifest.accuracy:
         print(f"accuracy: {accuracy.in_words(len(manifest.classes))}, measured by the run")
     for number, task in enumerate(manifest.tasks, 1):
-        print(f"task {number}: {', '.join(manifest.classes[task.start : task.stop])}")
+        names = printable(", ".join(manifest.classes[task.start : task.stop]))
+        print(f"task {number}: {names}")
     for blob in manifest.blobs:
         absent = "" if blob.sha256 in package.blobs else "  (the base has it)"
         size_told = format_bytes(blob.size_bytes)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecil.data import ImageDataset, Split
 from edgecil.data.layout import shown
@@ -127,18 +128,26 @@ def _by_exemplar(new: ImageDataset, state: State, repeats: Collection[str]) -> d
     exemplars = state.exemplars
     if not files or not len(exemplars):
         return {}
-    names = [composed(state.settings.classes[label]) for label in exemplars.labels()]
-    kept = dict(zip(_looks(exemplars.pixels()), names, strict=True))
+    kept: dict[str, str] = {}
+    labels = exemplars.labels()
+    for some in _in_parts(len(labels)):
+        names = [composed(state.settings.classes[label]) for label in labels[some]]
+        kept.update(zip(_looks(exemplars.pixels(some)), names, strict=True))
     # Exemplars were training pictures, so that is what these are compared as.
     found = {}
-    for start in range(0, len(files), _AT_ONCE):
-        some = files[start : start + _AT_ONCE]
-        looks = _looks(exemplars.codec.roundtrip(_as_training(new, some).pixels()))
-        for (path, label), digest in zip(some, looks, strict=True):
+    for some in _in_parts(len(files)):
+        part = [files[i] for i in some]
+        looks = _looks(exemplars.codec.roundtrip(_as_training(new, part).pixels()))
+        for (path, label), digest in zip(part, looks, strict=True):
             name = composed(new.classes[label])
             if kept.get(digest, name) != name:
                 found[path] = _Repeat(path, name, kept[digest])
     return found
+
+
+def _in_parts(count: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, count, _AT_ONCE):
+        yield np.arange(start, min(start + _AT_ONCE, count))
 
 
 def _looks(pixels: Pixels) -> list[str]:
