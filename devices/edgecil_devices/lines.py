@@ -49,7 +49,7 @@ def json_line(picture: Picture, prediction: "Prediction", answer: Answer | None 
 
 def json_error_line(item: Unreadable) -> str:
     """What is wrong with a picture, as one JSON object."""
-    return json.dumps({"path": item.name, "error": item.error})
+    return json.dumps({"source": item.name, "error": item.error})
 
 
 def error_line(item: Unreadable) -> str:
