@@ -32,6 +32,7 @@ from edgecil_devices.blobs import (
     Blob,
 )
 from edgecil_devices.files import sync_folder, write_synced
+from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.manifest import Accuracy, Manifest
 from edgecil_devices.package import pack
 from edgecil_export.accuracy_loss import (
@@ -54,9 +55,6 @@ from edgecil_export.releases import PLAIN, Release, record, released
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
-
-MIN_ONNXRUNTIME = "1.24.4"
-"""Older ones can be made to read foreign files through a model."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +250,7 @@ def _manifest(
         weights=weights,
         opset=OPSET,
         ir_version=IR_VERSION,
-        min_onnxruntime=MIN_ONNXRUNTIME,
+        min_onnxruntime=OLDEST_ONNXRUNTIME,
         blobs=(
             trunk,
             *blocks,
