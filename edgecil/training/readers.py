@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from edgecil.errors import TrainingError
 
-_DEAD = re.compile(r"DataLoader worker .*(?:exited unexpectedly|is killed by signal: (\w*))")
+_DEAD = re.compile(r"DataLoader worker .*(exited unexpectedly|is killed by signal)")
 _GO_ON = "go on with --resume, in a script with resume=True"
 
 
@@ -39,10 +39,10 @@ def death_of_readers_told() -> Iterator[None]:
         yield
     except (RuntimeError, EOFError, OSError) as error:
         # torch tells it as a RuntimeError, whatever the main thread is doing then.
-        found = _DEAD.search(str(error)) if isinstance(error, RuntimeError) else None
-        if found is None and not _arose_on_starting(error):
+        is_told = isinstance(error, RuntimeError) and _DEAD.search(str(error))
+        if not (is_told or _arose_on_starting(error)):
             raise
-        raise TrainingError(_told(found[1] if found else None)) from None
+        raise TrainingError(_told()) from None
 
 
 def _arose_on_starting(error: Exception) -> bool:
@@ -53,16 +53,12 @@ def _arose_on_starting(error: Exception) -> bool:
     return gone and any(name.startswith("multiprocessing.") for name in modules)
 
 
-def _told(signal: str | None) -> str:
-    if signal:
-        return (
-            f"a process that reads pictures was ended by {signal}, most likely because memory was "
-            f"full; free some, and {_GO_ON}"
-        )
+def _told() -> str:
+    full = "see what was printed above, free memory, and go on with --resume (resume=True)"
     if multiprocessing.get_start_method() == "fork":
-        return f"a process that reads pictures has ended; what it printed says why; then {_GO_ON}"
+        return f"a process that reads pictures has ended, most likely since memory was full; {full}"
     return (
         "a process that reads pictures has ended. Does a script call edgecil.train at its top "
-        'level? Put the call below if __name__ == "__main__":, since each process imports the '
-        f"script. Otherwise what was printed above says why; then {_GO_ON}"
+        'level? Put the call below if __name__ == "__main__":, since each such process imports the '
+        f"script. If not, memory was most likely full; {full}"
     )
