@@ -8,7 +8,14 @@ from pathlib import Path
 
 from edgecil.errors import BudgetError, UsageError
 
-UNIT_BYTES = {"MB": 10**6, "MiB": 2**20, "kB": 10**3, "KiB": 2**10}
+UNIT_BYTES = {
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
 """Every unit a budget may carry; a number without one is bytes."""
 
 OWNERS = ("trunk", "blocks", "head", "exemplars", "names", "other")
@@ -25,7 +32,7 @@ _SIZE = re.compile(r"(?P<number>\d{1,18}(\.\d{1,18})?) ?(?P<unit>[A-Za-z]*)", re
 
 
 def parse_bytes(text: str) -> int:
-    """Read a number of bytes: "7.6MB", "7.6 MiB", "500 kB", "8KiB" or "7998016".
+    """Read a number of bytes: "7.6MB", "7.6 MiB", "500 kB", "3.5GB" or "7998016".
 
     A fraction of a byte is rounded down.
 

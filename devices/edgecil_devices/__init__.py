@@ -15,7 +15,7 @@ The names below are imported when they are first used, so that `import edgecil_d
                                 what was measured
     graphs.py                   ONNX files without the onnx package: several joined into one;
                                 `graph_check` and `graph_shapes` refuse what no bundle may hold
-    _onnxruntime.py             the one door to onnxruntime
+    _onnxruntime.py             the one door to onnxruntime; `floors` says which is the oldest
     profiles/                   what suits which board; `board` reads its temperature and throttling
     predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,
                                 `together` decodes several, `stream` decides, `lines` prints

@@ -8,7 +8,6 @@ edgecil imports onnxruntime directly.
 import contextlib
 import ctypes
 import os
-import re
 from typing import Any
 
 import numpy as np
@@ -19,18 +18,19 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as onnxruntime  # named twice, for those who need it from here
 
 from edgecil_devices.errors import BundleError, BundleVersionError
+from edgecil_devices.floors import release_numbers
 
 _ERRORS_ONLY = 3
 
 
 def require_version(minimum: str) -> None:
-    """Check that the installed onnxruntime is at least `minimum`, as in "1.24.4".
+    """Check that the installed onnxruntime is at least `minimum`, as in "1.30.0".
 
     Raises:
         BundleVersionError: it is older.
     """
     installed = onnxruntime.__version__
-    if _parts(installed) < _parts(minimum):
+    if release_numbers(installed) < release_numbers(minimum):
         raise BundleVersionError(
             f"onnxruntime {installed} is too old for this bundle; "
             f"run: pip install 'onnxruntime>={minimum}'"
@@ -115,8 +115,3 @@ def _give_memory_back() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _parts(release: str) -> tuple[int, ...]:
-    """The numbers of a release: "1.24.4" -> (1, 24, 4), "1.33.0.dev1" -> (1, 33, 0)."""
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])

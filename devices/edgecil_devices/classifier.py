@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, NoReturn, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ class Prediction:
 
 class Classifier:
     """Classifies pictures with a bundle.
+
+    It belongs to the process that loaded it, whose threads may share it.
 
     Example:
         >>> classifier = Classifier.load("cats.edgecil")
@@ -187,6 +189,17 @@ class Classifier:
             BundleError: the weights give values that are not finite.
         """
         return self._runtime.run(pixels).logits
+
+    def __reduce__(self) -> NoReturn:
+        """Tell whoever pickles it, as multiprocessing does, what to do instead.
+
+        Raises:
+            TypeError: always, as for whatever else cannot be pickled.
+        """
+        raise TypeError(
+            "a Classifier cannot be pickled, since its graphs live in the process that loaded it; "
+            "give the other process the bundle's path, and call Classifier.load(path) there"
+        )
 
     def _predict(self, source: ImageSource, top: int) -> Prediction:
         start = time.perf_counter()

@@ -51,7 +51,7 @@ def json_line(picture: Picture, prediction: "Prediction", answer: Answer | None 
 
 def json_error_line(item: Unreadable) -> str:
     """What is wrong with a picture, as one JSON object."""
-    return json.dumps({"path": item.name, "error": item.error}, allow_nan=False)
+    return json.dumps({"source": item.name, "error": item.error}, allow_nan=False)
 
 
 def error_line(item: Unreadable) -> str:

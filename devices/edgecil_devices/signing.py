@@ -79,7 +79,7 @@ def read_public_keys(path: str | Path) -> KeySet:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST_KEY_FILE_BYTES).decode()
+            text = file.read(_LARGEST_KEY_FILE_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no public key can be read there ({error})") from error
     lines = [line.strip() for line in text.splitlines()]

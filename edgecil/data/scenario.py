@@ -120,10 +120,12 @@ def _unknown(path: Path, name: str, number: int, classes: Sequence[str]) -> str:
 
 def _task_tables(path: Path) -> list[list[str]]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check --tasks") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: this is not TOML, which is UTF-8; save it as such") from None
+    except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path}: this is not TOML ({error}); put it right there") from None
     example = '[[task]] and below it classes = ["cat", "dog"]'
     tables = document.pop("task", None)

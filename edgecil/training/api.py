@@ -12,6 +12,7 @@ from edgecil.training.distributed import in_turn, joined, lead, team
 from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, Phase, choose_device
+from edgecil.training.readers import end_if_only_imported
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
@@ -70,6 +71,7 @@ def train(
         BudgetError: the budget cannot hold the tasks; nothing was written.
         DataError, RunError, StateError, TrainingError, UsageError: see their messages.
     """
+    end_if_only_imported()
     reporter = reporter if reporter and team().leads else SilentReporter()
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)

@@ -1,4 +1,4 @@
-"""One run on several processes: `torchrun --nproc-per-node N -m edgecil train ...`.
+"""One run on several processes: `torchrun --nproc-per-node N -m -- edgecil train ...`.
 
 The processes compute together what one would have computed alone:
 
@@ -19,8 +19,8 @@ clock, and the others wait. They read the state from disk as every stage does, s
 need a file system that they share. An error or a stop of the leader ends the others with the same
 exit code, and torchrun ends all when any of them dies; its own exit code is then always 1.
 
-torchrun takes a bare `--run` for a short form of an option of its own, wherever it stands. A double
-dash keeps it out: `torchrun --nproc-per-node N -m -- edgecil train ... --run runs/x`.
+torchrun takes a bare `--run` for a short form of an option of its own, wherever it stands; `--`
+keeps it out.
 
 Without torchrun, or with one process, every function here does what is done alone.
 """

@@ -28,6 +28,7 @@ from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.training.distributed import lead
 from edgecil.training.library import Labelled, Library
 from edgecil.training.loop import epoch_seed
+from edgecil.training.readers import death_of_readers_told
 from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
@@ -62,6 +63,7 @@ class Learner:
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
 
+    @death_of_readers_told()
     def learn(self) -> list[StageResult]:
         """Learn every remaining task and measure what lacks a measurement.
 

@@ -34,6 +34,7 @@ from edgecil_devices.blobs import (
     Blob,
 )
 from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
+from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.manifest import Accuracy, HeldOut, Manifest
 from edgecil_devices.package import pack
 from edgecil_export.accuracy_loss import (
@@ -56,9 +57,6 @@ from edgecil_export.releases import PLAIN, RECORD, Release, record, released
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
-
-MIN_ONNXRUNTIME = "1.24.4"
-"""Older ones can be made to read foreign files through a model."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,7 @@ def _manifest(
         weights=weights,
         opset=OPSET,
         ir_version=IR_VERSION,
-        min_onnxruntime=MIN_ONNXRUNTIME,
+        min_onnxruntime=OLDEST_ONNXRUNTIME,
         blobs=(
             trunk,
             *blocks,

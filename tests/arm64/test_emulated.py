@@ -26,6 +26,7 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil_devices.bundle import read_bundle
+from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.images import Pixels, Preprocessing
 from edgecil_devices.runtime import Runtime
 from edgecil_export.accuracy_loss import Compute
@@ -38,7 +39,6 @@ HERE = Path(__file__).parent
 PICTURES = 24
 """Emulated, a picture takes up to a second."""
 CLASSES = 6
-OLDEST = "1.24.4"
 ILLEGAL = "1.21.0"
 """Its aarch64 wheel has instructions that the Pi 3 and 4 lack."""
 
@@ -121,9 +121,11 @@ def logits_here(bundles: Path) -> dict[str, Logits]:
 @pytest.fixture(scope="module")
 def logits_there(pi: Any, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     newest = logits_on(pi, ["pi3", "pi4", "pi5"], bundles, tmp_path_factory.mktemp("newest"))
-    older = pi.with_onnxruntime(OLDEST)
+    older = pi.with_onnxruntime(OLDEST_ONNXRUNTIME)
     oldest = logits_on(older, ["pi4"], bundles, tmp_path_factory.mktemp("oldest"))
-    return newest | {f"{board} with {OLDEST}": logits for board, logits in oldest.items()}
+    return newest | {
+        f"{board} with {OLDEST_ONNXRUNTIME}": logits for board, logits in oldest.items()
+    }
 
 
 def test_the_pictures_are_not_all_of_one_class(logits_here: dict[str, Logits]) -> None:

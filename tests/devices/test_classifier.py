@@ -1,6 +1,9 @@
 """The door that programs use: pictures in, labels out."""
 
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import FrozenInstanceError
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,19 @@ def test_the_best_class_and_its_probability(
         [score for score, _ in best_first], rel=1e-4
     )
     assert (prediction.label, prediction.score) == prediction.top[0]
+
+
+def test_another_process_is_told_to_load_its_own(
+    classifier: Classifier, picture: NDArray[np.uint8]
+) -> None:
+    remedy = r"cannot be pickled.*the bundle's path, and call Classifier\.load\(path\) there"
+    with pytest.raises(TypeError, match=remedy):
+        pickle.dumps(classifier)
+    with (
+        ProcessPoolExecutor(1, get_context("spawn")) as others,
+        pytest.raises(TypeError, match=remedy),
+    ):
+        others.submit(classifier.predict, picture).result(30)
 
 
 def test_classes_and_tasks_are_named_in_order(classifier: Classifier) -> None:

@@ -86,7 +86,7 @@ def test_both_command_lines_say_the_same(bundle_path: Path, photos: Path) -> Non
     assert said[0] == said[1]
     assert said[0][0] == 1
     assert said[0][1][-1] == {
-        "path": str(photos / "gone.jpg"),
+        "source": str(photos / "gone.jpg"),
         "error": "the file cannot be opened (No such file or directory)",
     }
 
@@ -252,7 +252,7 @@ def test_a_watched_folder(bundle_path: Path, photos: Path) -> None:
         assert json.loads(line(process))["source"] == str(photos / "new.jpg")
         (photos / "bad.jpg").write_bytes(b"no picture")
         assert json.loads(line(process)) == {
-            "path": str(photos / "bad.jpg"),
+            "source": str(photos / "bad.jpg"),
             "error": "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them",
         }
         picture(photos / ".tmp.png", seed=5).rename(photos / "bad.jpg")

@@ -55,6 +55,18 @@ def test_an_unknown_name_is_refused_with_those_there_are(monkeypatch: pytest.Mon
         profiles.current_profile()
 
 
+def test_a_profile_is_read_as_a_windows_editor_saves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a byte-order mark and carriage returns."""
+    folder = Path(profiles.__file__).parent
+    expected = profiles.profiles()["raspberry-pi-5"]
+    text = (folder / "raspberry-pi-5.toml").read_bytes().replace(b"\n", b"\r\n")
+    (tmp_path / "raspberry-pi-5.toml").write_bytes(b"\xef\xbb\xbf" + text)
+    monkeypatch.setattr(profiles, "_FOLDER", tmp_path)
+    assert profiles.profiles.__wrapped__() == {"raspberry-pi-5": expected}
+
+
 def test_threads_are_the_profiles_but_never_more_than_cores(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

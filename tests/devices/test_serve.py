@@ -104,6 +104,8 @@ def test_a_damaged_bundle_is_refused(bundle_path: Path) -> None:
         (["--max-mb", "0"], "--max-mb must be above 0"),
         (["--max-mb", "65"], "at most 64"),
         (["--timeout", "nan"], "--timeout must be above 0"),
+        (["--allow-host", "https://cam.example/"], "give it without http:// and path"),
+        (["--allow-host", ""], "is no name"),
     ],
 )
 def test_options_that_cannot_be_are_refused(

@@ -83,6 +83,8 @@ def test_a_file_of_keys_may_have_remarks_and_blank_lines(tmp_path: Path) -> None
     path = tmp_path / "keys.pub"
     path.write_text(f"# of the workshop\n\n{TEXT}\n  {OTHER_TEXT}  \n")
     assert read_public_keys(path).texts == (TEXT, OTHER_TEXT)
+    path.write_bytes(b"\xef\xbb\xbf" + f"{TEXT}\r\n".encode())  # as a Windows editor saves it
+    assert read_public_keys(path).texts == (TEXT,)
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\xfe", (TEXT + "\n").encode() * 17])

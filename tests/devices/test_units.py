@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -49,9 +49,12 @@ def environment_of(unit: Path) -> dict[str, str]:
 
 
 def command_of(unit: Path, environment: Mapping[str, str]) -> list[str]:
-    return [
-        Template(word).substitute(environment) for word in shlex.split(settings(unit)["ExecStart"])
-    ]
+    """As systemd has it: `${NAME}` stays within its word, `$NAME` alone is as many as it holds."""
+    words = []
+    for word in shlex.split(settings(unit)["ExecStart"]):
+        value = Template(word).substitute(environment)
+        words += value.split() if re.fullmatch(r"\$\w+", word) else [value]
+    return words
 
 
 @pytest.fixture
@@ -107,6 +110,14 @@ def test_serve_answers_under_load_and_stops_cleanly(tiny: "TinyNetwork", store: 
             assert set(clients.map(label, range(400))) == {expected}
         process.send_signal(signal.Signals[settings(SERVE)["KillSignal"]])
         assert process.wait(float(settings(SERVE)["TimeoutStopSec"])) == 0
+
+
+def test_serve_takes_further_options_from_its_settings(store: Path) -> None:
+    options = "--allow-host cam.example --queue 4"
+    with started(store, EDGECIL_PORT="0", EDGECIL_OPTIONS=options) as process:
+        asked = Request(f"{address_of(process)}metrics", headers={"Host": "cam.example"})
+        with urlopen(asked, timeout=30) as answer:
+            assert b"\nedgecil_queue_limit_pictures 4\n" in answer.read()
 
 
 def test_systemd_waits_until_serve_has_finished_what_is_under_way() -> None:

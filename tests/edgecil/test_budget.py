@@ -19,6 +19,8 @@ from edgecil.errors import BudgetError, UsageError
         ("7.6MiB", 7_969_177),  # 7 969 177.6, rounded down
         ("500 kB", 500_000),
         ("8KiB", 8192),
+        ("3.5GB", 3_500_000_000),
+        ("1.5 GiB", 1_610_612_736),
         ("7998016", 7_998_016),
         ("  1 MB ", 1_000_000),
         ("0.0015kB", 1),
@@ -43,7 +45,9 @@ def test_sizes_are_read_to_the_byte(text: str, size_bytes: int) -> None:
         "7.6",
         "7.6mb",
         "7.6M",
-        "7.6GB",
+        "7.6gb",
+        "7.6Gb",
+        "1TB",
         "7.6 Mb",
         "MB",
         "1e6",
@@ -55,7 +59,7 @@ def test_sizes_are_read_to_the_byte(text: str, size_bytes: int) -> None:
     ],
 )
 def test_anything_else_is_refused_with_the_units_listed(text: str) -> None:
-    with pytest.raises(UsageError, match="MB, MiB, kB, KiB"):
+    with pytest.raises(UsageError, match="kB, MB, GB, KiB, MiB, GiB"):
         parse_bytes(text)
 
 

@@ -6,9 +6,10 @@ import subprocess
 
 from edgecil_devices.children import run_python
 from edgecil_devices.doctor.finding import Finding
+from edgecil_devices.floors import OLDEST_ONNXRUNTIME, release_numbers
 
-UPGRADE = "run: pip install --upgrade 'onnxruntime>=1.24.4'"
-"""What cures an onnxruntime that the processor cannot run."""
+UPGRADE = f"run: pip install --upgrade 'onnxruntime>={OLDEST_ONNXRUNTIME}'"
+"""What cures an onnxruntime that is too old, or that the processor cannot run."""
 
 DEATHS = {"SIGILL": "an illegal instruction, SIGILL", "SIGSEGV": "a segmentation fault, SIGSEGV"}
 """Signals in words."""
@@ -42,7 +43,10 @@ def onnxruntime() -> Finding:
     except subprocess.TimeoutExpired:
         return Finding("fail", name, f"not imported in {_IMPORT_TIMEOUT_S} s; restart the device")
     if ended.code == 0:
-        return Finding("ok", name, ended.printed.strip())
+        found = ended.printed.strip()
+        if release_numbers(found) < release_numbers(OLDEST_ONNXRUNTIME):
+            return Finding("fail", name, f"{found} can be made to read foreign files; {UPGRADE}")
+        return Finding("ok", name, found)
     if ended.killed_by:
         return Finding(
             "fail",

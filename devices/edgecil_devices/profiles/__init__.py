@@ -105,5 +105,5 @@ def _of_model(model: str) -> Profile:
 
 
 def _read(path: Path) -> Profile:
-    content = tomllib.loads(path.read_text())
+    content = tomllib.loads(path.read_text("utf-8-sig"))
     return Profile(path.stem, **content | {"models": tuple(content["models"])})

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 HELP = {
     "host": "Name or address to listen at; 0.0.0.0 is every network of this machine.",
     "port": "Port to listen at; 0 takes a free one.",
-    "allow_host": "A further name by which this server may be called, behind a proxy for example.",
+    "allow_host": "A further name of this server, with :PORT if need be; behind a proxy, as the "
+    "browser's address line shows it. May be given several times.",
     "threads": "Threads that may compute at once.",
     "queue": "How many pictures may wait; further ones are answered 503.",
     "max_mb": "Megabytes (10^6) that a request may have.",
@@ -43,7 +44,7 @@ class Request:
     port: int = 8000
     """0 takes a free one."""
     allow_host: tuple[str, ...] = ()
-    """Names that the server answers to, besides addresses and the machine's own."""
+    """Names that the server answers to, besides addresses and the machine's own; see `Guard`."""
     threads: int | None = None
     """How many threads may compute at once; None: as the profile has it."""
     queue: int = 16
@@ -58,6 +59,11 @@ class Request:
             raise UsageError("--host must be an address: 127.0.0.1, or 0.0.0.0 for every network")
         if not 0 <= self.port <= 65535:
             raise UsageError(f"--port must be from 0 to 65535, not {self.port}")
+        if self.allow_host:
+            from edgecil_devices.serving.guard import name_and_port
+
+            for host in self.allow_host:
+                name_and_port(host)
         if self.queue < 0:
             raise UsageError(f"--queue must be 0 or more, not {self.queue}")
         if not 0 < self.max_mb <= 64:  # the largest file that is read as a picture anyway
@@ -118,7 +124,7 @@ async def _serve(request: Request, classifier: "Callable[[], Classifier]") -> No
 
     limits = Limits(int(request.max_mb * 1e6), timeout_s=request.timeout)
     classifying = Classifying(classifier, request.queue)
-    guard = Guard((request.host, *request.allow_host))
+    guard = Guard(request.host, request.allow_host)
     application = Application(request.bundle.name, classifying, guard, limits.max_body_bytes)
     try:
         await Server(application, limits).run(

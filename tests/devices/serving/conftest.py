@@ -162,7 +162,8 @@ def server(shared_servers: Servers, bundle_path: Path) -> Iterator[Served]:
     """A server of the tiny bundle, whose limits are small. All tests share it."""
     if shared_servers.shared is None:
         words = [sys.executable, "-m", "edgecil_devices", "serve", str(bundle_path)]
-        options = ["--port", "0", "--max-mb", "0.5", "--timeout", "5", "--allow-host", "pi.example"]
+        options = ["--port", "0", "--max-mb", "0.5", "--timeout", "5"]
+        options += ["--allow-host", "pi.example", "--allow-host", "cam.example:8443"]
         process = subprocess.Popen([*words, *options], stderr=subprocess.PIPE, text=True)
         shared_servers.shared = Served(process)
     yield shared_servers.shared

@@ -199,3 +199,42 @@ def test_pages_of_other_servers_may_not_post(
     reply = server.post(picture, "/predict", f"Origin: {origin}")
     assert reply.code == code
     assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "code"),
+    [
+        ("https://pi.example", 200),
+        ("http://PI.example", 200),
+        ("https://cam.example:8443", 200),
+        ("https://pi.example:8443", 403),  # another server on the same machine
+        ("https://cam.example", 403),
+        ("https://evil.example", 403),
+        ("https://pi.example.evil.example", 403),
+        ("https://evil.example/pi.example", 403),
+        ("pi.example", 403),
+        ("null", 403),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_behind_a_proxy_only_pages_at_names_that_were_allowed_may_post(
+    server: "Served", picture: bytes, origin: str, code: int, version: str
+) -> None:
+    """It calls us by an address, and what it adds about the name anybody could have written."""
+    lines = [f"POST /predict HTTP/{version}", f"Host: 127.0.0.1:{server.port}", f"Origin: {origin}"]
+    lines += [f"Content-Length: {len(picture)}", "X-Forwarded-Host: evil.example"]
+    lines += ["Forwarded: host=evil.example"]
+    reply = server.ask("\r\n".join([*lines, "", ""]).encode() + picture)
+    assert reply.code == code
+    if origin == "https://pi.example:8443":
+        assert reply.json["error"].endswith("start it with --allow-host pi.example:8443")
+
+
+def test_a_request_without_a_host_may_not_come_from_another_page(
+    server: "Served", picture: bytes
+) -> None:
+    """A proxy may leave Host out, in HTTP/1.0; so may a program, which sends no Origin."""
+    length = f"Content-Length: {len(picture)}\r\n".encode()
+    for origin, code in ((b"", 200), (b"Origin: http://evil.example\r\n", 403)):
+        head = b"POST /predict HTTP/1.0\r\n" + length + origin + b"\r\n"
+        assert server.ask(head + picture).code == code

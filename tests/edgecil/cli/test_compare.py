@@ -223,7 +223,7 @@ def test_a_ray_worker_that_is_killed_costs_at_most_one_epoch(tmp_path: Path) -> 
         (("--methods", "memo,lwf"), "unknown method 'lwf'"),
         (("--methods", " , "), "--methods is empty"),
         (("--budgets", "published"), "give --protocol"),
-        (("--budgets", "1MB,1Mb"), "MB, MiB, kB, KiB"),
+        (("--budgets", "1MB,1Mb"), "kB, MB, GB, KiB, MiB, GiB"),
         (("--seeds", "one"), "whole numbers"),
         (("--jobs", "0"), "--jobs is 0"),
         (("--engine", "slurm"), "processes, ray"),

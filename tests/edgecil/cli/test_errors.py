@@ -37,7 +37,7 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
         (("--method", "lwf"), "choose one of: finetune"),
         (("--backbone", "vgg"), "convnet2"),
         (("--codec", "gif"), "webp-lossless"),
-        (("--budget", "7.6Mb"), "MB, MiB, kB, KiB"),
+        (("--budget", "7.6Mb"), "kB, MB, GB, KiB, MiB, GiB"),
         (("--budget", "0"), "at least one byte"),
         (("--state-precision", "fp8"), "fp32, fp16, int8"),
         (("--recipe", "slow"), "fast, thorough"),

@@ -102,5 +102,15 @@ def test_tasks_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_tasks(tmp_path / "tasks.toml", CLASSES)
     (tmp_path / "latin.toml").write_bytes(b'[[task]]\nclasses=["\xe9"]')
-    with pytest.raises(DataError, match="not TOML"):
-        read_tasks(tmp_path / "latin.toml", CLASSES)
+    (tmp_path / "wide.toml").write_bytes('[[task]]\nclasses=["ape"]'.encode("utf-16"))
+    for name in ("latin.toml", "wide.toml"):
+        with pytest.raises(DataError, match="not TOML, which is UTF-8; save it as such"):
+            read_tasks(tmp_path / name, CLASSES)
+
+
+def test_tasks_are_read_as_windows_editors_save_them(tmp_path: Path) -> None:
+    """With a byte-order mark and carriage returns."""
+    text = f'[[task]]\nclasses = ["{CLASSES[1]}"]\n[[task]]\nclasses = ["{CLASSES[0]}"]\n'
+    path = tmp_path / "tasks.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert [task.classes for task in read_tasks(path, CLASSES).tasks] == [(1,), (0,)]
