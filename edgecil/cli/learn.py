@@ -47,6 +47,7 @@ def learn(
     from edgecil.training.facts import facts_of
     from edgecil.training.growth import is_unfinished, settle_new_task
     from edgecil.training.known_pictures import old_without_repeats, without_known
+    from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
     from edgecil.training.run import Run
@@ -92,6 +93,7 @@ def learn(
             before = going_on.settings()
             Learner(going_on, before, old, torch_device, reporter, deadline).learn()
             reporter.run_started(going_on, settings, planned, "")
+            warn_of_label_changes(settings, facts)
         learner = Learner(going_on, settings, [*old, new], torch_device, reporter, deadline)
         try:
             with stopping_on_signals():

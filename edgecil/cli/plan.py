@@ -47,6 +47,7 @@ def plan(
     recipe: options.Recipe = None,
     epochs: options.Epochs = None,
     first_epochs: options.FirstEpochs = None,
+    augmentation: options.Augmentation = None,
     no_mirror: options.NoMirror = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -54,6 +55,7 @@ def plan(
 
     Without --data and --protocol it is CIFAR-100 in ten tasks.
     """
+    from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.request import TrainRequest
 
     request = TrainRequest(
@@ -78,6 +80,7 @@ def plan(
         recipe=recipe,
         epochs=epochs,
         first_epochs=first_epochs,
+        augmentation=augmentation,
         no_mirror=no_mirror,
     )
     facts = _facts(request)
@@ -86,6 +89,7 @@ def plan(
         _tell_points(points, facts, as_json)
     else:
         planning = _planned(request, facts)
+        warn_of_label_changes(planning.settings)
         request = replace(request, backbone=planning.plan.backbone)
         if as_json:
             print(json.dumps(planning.to_dict(), allow_nan=False))
@@ -232,6 +236,7 @@ _ASKED = {
     "recipe": "--recipe",
     "first_epochs": "--first-epochs",
     "epochs": "--epochs",
+    "augmentation": "--augmentation",
     "no_mirror": "--no-mirror",
     "backbone": "--backbone",
     "cut": "--cut",

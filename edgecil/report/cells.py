@@ -25,7 +25,7 @@ METHOD_ORDER = (
 
 BYTES_PER_MIB = 2**20
 
-_PER_RUN = {"seed", "tasks", "sources", "mean", "std", "mirrors", "protocol", "classes_file"}
+_PER_RUN = {"seed", "tasks", "sources", "mean", "std", "protocol", "classes_file"}
 """Settings that may differ between the runs of one cell, or that all runs of a report share."""
 
 
@@ -184,6 +184,8 @@ def _labels(cells: Sequence[dict[str, object]]) -> list[str]:
 def _in_words(name: str, value: object) -> str:
     if name in ("backbone", "codec", "precision", "accounting", "recipe"):
         return str(value)
+    if name == "mirrors":
+        return "mirrored" if value else "not mirrored"
     return f"{name.replace('_', ' ')} {'default' if value is None else value}"
 
 

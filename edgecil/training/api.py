@@ -10,6 +10,7 @@ from edgecil.methods import TaskView
 from edgecil.planner import Plan
 from edgecil.training.distributed import in_turn, joined, lead, team
 from edgecil.training.facts import facts_of
+from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, Phase, choose_device
 from edgecil.training.readers import end_if_only_imported
@@ -79,9 +80,12 @@ def train(
         dataset = dataset or in_turn(partial(load_requested, request))
         settings, planned, reason = settle(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
+        begins = not run.exists
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:
             lead(run.history.start)
         reporter.run_started(run, settings, planned, reason)
+        if begins and team().leads:
+            warn_of_label_changes(settings)
         return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()

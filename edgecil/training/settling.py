@@ -1,26 +1,21 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
-import logging
 import math
 from dataclasses import replace
 from pathlib import Path
 
 from edgecil.data import ImageDataset, load_dataset, located, read_class_list
 from edgecil.data.layout import split_roots
-from edgecil.data.lookalikes import doubts
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
 from edgecil.planner import Demand, Plan, fitting
 from edgecil.tradeoffs import choose
-from edgecil.training.distributed import team
 from edgecil.training.facts import DataFacts
 from edgecil.training.recipes import recipe_named
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
-
-_logger = logging.getLogger("edgecil")
 
 DEFAULT_TASK_COUNT = 10
 """Tasks into which the classes are cut when nothing else is said ..."""
@@ -135,30 +130,12 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         codec=choice.demand.codec,
         precision=choice.demand.precision,
     )
-    _warn_of_lookalikes(settled)
     return settled, choice.plan, reason or choice.reason
 
 
 def source_of(data: str, holdout: float, facts: DataFacts) -> Source:
     """The source that a run keeps of data, to be found again from wherever it goes on."""
     return Source(located(data), holdout, facts.fingerprint, facts.pictures, facts.held_out)
-
-
-def _warn_of_lookalikes(settings: RunSettings) -> None:
-    """Tell of classes that what is done to pictures could turn into one another.
-
-    Only pairs with a class of the last source count: the others were told of before.
-    """
-    if not team().leads:
-        return
-    last = len(settings.sources) - 1
-    for doubt in doubts(
-        [name for task in settings.tasks for name in task.classes],
-        mirrors=settings.mirrors,
-        augmentation=settings.augmentation,
-        new=[name for task in settings.tasks if task.source == last for name in task.classes],
-    ):
-        _logger.warning("%s", doubt)
 
 
 def load_requested(request: TrainRequest) -> ImageDataset:
@@ -214,6 +191,4 @@ def with_new_task(
         budget_bytes=budget_bytes,
     )
     demand = demand_of(grown, facts)
-    planned = fitting(demand, grown.backbone, grown.cut, budget_bytes)
-    _warn_of_lookalikes(grown)
-    return grown, planned
+    return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)

@@ -110,7 +110,8 @@ def test_mirrors_are_asked_about_and_can_be_left_out(
 ) -> None:
     desk.photos("old", "arrow left", "arrow right")
     desk.train()
-    assert "look like one of 'arrow right', train with --no-mirror" in caplog.text
+    assert "'arrow left' and 'arrow right'" in caplog.text
+    assert "train with --no-mirror" in caplog.text
     assert RunSettings.load(desk.folder / "run" / "config.json").mirrors
     desk.run("export", "run", "--out", "x.edgecil")
     assert "mirrored" not in manifest(desk).network
@@ -135,4 +136,5 @@ def test_a_new_class_that_pairs_with_an_old_one_is_told_of(
     desk.train()
     assert not caplog.text
     desk.run("learn", "run", "--data", "new", "--device", "cpu")
-    assert "one of 'left' look like one of 'right'" in caplog.text
+    assert "'left' and 'right'" in caplog.text
+    assert "train another run with --no-mirror" in caplog.text

@@ -71,3 +71,11 @@ def test_the_nearest_mean_has_a_row_of_its_own(tmp_path: Path) -> None:
     assert (linear.label, nearest.label) == ("icarl, linear", "icarl, nearest mean")
     assert mean(nearest.average) == pytest.approx(mean(linear.average) + 2)
     assert nearest.forgetting == ()
+
+
+def test_a_run_whose_pictures_are_not_mirrored_is_no_other_seed_of_one_whose_are(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "a", seed=1993)
+    write_run(tmp_path / "b", seed=1994, mirrors=False)
+    assert {cell.label for cell in cells_in(tmp_path)} == {"memo, mirrored", "memo, not mirrored"}
