@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from edgecil.training.augmentation import LARGEST_PADDED_CROP_PX
+from edgecil.data.datasets import LARGEST_PADDED_CROP_PX
 from edgecil.training.facts import DataFacts
 from edgecil.training.settings import RunSettings
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from edgecil.data.datasets import LARGEST_PADDED_CROP_PX
 from edgecil.data.glyphs import CLASSES, load_glyphs
-from edgecil.training.augmentation import LARGEST_PADDED_CROP_PX
 from edgecil.training.facts import facts_of
 from edgecil.training.label_changes import CHANGES, label_changes, twins, warn_of_label_changes
 from edgecil.training.policies import AUGMENTATIONS, Policy
