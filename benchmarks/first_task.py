@@ -13,8 +13,8 @@ augmentation. Top-1 accuracy in percent over these classes' 1,000 test pictures:
     python benchmarks/first_task.py --out benchmarks/results [--seeds 1,2,3] [--pycil CHECKOUT]
 
 Each also with BatchNorm's running statistics, as the public code keeps them. Prints the table and
-writes first_task.json; what is there already is not measured again. The seed is that of weights and
-batches, which the two draw differently: only their means can be compared.
+writes first_task.json and .md; what is there already is not measured again. The seed is that of
+weights and batches, which the two draw differently: only their means can be compared.
 """
 
 import argparse
@@ -140,11 +140,21 @@ def main() -> None:
             print(rows[-1], flush=True)
             found = {"hardware": hardware(CPU), "versions": versions(), "rows": rows}
             file.write_text(json.dumps(found, indent=1) + "\n")
+    lines = [
+        "| way | accuracy, % | seeds | with running statistics | seconds |",
+        "|---|---|---|---|---|",
+    ]
     for way in dict.fromkeys(row["way"] for row in rows):
-        values = [row["accuracy"] for row in rows if row["way"] == way]
-        spread = f" +- {stdev(values):.1f}" if len(values) > 1 else ""
-        running = mean(row["running"] for row in rows if row["way"] == way)
-        print(f"{way:<17} {mean(values):.1f}{spread} (n = {len(values)}), running {running:.1f}")
+        same = [row for row in rows if row["way"] == way]
+        values = [row["accuracy"] for row in same]
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        told = ", ".join(f"{value:.1f}" for value in values)
+        running, seconds = (mean(row[name] for row in same) for name in ("running", "seconds"))
+        lines.append(
+            f"| {way} | {mean(values):.1f}{spread} | {told} | {running:.1f} | {seconds:.0f} |"
+        )
+    file.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
