@@ -57,6 +57,10 @@ CHANGES = (
         remedy="--no-mirror",
         words=(
             "left right",
+            "lh rh",
+            "port starboard",
+            "slash backslash",
+            "/ \\",
             "links rechts",
             "linke rechte",
             "linker rechter",
@@ -102,6 +106,12 @@ CHANGES = (
         ),
         initials=("u d l r", "n s e w"),
         shapes=("6 9", "b q", "d p", "n u"),
+    ),
+    Change(
+        what="pictures are moved by half a side",
+        happens=lambda settings: settings.augmentation.startswith(("autoaug", "trivialaug")),
+        remedy="another --augmentation",
+        words=("top bottom", "upper lower", "high low", "oben unten", "haut bas"),
     ),
     Change(
         what="colours, brightness and sharpness are changed",
@@ -216,7 +226,7 @@ def _tokens(name: str) -> tuple[str, ...]:
     spaced = re.sub(r"(?i)(counter|anti)[\W_]*clockwise", r" \1clockwise", composed)
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", spaced)
     spaced = _COMPOUNDS.sub(r" \g<0> ", spaced)
-    parts = re.findall(r"[^\W\d_]+|\d+|[<>()\[\]{}]", spaced)
+    parts = re.findall(r"[^\W\d_]+|\d+|[<>()\[\]{}/\\]", spaced)
     return tuple(part if len(part) == 1 else part.casefold() for part in parts)
 
 

@@ -17,7 +17,7 @@ from edgecil.training.policies import AUGMENTATIONS, Policy
 from edgecil.training.settings import PlannedTask, RunSettings
 from tests.edgecil.report.made_runs import SETTINGS
 
-MIRRORED, TURNED, COLOURED, ZOOMED = CHANGES
+MIRRORED, TURNED, MOVED, COLOURED, ZOOMED = CHANGES
 
 
 def settings_of(*classes: str, **asked: object) -> RunSettings:
@@ -44,6 +44,7 @@ def settings_of(*classes: str, **asked: object) -> RunSettings:
         ("<", ">"),
         ("symbol-less", "symbol-greater"),
         ("sw", "se"),
+        ("lefthand thread", "righthand thread"),
     ],
 )
 def test_classes_that_a_mirror_may_swap_are_found_by_their_names(pair: tuple[str, str]) -> None:
@@ -79,6 +80,7 @@ def test_in_an_alphabet_letters_are_shapes_and_no_directions() -> None:
         (("up", "down"), TURNED),
         (("arrow-north", "arrow-east"), TURNED),
         (("digit-6", "digit-9"), TURNED),
+        (("upper lip", "lower lip"), MOVED),
         (("red_light", "green_light"), COLOURED),
         (("ripe tomato", "unripe tomato"), COLOURED),
         (("day", "night"), COLOURED),
@@ -154,6 +156,17 @@ def test_a_policy_is_told_to_turn_if_a_lying_bar_ends_up_standing(name: str) -> 
     stands = bool((height > 2 * width).any())
     assert len(whole) > 500
     assert TURNED.happens(settings_of(augmentation=name)) is stands
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_policy_is_told_to_move_if_what_is_above_ends_up_below(name: str) -> None:
+    spot = np.zeros((32, 32, 3), np.uint8)
+    spot[4:8, 14:18] = 255
+    light = augmented(name, spot).mean(dim=1) > 200
+    whole = light[(light.sum(dim=(1, 2)) > 12) & (light.sum(dim=(1, 2)) < 24)]  # of 16 pixels
+    below = bool((~whole[:, :16].any(dim=(1, 2))).any())
+    assert len(whole) > 500
+    assert MOVED.happens(settings_of(augmentation=name)) is below
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
