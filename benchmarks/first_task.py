@@ -139,7 +139,7 @@ def main() -> None:
             rows[-1]["seconds"] = round(time.perf_counter() - started)
             print(rows[-1], flush=True)
             found = {"hardware": hardware(CPU), "versions": versions(), "rows": rows}
-            file.write_text(json.dumps(found, indent=1) + "\n")
+            file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
     lines = [
         "| way | accuracy, % | seeds | with running statistics | seconds |",
         "|---|---|---|---|---|",

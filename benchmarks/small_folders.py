@@ -163,7 +163,7 @@ def main() -> None:
                 rows.append(about | trained(datasets[where], train, test, chosen, seed))
                 print(rows[-1], flush=True)
                 about_all = {"hardware": hardware(CPU), "versions": versions(), "rows": rows}
-                file.write_text(json.dumps(about_all, indent=1) + "\n")
+                file.write_text(json.dumps(about_all, indent=1, allow_nan=False) + "\n")
     lines = "\n".join(table(rows))
     print(lines)
     file.with_suffix(".md").write_text(f"Accuracy in percent, seeds {asked.seeds}.\n\n{lines}\n")
