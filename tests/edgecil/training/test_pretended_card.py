@@ -173,7 +173,9 @@ def test_similarities_are_the_same_on_a_card() -> None:
     assert len(on_processor) == 3
 
 
-def test_a_chosen_card_rounds_nothing_to_tf32() -> None:
+def test_a_chosen_card_rounds_nothing_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # whatever ran before
+
     def rounds() -> bool:
         return bool(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
 
