@@ -137,6 +137,7 @@ def _template(module: nn.Module, example: Tensor, source: str, sink: str) -> Mod
             (example,),
             dynamo=True,
             external_data=False,
+            optimize=True,  # as torch does by itself from 2.7 on
             opset_version=OPSET,
             input_names=[source],
             output_names=[sink],
