@@ -124,6 +124,14 @@ class StageHistory:
         )
         replace_atomically(self._gradients_file, text.getvalue().encode())
 
+    def write_last(self, backbone: NewestBackbone) -> None:
+        """Replace the weights of the last epoch.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        replace_atomically(self.last_epoch_file, _encoded(backbone))
+
 
 def load_weights(file: Path, network: ExpandableNetwork) -> None:
     """Give `network` the newest backbone that a file of a history holds.
@@ -176,6 +184,10 @@ class EpochRecorder:
             files.append(self._history.last_epoch_file)
         weights = dict.fromkeys(files, self._backbone)
         self._history.write_epoch(self._phase, epoch, self._norms.take(), weights)
+
+    def after_phase(self) -> None:
+        """Write the last epoch's weights again, now with the statistics that are kept."""
+        self._history.write_last(self._backbone)
 
 
 class History:

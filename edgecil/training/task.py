@@ -138,4 +138,6 @@ def train_task(
             )
             lead(partial(keeper.keep, end, phase, report, recorder, now - epoch_started))
             epoch_started = now
+        if recorder:
+            lead(recorder.after_phase)
     return spent + time.perf_counter() - started
