@@ -35,8 +35,8 @@ from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.methods.base import classification
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.layers import batch_norms
 from edgecil.training.batches import ResidentImages
-from edgecil.training.batchnorm import batch_norms
 from edgecil.training.loop import Lesson, Phase, train_phase
 from edgecil.training.recipes import PhaseRecipe, recipe_named
 from edgecil.training.run import hardware, versions

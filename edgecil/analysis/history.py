@@ -93,27 +93,18 @@ class StageHistory:
         """Remove all that was recorded."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def write_epoch(
-        self,
-        phase: str,
-        epoch: int,
-        norms: Mapping[str, float],
-        weights: Mapping[Path, NewestBackbone],
-    ) -> None:
+    def write_gradients(self, phase: str, epoch: int, norms: Mapping[str, float]) -> None:
         """Keep an epoch; what was recorded of it and of later ones before is replaced.
 
         Args:
             phase: the phase's name.
             epoch: counted from 1.
             norms: gradient norms by layer.
-            weights: what to write to the files of weights, if anything.
 
         Raises:
             OSError: the disk is full or failing.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        for file, backbone in weights.items():
-            replace_atomically(file, _encoded(backbone))
         rows = [row for row in self.gradients() if row.epoch < epoch]
         rows += [GradientNorm(self.stage, phase, epoch, *item) for item in norms.items()]
         text = io.StringIO()
@@ -124,13 +115,14 @@ class StageHistory:
         )
         replace_atomically(self._gradients_file, text.getvalue().encode())
 
-    def write_last(self, backbone: NewestBackbone) -> None:
-        """Replace the weights of the last epoch.
+    def write_weights(self, file: Path, backbone: NewestBackbone) -> None:
+        """Keep the weights of the first or the last epoch in its file.
 
         Raises:
             OSError: the disk is full or failing.
         """
-        replace_atomically(self.last_epoch_file, _encoded(backbone))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replace_atomically(file, _encoded(backbone))
 
 
 def load_weights(file: Path, network: ExpandableNetwork) -> None:
@@ -160,14 +152,11 @@ class EpochRecorder:
     Args:
         history: of the stage.
         phase: the phase's name.
-        epochs: how many epochs the phase has.
         network: what is trained.
     """
 
-    def __init__(
-        self, history: StageHistory, phase: str, epochs: int, network: ExpandableNetwork
-    ) -> None:
-        self._history, self._phase, self._epochs = history, phase, epochs
+    def __init__(self, history: StageHistory, phase: str, network: ExpandableNetwork) -> None:
+        self._history, self._phase = history, phase
         self._backbone = NewestBackbone.of(network)
         self._norms = GradientNorms(self._backbone)
 
@@ -177,17 +166,13 @@ class EpochRecorder:
 
     def after_epoch(self, epoch: int) -> None:
         """Write what epoch `epoch`, counted from 1, came to."""
-        files = []
         if epoch == 1:
-            files.append(self._history.first_epoch_file)
-        if epoch == self._epochs:
-            files.append(self._history.last_epoch_file)
-        weights = dict.fromkeys(files, self._backbone)
-        self._history.write_epoch(self._phase, epoch, self._norms.take(), weights)
+            self._history.write_weights(self._history.first_epoch_file, self._backbone)
+        self._history.write_gradients(self._phase, epoch, self._norms.take())
 
     def after_phase(self) -> None:
-        """Write the last epoch's weights again, now with the statistics that are kept."""
-        self._history.write_last(self._backbone)
+        """Write the weights after the last epoch, with the statistics that are kept."""
+        self._history.write_weights(self._history.last_epoch_file, self._backbone)
 
 
 class History:
@@ -219,10 +204,8 @@ class History:
         """That of one stage."""
         return StageHistory(self.folder / f"stage-{stage:02d}", stage)
 
-    def recorder(
-        self, stage: int, phase: str, epochs: int, network: ExpandableNetwork
-    ) -> EpochRecorder | None:
-        """What records a phase of `epochs` epochs; None where no history is kept."""
+    def recorder(self, stage: int, phase: str, network: ExpandableNetwork) -> EpochRecorder | None:
+        """What records a phase; None where no history is kept."""
         if not self.is_kept:
             return None
-        return EpochRecorder(self.of_stage(stage), phase, epochs, network)
+        return EpochRecorder(self.of_stage(stage), phase, network)

@@ -13,10 +13,10 @@ import torch
 from edgecil.analysis.history import GradientNorm, StageHistory, load_weights
 from edgecil.analysis.layers import NewestBackbone, layers_in
 from edgecil.analysis.views import layer_changes, similarities
-from edgecil.data import ImageDataset, load_dataset
+from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.library import Library
+from edgecil.training.library import Library, load_source
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 
@@ -202,19 +202,10 @@ def _datasets(
     lost = []
     for source in settings.sources:
         try:
-            dataset = load_dataset(
-                source.data,
-                data_dir=data_dir,
-                image_size_px=settings.image_size_px,
-                shorter_side_px=settings.shorter_side_px,
-                holdout=source.holdout,
-                held_out=source.held_out,
-                seed=settings.seed,
-            )
+            found.append(load_source(settings, source, data_dir))
         except EdgecilError as error:
-            dataset = None
+            found.append(None)
             lost.append(str(error))
-        found.append(dataset)
     return found, lost
 
 

@@ -10,6 +10,7 @@ import typer
 from edgecil.cli import options
 from edgecil.cli.train import say_results
 from edgecil.errors import EdgecilError, RunError, UsageError
+from edgecil_devices.class_names import composed
 
 if TYPE_CHECKING:
     from edgecil.data import ImageDataset
@@ -130,25 +131,17 @@ def _old_source(
     settings: "RunSettings", source: "Source", data_dir: Path | None
 ) -> "ImageDataset | None":
     """The data of earlier tasks, wanted only to measure them; None if they are gone."""
-    from edgecil.data import load_dataset
+    from edgecil.training.library import load_source
 
     try:
-        found = load_dataset(
-            source.data,
-            data_dir=data_dir,
-            image_size_px=settings.image_size_px,
-            shorter_side_px=settings.shorter_side_px,
-            holdout=source.holdout,
-            held_out=source.held_out,
-            seed=settings.seed,
-            known_classes=[name for task in settings.tasks for name in task.classes],
-        )
+        found = load_source(settings, source, data_dir)
     except (EdgecilError, OSError) as error:
         print(f"older classes are not measured: {error}", file=sys.stderr)
         return None
     number = settings.sources.index(source)
-    wanted = {name for task in settings.tasks if task.source == number for name in task.classes}
-    if gone := sorted(wanted - set(found.classes)):
+    there = set(map(composed, found.classes))
+    wanted = [name for task in settings.tasks if task.source == number for name in task.classes]
+    if gone := sorted(name for name in wanted if composed(name) not in there):
         names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
         print(f"not measured, since {source.data} has them no more: {names}", file=sys.stderr)
     return found

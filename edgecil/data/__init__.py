@@ -7,7 +7,8 @@ from pathlib import Path
 from edgecil.data.cifar100 import load_cifar100
 from edgecil.data.class_folders import read_class_list
 from edgecil.data.datasets import ImageDataset, Split
-from edgecil.data.folder import FolderReport, load_folder
+from edgecil.data.folder import load_folder
+from edgecil.data.folder_report import FolderReport
 from edgecil.data.glyphs import load_glyphs
 from edgecil.data.held_out import HeldOut
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks

@@ -3,6 +3,8 @@
 Shapes: N images, C channels, H and W rows and columns.
 """
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +54,12 @@ class BasicBlock(nn.Module):
         """(N, C_in, H, W) -> (N, C_out, H/stride, W/stride)."""
         out = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+def batch_norms(modules: Iterable[nn.Module]) -> list[nn.BatchNorm2d]:
+    """The BatchNorm layers in `modules`, each once."""
+    layers = (layer for module in modules for layer in module.modules())
+    return list(dict.fromkeys(each for each in layers if isinstance(each, nn.BatchNorm2d)))
 
 
 def pooled(group: nn.Module) -> nn.Sequential:

@@ -63,7 +63,7 @@ class SavedRun:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in learning order."""
-        return tuple(name for task in self.settings.tasks for name in task.classes)
+        return self.settings.classes
 
     @property
     def seconds(self) -> float:

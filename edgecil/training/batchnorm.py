@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from edgecil.networks.layers import batch_norms
 from edgecil.training.batches import Images, batch_sizes
 from edgecil.training.distributed import Step
 
@@ -24,12 +25,6 @@ fewer than an eighth of this is looked at several times, each with other crops."
 
 BATCH_SIZE = 128
 """Pictures at once, whatever the size of training's own batches."""
-
-
-def batch_norms(modules: Sequence[nn.Module]) -> list[nn.BatchNorm2d]:
-    """The BatchNorm layers in `modules`, each once."""
-    layers = (layer for module in modules for layer in module.modules())
-    return list(dict.fromkeys(each for each in layers if isinstance(each, nn.BatchNorm2d)))
 
 
 def measure_statistics(

@@ -40,6 +40,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from edgecil.networks.layers import batch_norms
+
 Result = TypeVar("Result")
 
 Step = Callable[[Tensor, Tensor, int], Tensor]
@@ -231,12 +233,7 @@ def synchronised(modules: Iterable[nn.Module]) -> Iterator[None]:
 
     The layers stay what they are, by name, by class and by content.
     """
-    layers = {
-        layer
-        for module in modules
-        for layer in module.modules()
-        if isinstance(layer, nn.BatchNorm2d)
-    }
+    layers = batch_norms(modules)
     for layer in layers:
         layer.forward = partial(_batch_norm, layer)  # type: ignore[method-assign]
     try:

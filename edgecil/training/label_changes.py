@@ -179,7 +179,7 @@ def warn_of_label_changes(settings: RunSettings, new: DataFacts | None = None) -
 
 def label_changes(settings: RunSettings, new: Collection[str] | None = None) -> list[str]:
     """The warnings as text, one for each thing that the run does to pictures."""
-    names = [name for task in settings.tasks for name in task.classes]
+    names = settings.classes
     lines = []
     for change in CHANGES:
         pairs = twins(names, change) if change.happens(settings) else []

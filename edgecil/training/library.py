@@ -5,14 +5,40 @@ Labels in a run count classes in the order in which they were learned, whatever 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from edgecil.data import ImageDataset, Split
+from edgecil.data import ImageDataset, Split, load_dataset
 from edgecil.errors import DataError
 from edgecil.training.batches import JoinedPictures, Pictures
-from edgecil.training.settings import PlannedTask
+from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
+
+
+def load_source(
+    settings: RunSettings, source: Source, data_dir: Path | None = None
+) -> ImageDataset:
+    """The data of one of the run's sources, parted as they were when they were learned.
+
+    Args:
+        settings: the run's.
+        source: one of its sources.
+        data_dir: where built-in data sets are; None for where they usually are.
+
+    Raises:
+        EdgecilError: they cannot be had, or are not what they were.
+    """
+    return load_dataset(
+        source.data,
+        data_dir=data_dir,
+        image_size_px=settings.image_size_px,
+        shorter_side_px=settings.shorter_side_px,
+        holdout=source.holdout,
+        held_out=source.held_out,
+        seed=settings.seed,
+        known_classes=settings.classes,
+    )
 
 
 @dataclass(frozen=True)

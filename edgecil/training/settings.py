@@ -130,6 +130,11 @@ class RunSettings:
     """The policy by which training pictures are changed beyond crops, mirrors and brightness."""
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all classes of the run, in learning order."""
+        return tuple(name for task in self.tasks for name in task.classes)
+
+    @property
     def stage_count(self) -> int:
         """Tasks of the run."""
         return len(self.tasks)

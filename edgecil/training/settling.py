@@ -63,7 +63,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
         codec=settings.codec,
         exemplar_bytes=facts.exemplar_bytes[settings.codec],
         accounting=settings.accounting,
-        class_names=tuple(name for task in settings.tasks for name in task.classes),
+        class_names=settings.classes,
     )
 
 
@@ -175,7 +175,7 @@ def with_new_task(
         DataError: a class is known already.
         BudgetError: the budget cannot hold one more task.
     """
-    known = {composed(name) for task in settings.tasks for name in task.classes}
+    known = set(map(composed, settings.classes))
     again = sorted(known & set(map(composed, facts.classes)))
     if again:
         raise DataError(

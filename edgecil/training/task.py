@@ -112,9 +112,7 @@ def train_task(
         ]
         recorder = None
         if phase is lesson.phases[-1]:
-            recorder = keeper.run.history.recorder(
-                task.stage, phase.name, phase.recipe.epochs, network
-            )
+            recorder = keeper.run.history.recorder(task.stage, phase.name, network)
         epoch_started = time.perf_counter()
         for report in train_phase(
             network,

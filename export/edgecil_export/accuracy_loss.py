@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil.data import DATASETS, ImageDataset, default_data_dir, load_dataset
+from edgecil.data import DATASETS, ImageDataset, default_data_dir
 from edgecil.errors import EdgecilError, ExportError, UsageError
 from edgecil.memory.state import State
 from edgecil.training.batches import Pictures
-from edgecil.training.library import Library
+from edgecil.training.library import Library, load_source
 from edgecil.training.pictures import SeenInTest
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings, Source
@@ -178,16 +178,7 @@ def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> Im
         return None  # loading it would download it
     if source.data not in DATASETS and not Path(source.data).is_dir():
         return None
-    return load_dataset(
-        source.data,
-        data_dir=data_dir,
-        image_size_px=settings.image_size_px,
-        shorter_side_px=settings.shorter_side_px,
-        holdout=source.holdout,
-        held_out=source.held_out,
-        seed=settings.seed,
-        known_classes=[name for task in settings.tasks for name in task.classes],
-    )
+    return load_source(settings, source, data_dir)
 
 
 def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -135,7 +135,8 @@ def _exported(
     settings, network = state.settings, state.network()
     means = _means(state, network) if classifier == "nearest-mean" else None
     original = _original(network, means)
-    accuracy, loss = _accuracy(Run(run), settings, classifier), None
+    of_run = Run(run)
+    accuracy, loss = _accuracy(of_run, settings, classifier), None
     if compute.kind == "int8":
         contents, loss = _in_int8(run, state, means, original, compute)
         accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
@@ -147,8 +148,8 @@ def _exported(
         NAMES[GOLDEN_LOGITS]: npy(contents.logits(samples)),
     }
     manifest = _manifest(network, settings, blobs, weights, CLASSIFIERS[classifier], accuracy)
-    if Run(run).exists:
-        manifest = _with_facts_of_the_run(manifest, Run(run).settings())
+    if of_run.exists:
+        manifest = _with_facts_of_the_run(manifest, of_run.settings())
     if compute.kind == "int8":
         manifest = replace(manifest, compute="int8", tolerance=INT8_TOLERANCE)
     manifest = released(manifest, release, run)
@@ -284,15 +285,13 @@ def _with_facts_of_the_run(manifest: Manifest, settings: RunSettings) -> Manifes
 
     What is usual is not said, so that it costs no byte.
     """
-    held_out = {
-        name: source.held_out
+    cut_of = {
+        name: source.held_out.cuts.get(name)
         for task in settings.tasks
         for name in task.classes
         if (source := settings.sources[task.source]).held_out
     }
-    cuts = tuple(
-        held_out[name].cuts.get(name) if name in held_out else None for name in manifest.classes
-    )
+    cuts = tuple(map(cut_of.get, manifest.classes))
     facts = manifest.network if settings.mirrors else manifest.network | {"mirrored": "no"}
     drawn = HeldOut(settings.seed, cuts) if any(cuts) else None
     return replace(manifest, network=facts, held_out=drawn)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecil.data.folder import FolderReport, load_folder
+from edgecil.data.folder import load_folder
+from edgecil.data.folder_report import FolderReport
 from edgecil.errors import DataError, UsageError
 
 

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.layers import batch_norms
 from edgecil.training.batches import Batch, ResidentImages
-from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, batch_norms, measure_statistics
+from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, measure_statistics
 from edgecil.training.loop import Lesson, Phase, train_phase
 from edgecil.training.recipes import PhaseRecipe
 from tests.edgecil.training.tiny import tiny_dataset

@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from edgecil.data import ImageDataset
 from edgecil.errors import UsageError
 from edgecil.training.access import writing
 from edgecil.training.api import train
@@ -24,7 +22,7 @@ from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
 from tests.edgecil.training.batch_norm_side_by_side import BATCHES, batch, new_layer, passed
 from tests.edgecil.training.in_float64 import float64
-from tests.edgecil.training.tiny import SIZE_PX, tiny_dataset
+from tests.edgecil.training.tiny import SIZE_PX, picture_folder, tiny_dataset
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -63,15 +61,6 @@ def side_by_side(size: int, module: str, *arguments: object) -> list[tuple[int, 
     ]
     said = [process.communicate(timeout=60) for process in processes]
     return [(process.returncode, *both) for process, both in zip(processes, said, strict=True)]
-
-
-def picture_folder(dataset: ImageDataset, folder: Path) -> Path:
-    for part, split in (("train", dataset.train), ("test", dataset.test)):
-        for number, (pixels, label) in enumerate(zip(split.pixels(), split.labels, strict=True)):
-            path = folder / part / dataset.classes[label] / f"{number:03}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return folder
 
 
 def state_files(run: Path) -> dict[str, bytes]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from edgecil.cli import main
 from edgecil.data import ImageDataset, Split
@@ -18,6 +17,7 @@ from edgecil.training.batches import ResidentImages
 from edgecil.training.request import TrainRequest
 from edgecil.training.settling import scenario_of
 from edgecil_devices.images import Preprocessing
+from tests.edgecil.training.tiny import picture_folder
 
 SIZE_PX = 32
 TEST_PER_CLASS = 50
@@ -115,15 +115,6 @@ def test_what_is_kept_is_as_good_as_with_its_statistics_measured_again(
     assert kept > 85
 
 
-def as_folder(data: ImageDataset, folder: Path) -> Path:
-    for part, split in (("train", data.train), ("test", data.test)):
-        for number, (pixels, label) in enumerate(zip(split.pixels(), split.labels, strict=True)):
-            path = folder / part / data.classes[label] / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return folder
-
-
 @pytest.mark.parametrize(("method", "backbone"), [("memo", "resnet14"), ("foster", "convnet2")])
 def test_so_it_is_after_more_classes_were_learned(
     method: str, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,8 +122,8 @@ def test_so_it_is_after_more_classes_were_learned(
     old, new = drawn(0, 3, 20), drawn(3, 2, 20)
     run = str(tmp_path / "run")
     settings = ["--budget", "3MB", "--method", method, "--backbone", backbone, "--epochs", "30"]
-    first = ["--data", str(as_folder(old, tmp_path / "old")), "--no-resume", "--device", "cpu"]
-    then = ["--data", str(as_folder(new, tmp_path / "new")), "--device", "cpu"]
+    first = ["--data", str(picture_folder(old, tmp_path / "old")), "--no-resume", "--device", "cpu"]
+    then = ["--data", str(picture_folder(new, tmp_path / "new")), "--device", "cpu"]
     for words in (["train", *settings, *first, "--run", run], ["learn", run, *then]):
         monkeypatch.setattr(sys, "argv", ["edgecil", *words])
         with pytest.raises(SystemExit) as ended:

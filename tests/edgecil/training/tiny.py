@@ -1,6 +1,9 @@
 """A data set small enough to learn in a test: coloured noise, a colour a class."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from edgecil.data import ImageDataset, Split
 from edgecil_devices.images import Preprocessing
@@ -29,3 +32,13 @@ def tiny_dataset(classes: int = 6, train: int = 24, test: int = 8, seed: int = 0
         mirrors=True,
         fingerprint=f"tiny-{classes}-{train}-{test}-{seed}",
     )
+
+
+def picture_folder(dataset: ImageDataset, folder: Path) -> Path:
+    """A data set as a folder of PNG files, in train/ and test/."""
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        for number, (pixels, label) in enumerate(zip(split.pixels(), split.labels, strict=True)):
+            path = folder / part / dataset.classes[label] / f"{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
