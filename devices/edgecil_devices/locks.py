@@ -4,12 +4,19 @@ import errno
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _UNKNOWN = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 """What a file system that has no locks answers."""
+
+_PATIENCE_S = 0.3
+"""How long a lock that names nobody is waited for: whoever has just taken it writes its name a
+moment later, and whoever only looks is soon done."""
+
+_SOMEBODY = "another process"
 
 _held: set[int] = set()
 """Descriptors of locks that this process holds."""
@@ -71,15 +78,21 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
 
 
 def _lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockHeldError(_holder(descriptor)) from None
-    except OSError as error:
-        if error.errno not in _UNKNOWN:
-            raise
-        return False
-    return True
+    patient_until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            if holder != _SOMEBODY or time.monotonic() > patient_until:
+                raise LockHeldError(holder) from None
+            time.sleep(_PATIENCE_S / 30)
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+            return False
+        else:
+            return True
 
 
 def _write_holder(descriptor: int, text: str) -> None:
@@ -94,11 +107,11 @@ def _holder(descriptor: int) -> str:
         os.pread(descriptor, 300, 0).decode(errors="replace").strip().partition(" ")
     )
     if not number.isascii() or not number.isdecimal():
-        return "another process"
+        return _SOMEBODY
     if machine != platform.node():
         return f"process {number} on {machine}"
     # A process that was killed could not take its name away, and others may share the lock since.
-    return f"process {number}" if _is_alive(int(number)) else "another process"
+    return f"process {number}" if _is_alive(int(number)) else _SOMEBODY
 
 
 def _is_alive(process: int) -> bool:

@@ -21,7 +21,8 @@ from edgecil.training.distributed import Step
 
 PICTURES = 2048
 """How many pictures are looked at: one pass over the task's, or as many of them as this. A task of
-fewer than an eighth of this is looked at several times, each with other crops."""
+fewer than half of this is looked at several times, each with other crops: with 300 crops the
+accuracy of so small a task still varied by four points."""
 
 BATCH_SIZE = 128
 """Pictures at once, whatever the size of training's own batches."""
@@ -46,7 +47,7 @@ def measure_statistics(
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-    wanted = max(PICTURES // 8, min(PICTURES, len(images)))
+    wanted = max(PICTURES // 2, min(PICTURES, len(images)))
     sizes, seen = batch_sizes(len(images), BATCH_SIZE), 0
     with torch.no_grad():
         while seen < wanted:

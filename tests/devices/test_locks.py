@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from multiprocessing.synchronize import Event
@@ -65,6 +66,27 @@ def test_those_who_share_it_keep_writers_out_without_a_name_that_is_not_theirs(
         assert refusal(lock) == "another process"
         lock.write_text("17 elsewhere\n")
         assert refusal(lock) == "process 17 on elsewhere"
+
+
+def test_a_writer_that_has_not_yet_written_its_name_is_named_all_the_same(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        naming = threading.Timer(0.1, lock.write_text, ["17 elsewhere"])
+        naming.start()
+        assert refusal(lock) == "process 17 on elsewhere"
+        naming.join()
+
+
+def test_whoever_only_looks_for_a_moment_refuses_nobody(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        leaving = threading.Timer(0.1, file.close)
+        leaving.start()
+        with locked(lock) as held:
+            assert held
+        leaving.join()
 
 
 def _linger(running: Event) -> None:

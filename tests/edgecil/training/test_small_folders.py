@@ -26,14 +26,14 @@ BAR_POINTS = 2.0
 
 
 def drawn(first: int, classes: int, per_class: int) -> ImageDataset:
-    """A patchwork of 8 x 8 grey squares a class, under noise that is as strong as they are."""
+    """A patchwork of 4 x 4 grey squares a class, under noise that is as strong as they are."""
     draw = np.random.default_rng([first, classes, per_class])
-    patches = np.random.default_rng(first).integers(88, 168, (classes, 8, 8, 1))
+    patches = np.random.default_rng(first).integers(88, 168, (classes, 4, 4, 1))
 
     def split(count: int) -> Split:
         labels = np.repeat(np.arange(classes), count)
         noise = draw.integers(-40, 40, (len(labels), SIZE_PX, SIZE_PX, 3))
-        squares = patches.repeat(SIZE_PX // 8, axis=1).repeat(SIZE_PX // 8, axis=2)
+        squares = patches.repeat(SIZE_PX // 4, axis=1).repeat(SIZE_PX // 4, axis=2)
         pixels = (squares[labels] + noise).astype(np.uint8)
         return Split(pixels, labels.astype(np.int64), Preprocessing(SIZE_PX))
 
@@ -82,7 +82,7 @@ def accuracies(run: Path, tests: list[ImageDataset]) -> tuple[float, float, floa
         exemplars, np.zeros(len(exemplars), np.int64), torch.device("cpu"), mirrors=False
     )
     draw = torch.Generator().manual_seed(99)
-    crops = [batch for _ in range(4) for batch, _ in images.training_batches(128, draw)]
+    crops = [batch for _ in range(16) for batch, _ in images.training_batches(128, draw)]
     order = np.random.default_rng(0).permutation(len(exemplars))
     plain = [*torch.split(torch.from_numpy(exemplars[order]).permute(0, 3, 1, 2), 128)]
     return (
@@ -97,7 +97,7 @@ def accuracies(run: Path, tests: list[ImageDataset]) -> tuple[float, float, floa
     [
         ("memo", "resnet14", 2, 8, None),
         ("memo", "convnet2", 3, 30, None),
-        ("memo", "resnet26", 5, 12, 60),
+        ("memo", "resnet26", 5, 12, None),
         ("thrift", "resnet14", 3, 30, 20),
         ("memo", "resnet14", 10, 60, 15),
     ],
@@ -121,7 +121,7 @@ def test_so_it_is_after_more_classes_were_learned(
 ) -> None:
     old, new = drawn(0, 3, 20), drawn(3, 2, 20)
     run = str(tmp_path / "run")
-    settings = ["--budget", "3MB", "--method", method, "--backbone", backbone, "--epochs", "30"]
+    settings = ["--budget", "3MB", "--method", method, "--backbone", backbone]
     first = ["--data", str(picture_folder(old, tmp_path / "old")), "--no-resume", "--device", "cpu"]
     then = ["--data", str(picture_folder(new, tmp_path / "new")), "--device", "cpu"]
     for words in (["train", *settings, *first, "--run", run], ["learn", run, *then]):
@@ -131,7 +131,7 @@ def test_so_it_is_after_more_classes_were_learned(
         assert not ended.value.code
     kept, crops, plain = accuracies(Path(run), [old, new])
     assert kept >= max(crops, plain) - BAR_POINTS
-    assert kept > 50
+    assert kept > 85
 
 
 @pytest.mark.parametrize(

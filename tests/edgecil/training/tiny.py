@@ -38,7 +38,7 @@ def picture_folder(dataset: ImageDataset, folder: Path) -> Path:
     """A data set as a folder of PNG files, in train/ and test/."""
     for part, split in (("train", dataset.train), ("test", dataset.test)):
         for number, (pixels, label) in enumerate(zip(split.pixels(), split.labels, strict=True)):
-            path = folder / part / dataset.classes[label] / f"{number:03}.png"
+            path = folder / part / dataset.classes[label] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     return folder
