@@ -31,8 +31,9 @@ from edgecil.data import ImageDataset, Split
 from edgecil.data.datasets import fingerprint_of
 from edgecil.memory.state import State
 from edgecil.methods import METHODS
+from edgecil.methods.lesson import Phase
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.loop import EpochReport, Phase, choose_device, half_precision_pays
+from edgecil.training.loop import EpochReport, choose_device, half_precision_pays
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import hardware, versions
 from edgecil.training.stopping import EXIT_STOPPED, Stopped

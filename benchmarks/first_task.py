@@ -37,10 +37,11 @@ from torch import nn
 from edgecil.data import class_increments, default_data_dir, load_dataset
 from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.methods.base import classification
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import PhaseRecipe
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.batches import ResidentImages
-from edgecil.training.loop import Lesson, Phase, half_precision_pays, train_phase
-from edgecil.training.recipes import PhaseRecipe
+from edgecil.pictures.batches import ResidentImages
+from edgecil.training.loop import half_precision_pays, train_phase
 from edgecil.training.run import hardware, versions
 
 CPU = torch.device("cpu")

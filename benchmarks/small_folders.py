@@ -34,11 +34,12 @@ from torch import nn
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.methods.base import classification
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import PhaseRecipe, recipe_named
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.layers import batch_norms
-from edgecil.training.batches import ResidentImages
-from edgecil.training.loop import Lesson, Phase, train_phase
-from edgecil.training.recipes import PhaseRecipe, recipe_named
+from edgecil.pictures.batches import ResidentImages
+from edgecil.training.loop import train_phase
 from edgecil.training.run import hardware, versions
 
 FOLDERS = (

@@ -45,10 +45,10 @@ from torchvision import transforms
 from edgecil.data import Split, default_data_dir
 from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD, load_cifar100
 from edgecil.methods import TaskView, method_named
+from edgecil.methods.recipes import recipe_named
 from edgecil.networks import BACKBONES, ExpandableNetwork, cut_backbone
-from edgecil.training.batches import Batch, ResidentImages
+from edgecil.pictures.batches import Batch, ResidentImages
 from edgecil.training.loop import half_precision_pays, train_phase
-from edgecil.training.recipes import recipe_named
 from edgecil.training.run import hardware, versions
 from edgecil_devices import Preprocessing
 

@@ -1,8 +1,13 @@
-"""Who may import whom: edgecil_export -> edgecil -> edgecil_devices, and never back."""
+"""Who may import whom: edgecil_export -> edgecil -> edgecil_devices, and never back.
+
+Inside edgecil the rooms lie on floors, and no import climbs; in none of the packages do modules
+import each other in a circle.
+"""
 
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,19 @@ HOMES = {
     "edgecil_export": ROOT / "export" / "edgecil_export",
     "edgecil_devices": ROOT / "devices" / "edgecil_devices",
 }
+FLOORS = (
+    ("errors", "published"),
+    ("budget", "team", "data", "networks"),
+    ("memory", "pictures"),
+    ("evaluation", "methods"),
+    ("planning",),
+    ("training",),
+    ("comparison", "report"),
+    ("analysis",),
+    ("cli",),
+)
+"""The rooms of edgecil, and its modules that are in none, from the ground up. A room imports what
+lies below it."""
 BASE_PACKAGES = {"numpy", "onnxruntime", "PIL"}
 LATER = {"signing.py": {"cryptography"}}
 """What a module of the device may import inside functions: packages of an extra."""
@@ -82,6 +100,51 @@ def test_one_module_alone_imports_onnxruntime_first() -> None:
     quantisation = HOMES["edgecil_export"] / "quantisation.py"
     assert "edgecil_devices._onnxruntime" in set(imports(quantisation, at_start_only=True))
     assert "onnxruntime" not in packages(quantisation, at_start_only=True)
+
+
+def names_of_modules() -> dict[str, Path]:
+    """Every module of the three packages by the name that imports have for it."""
+    found = {}
+    for package, home in HOMES.items():
+        for path in modules(package):
+            parts = path.relative_to(home).with_suffix("").parts
+            found[".".join([package, *(part for part in parts if part != "__init__")])] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """Those of the `known` modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in names}
+    return {name for name in found if known.get(name, path) != path}
+
+
+def test_no_import_climbs() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    known = names_of_modules()
+    for name, path in known.items():
+        room = name.removeprefix("edgecil.").partition(".")[0]
+        if not name.startswith("edgecil.") or room == "__main__":
+            continue
+        for other in imported(path, known):
+            other_room = other.removeprefix("edgecil.").partition(".")[0]
+            if other.startswith("edgecil.") and other_room != room:
+                assert floor[other_room] < floor[room], f"{name} imports {other}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = names_of_modules()
+    graph = {name: imported(path, known) for name, path in known.items()}
+    assert sum(map(len, graph.values())) > 500  # the imports are seen at all
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_every_import_names_its_package() -> None:

@@ -34,16 +34,16 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.state import State
 from edgecil.methods import METHODS, Method, TaskView
 from edgecil.methods.base import align_weights, distillation_loss
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.methods.thrift import log_priors
 from edgecil.networks import ExpandableNetwork, frozen_copy
+from edgecil.pictures.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.api import train
-from edgecil.training.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.learner import Learner
-from edgecil.training.library import Library
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
+from edgecil.training.run_data import Library
 
 TASKS = Path(__file__).parents[1] / "cifar100_20_classes.toml"
 CODEC = "webp:75"

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from edgecil.data import load_dataset
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.batches import ResidentImages
+from edgecil.pictures.batches import ResidentImages
+from edgecil.pictures.policies import PUBLISHED, Augment, Policy
 from edgecil.training.loop import choose_device, half_precision_pays
-from edgecil.training.policies import PUBLISHED, Augment, Policy
 from edgecil.training.run import hardware, versions
 
 POLICIES = ("plain", "plain+cutout", "autoaugment", "autoaugment+cutout", "trivialaugment")

@@ -12,7 +12,7 @@ Three questions, each with all else held still, on the first 20 classes of the p
     python benchmarks/accuracy_per_byte/tradeoffs.py --out runs/tradeoffs [--seeds 1993,1]
 
 prints the tables and writes them to OUT/tradeoffs.json; from there they went, by hand and rounded,
-to edgecil/tradeoffs.toml. Stop it at will; the same command goes on.
+to edgecil/planning/tradeoffs.toml. Stop it at will; the same command goes on.
 """
 
 import argparse

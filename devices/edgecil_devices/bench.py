@@ -134,7 +134,7 @@ def notes(report: "Report") -> Iterator[str]:
 
 def _table(report: "Report") -> Iterator[str]:
     from edgecil_devices.bench_measuring import PICTURE_SIZE_PX
-    from edgecil_devices.lines import printable
+    from edgecil_devices.prediction_lines import printable
 
     setting = report.setting
     yield printable(

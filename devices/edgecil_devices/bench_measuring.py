@@ -16,7 +16,7 @@ from edgecil_devices._onnxruntime import version
 from edgecil_devices.board import BoardState, board_state, peak_memory_mb
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.images import read_file
-from edgecil_devices.lines import times_ms
+from edgecil_devices.prediction_lines import times_ms
 from edgecil_devices.profiles import available_cores, board_model, current_profile
 from edgecil_devices.sources import Picture
 

@@ -13,9 +13,9 @@ from edgecil_devices.arrangement_choice import file_for
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
+from edgecil_devices.parallel_reading import Undecoded, read_together
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.store.reading import open_bundle
-from edgecil_devices.together import Undecoded, read_together
 
 
 class Candidate(NamedTuple):

@@ -122,7 +122,7 @@ def predict(request: Request) -> int:
 
 def _predict(request: Request) -> int:
     from edgecil_devices.following import Following
-    from edgecil_devices.lines import error_line, json_error_line
+    from edgecil_devices.prediction_lines import error_line, json_error_line
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
 
     with StopSignals() as signals:
@@ -171,7 +171,7 @@ def _groups(items: Iterator["Item"], most: int) -> Iterator[list["Item"]]:
 def _lines(
     request: Request, following: "Following", groups: Iterator[list["Item"]]
 ) -> Iterator["str | Unreadable"]:
-    from edgecil_devices.lines import json_line, text_line
+    from edgecil_devices.prediction_lines import json_line, text_line
     from edgecil_devices.sources import Unreadable
 
     answerer = request.answerer()

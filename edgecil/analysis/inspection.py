@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgecil.analysis.history import GradientNorm, StageHistory, load_weights
-from edgecil.analysis.layers import NewestBackbone, layers_in
 from edgecil.analysis.views import layer_changes, similarities
 from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.library import Library, load_source
+from edgecil.networks.newest import NewestBackbone, layers_in
+from edgecil.training.history import GradientNorm, StageHistory, load_weights
 from edgecil.training.run import Run
+from edgecil.training.run_data import Library, load_source
 from edgecil.training.settings import RunSettings
 
 

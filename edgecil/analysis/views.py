@@ -1,9 +1,9 @@
 """The three views of shallow and deep layers, as numbers.
 
-They follow section 3.3 and figure 3 of MEMO (Zhou et al., ICLR 2023). `edgecil.analysis.layers`
+They follow section 3.3 and figure 3 of MEMO (Zhou et al., ICLR 2023). `edgecil.networks.newest`
 says what a layer is and which network is looked at: the newest backbone.
 
-1. Gradient norm by layer over the epochs of a task: `edgecil.analysis.gradients`. Layers of a
+1. Gradient norm by layer over the epochs of a task: `edgecil.training.gradients`. Layers of a
    frozen trunk have none.
 2. Mean squared change by layer between the first and the last epoch of a stage, `layer_changes`.
    Both ends are of the same stage, so the newest block is compared with itself after one epoch,
@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from edgecil.analysis.cka import SMALLEST_BATCH, Doubles, MinibatchCKA, gram
-from edgecil.analysis.layers import NewestBackbone
 from edgecil.errors import UsageError
 from edgecil.networks import ExpandableNetwork
+from edgecil.networks.newest import NewestBackbone
 
 FEATURES = "features"
 """The name of the depth after global average pooling."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import matplotlib as mpl
 
-from edgecil.analysis.history import GRADIENTS
 from edgecil.analysis.inspection import Inspection
 from edgecil.analysis.plots import changes_plot, gradients_plot, similarity_plot
 from edgecil.report.drawing import save
 from edgecil.report.style import SETTINGS
+from edgecil.training.history import GRADIENTS
 from edgecil.training.run import versions
 from edgecil_devices.files import replace_atomically
 

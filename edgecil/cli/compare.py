@@ -137,7 +137,7 @@ def _budgets(text: str, protocol: str | None) -> list[str]:
         return _listed(text, "budgets")
     if protocol is None:
         raise UsageError("published budgets belong to a protocol; give --protocol")
-    from edgecil.protocols import protocol_named
+    from edgecil.planning.protocols import protocol_named
 
     return [str(size) for size in protocol_named(protocol).budgets_bytes]
 
@@ -145,8 +145,8 @@ def _budgets(text: str, protocol: str | None) -> list[str]:
 def _require_data(request: "TrainRequest") -> None:
     """Say what is missing before any run does, and download once what several would."""
     from edgecil.data import DATASETS, default_data_dir
-    from edgecil.training.facts import is_absent
-    from edgecil.training.settling import load_requested
+    from edgecil.planning.data_facts import is_absent
+    from edgecil.training.resolving import load_requested
 
     data = request.chosen_data
     is_folder = data is not None and Path(data).is_dir()

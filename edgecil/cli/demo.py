@@ -41,7 +41,7 @@ def demo(
     from edgecil.cli.train import say_results
     from edgecil.training.api import train
     from edgecil.training.request import TrainRequest
-    from edgecil.training.settling import load_requested
+    from edgecil.training.resolving import load_requested
     from edgecil_devices import Classifier
     from edgecil_export import export
 

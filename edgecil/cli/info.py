@@ -62,7 +62,7 @@ def _about(source: Path, package: "Package") -> dict[str, Any]:
 
 
 def _print_package(source: Path, package: "Package") -> None:
-    from edgecil_devices.lines import printable
+    from edgecil_devices.prediction_lines import printable
 
     manifest, about = package.manifest, _about(source, package)
     size = manifest.preprocessing.image_size_px

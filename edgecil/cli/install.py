@@ -17,7 +17,7 @@ def install(
     trust: Annotated[Path | None, typer.Option(help=HELP["trust"], metavar="KEY")] = None,
 ) -> None:
     """Make the release in FILE current, once its self-test has passed."""
-    from edgecil_devices.store._telling import tell
+    from edgecil_devices.store._verbs import tell
     from edgecil_devices.store.install import install as install_release
 
     tell(install_release(file, store, trust), store)

@@ -44,8 +44,8 @@ def learn(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
     from edgecil.memory.state import State, recover
+    from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
-    from edgecil.training.facts import facts_of
     from edgecil.training.growth import is_unfinished, settle_new_task
     from edgecil.training.known_pictures import old_without_repeats, without_known
     from edgecil.training.label_changes import warn_of_label_changes
@@ -131,7 +131,7 @@ def _old_source(
     settings: "RunSettings", source: "Source", data_dir: Path | None
 ) -> "ImageDataset | None":
     """The data of earlier tasks, wanted only to measure them; None if they are gone."""
-    from edgecil.training.library import load_source
+    from edgecil.training.run_data import load_source
 
     try:
         found = load_source(settings, source, data_dir)

@@ -13,8 +13,8 @@ from edgecil.cli import options
 from edgecil.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
-    from edgecil.planner import Plan
-    from edgecil.training.facts import DataFacts
+    from edgecil.planning.data_facts import DataFacts
+    from edgecil.planning.planner import Plan
     from edgecil.training.request import TrainRequest
     from edgecil.training.settings import RunSettings
 
@@ -126,8 +126,8 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
 
 
 def _planned(request: "TrainRequest", facts: "DataFacts") -> _Planning:
-    from edgecil.planner import alternatives
-    from edgecil.training.settling import demand_of, settle
+    from edgecil.planning.planner import alternatives
+    from edgecil.training.resolving import demand_of, settle
 
     settings, planned, reason = settle(request, facts)
     others = alternatives(demand_of(settings, facts), settings.cut, settings.budget_bytes)
@@ -135,7 +135,7 @@ def _planned(request: "TrainRequest", facts: "DataFacts") -> _Planning:
 
 
 def _points_of(protocol: str | None) -> tuple[int, ...]:
-    from edgecil.protocols import protocol_named
+    from edgecil.planning.protocols import protocol_named
 
     if protocol is None:
         raise UsageError("no budget is given; give --budget, or --protocol for its budget points")
@@ -145,8 +145,8 @@ def _points_of(protocol: str | None) -> tuple[int, ...]:
 def _facts(request: "TrainRequest") -> "DataFacts":
     """What must be known of the data; planning downloads nothing."""
     from edgecil.data import default_data_dir
-    from edgecil.training.facts import cifar100_facts, facts_of, imagenet_facts, is_absent
-    from edgecil.training.settling import load_requested
+    from edgecil.planning.data_facts import cifar100_facts, facts_of, imagenet_facts, is_absent
+    from edgecil.training.resolving import load_requested
 
     protocol, codecs = request.followed, request.possible_codecs
     if protocol and request.chosen_data is None:

@@ -9,7 +9,7 @@ from edgecil_devices.store.help import DEFAULT_STORE
 
 def rollback(store: Store = Path(DEFAULT_STORE)) -> None:
     """Make the previous release of a store current; once more returns to where it was."""
-    from edgecil_devices.store._telling import tell
+    from edgecil_devices.store._verbs import tell
     from edgecil_devices.store.rollback import rollback as roll_back
 
     tell(roll_back(store), store)

@@ -54,8 +54,8 @@ def train(
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
     from edgecil.cli.progress import TerminalReporter
+    from edgecil.team import team
     from edgecil.training.api import train as learn
-    from edgecil.training.distributed import team
     from edgecil.training.request import TrainRequest
     from edgecil.training.run import latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals

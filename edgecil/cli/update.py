@@ -70,7 +70,7 @@ def update(
 
 
 def _take(source: Path | None, place: str | None, store: Path) -> None:
-    from edgecil_devices.store._telling import tell
+    from edgecil_devices.store._verbs import tell
     from edgecil_devices.store.update import update as take
     from edgecil_devices.store.update import update_from
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.batches import Images
+from edgecil.pictures.batches import Images
 
 
 def predicted_labels(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.pictures import SeenInTest
+from edgecil.pictures.sequences import SeenInTest
 from edgecil_devices.images import Preprocessing
 
 _BATCH = 256

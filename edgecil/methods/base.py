@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgecil.errors import UsageError
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView, align_weights
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork, new_linear
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 
 def auxiliary_targets(labels: Tensor, known_classes: int) -> Tensor:

@@ -4,9 +4,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 
 class Finetune(Method):

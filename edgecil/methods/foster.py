@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView, distillation_loss
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork, frozen_copy, grown, new_linear
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 BOOSTING_BETA, COMPRESSION_BETA = 0.96, 0.97
 """How strongly classes with few pictures are favoured, as in PyCIL's `exps/foster.json`."""

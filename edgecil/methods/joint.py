@@ -1,9 +1,9 @@
 """Joint training: the ceiling. At every task all pictures of all classes are there."""
 
 from edgecil.methods.base import Method, TaskView, classification
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 
 class Joint(Method):

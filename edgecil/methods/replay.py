@@ -1,9 +1,9 @@
 """Replay: exemplars of old classes are learned again beside the new ones."""
 
 from edgecil.methods.base import Method, TaskView, classification
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 
 class Replay(Method):

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson, Phase
-from edgecil.training.recipes import Recipe
 
 
 def log_priors(counts: Sequence[int]) -> Tensor:
@@ -22,7 +22,7 @@ class Thrift(Method):
     """edgecil's own, put together from what was measured to pay at equal bytes.
 
     - The planner spends bytes where they bring the most: on a larger backbone, where training is
-      long enough for it, on more exemplars or on better ones (`edgecil.tradeoffs`). At the
+      long enough for it, on more exemplars or on better ones (`edgecil.planning.tradeoffs`). At the
       published budgets that is many exemplars in a lossy codec, through which new pictures are
       seen, too, and one network instead of blocks.
     - So many exemplars are nearly the data set, and a teacher that has seen less holds the network

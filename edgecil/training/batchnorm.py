@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edgecil.networks.layers import batch_norms
-from edgecil.training.batches import Images, batch_sizes
+from edgecil.pictures.batches import Images, batch_sizes
 from edgecil.training.distributed import Step
 
 PICTURES = 2048

@@ -25,11 +25,9 @@ keeps it out.
 Without torchrun, or with one process, every function here does what is done alone.
 """
 
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -41,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from edgecil.networks.layers import batch_norms
+from edgecil.team import team
 
 Result = TypeVar("Result")
 
@@ -51,33 +50,6 @@ batch -> scalar, whose mean over the processes is the mean loss of the batch."""
 _PATIENCE = timedelta(days=1)
 """How long the others wait for the leader. It measures and chooses exemplars meanwhile, however
 long that takes; a process that dies is torchrun's business."""
-
-
-@dataclass(frozen=True)
-class Team:
-    """The processes of a run, as one of them sees them."""
-
-    rank: int = 0
-    """This process among all, from 0; 0 leads."""
-    size: int = 1
-    """Processes in all."""
-    local_rank: int = 0
-    """This process among those on its machine."""
-    local_size: int = 1
-    """Processes on this machine."""
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes and speaks."""
-        return self.rank == 0
-
-
-def team() -> Team:
-    """The team that torchrun made; one process without it."""
-    if not dist.is_available() or not dist.is_torchelastic_launched():
-        return Team()
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    return Team(*(int(os.environ[name]) for name in names))
 
 
 @contextmanager
@@ -144,13 +116,6 @@ def in_turn(work: Callable[[], Result]) -> Result:
     done: list[Result] = []
     lead(lambda: done.append(work()))
     return done[0] if done else work()
-
-
-def share_of(batch_size: int) -> slice:
-    """Which of the `batch_size` pictures of a batch are this process's."""
-    here = team()
-    edges = [batch_size * rank // here.size for rank in (here.rank, here.rank + 1)]
-    return slice(*edges)
 
 
 def mean_over_team(number: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from edgecil.data.datasets import LARGEST_PADDED_CROP_PX
-from edgecil.training.facts import DataFacts
+from edgecil.planning.data_facts import DataFacts
 from edgecil.training.settings import RunSettings
 
 SHOWN_PAIRS = 3

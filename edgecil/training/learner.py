@@ -23,14 +23,14 @@ from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
-from edgecil.planner import published_memory
-from edgecil.training.batches import Images, JoinedPictures, Pictures, images_on
+from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
+from edgecil.pictures.readers import death_of_readers_told
+from edgecil.planning.planner import published_memory
 from edgecil.training.distributed import lead
-from edgecil.training.library import Labelled, Library
 from edgecil.training.loop import epoch_seed
-from edgecil.training.readers import death_of_readers_told
 from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
 from edgecil.training.run import Run, StageResult
+from edgecil.training.run_data import Labelled, Library
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import EpochKeeper, Reporter, train_task

@@ -7,53 +7,22 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from edgecil.errors import TrainingError, UsageError
+from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.batches import Images, batch_sizes
+from edgecil.pictures.batches import Images, batch_sizes
+from edgecil.team import team
 from edgecil.training.batchnorm import measure_statistics
-from edgecil.training.distributed import lead, mean_over_team, shared_step, team
-from edgecil.training.recipes import PhaseRecipe
+from edgecil.training.distributed import lead, mean_over_team, shared_step
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What `--device` takes."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training: what is learned, and how."""
-
-    name: str
-    """Shown in the progress lines."""
-    recipe: PhaseRecipe
-    """Epochs and optimiser."""
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
-    trained: Sequence[nn.Module]
-    """What learns. All else is frozen: no gradients, and BatchNorm keeps its statistics."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """How a task is learned."""
-
-    phases: Sequence[Phase]
-    """One after another."""
-    extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)
-    """Modules that learn beside the network and are thrown away after the task."""
-
-    def begin(self, network: nn.Module, phase: Phase) -> None:
-        """Freeze everything but what the phase trains."""
-        for module in (network, self.extras):
-            module.requires_grad_(False).eval()
-        for module in phase.trained:
-            module.requires_grad_(True).train()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgecil.memory.exemplar_sizes import published_quota
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.herding import herd
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.batches import Images, Pictures
+from edgecil.pictures.batches import Images, Pictures
 
 
 def class_features(

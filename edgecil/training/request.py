@@ -10,12 +10,12 @@ from edgecil.errors import UsageError
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
+from edgecil.methods.recipes import recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
-from edgecil.protocols import Protocol, protocol_named
-from edgecil.tradeoffs import tradeoffs
-from edgecil.training.policies import Policy
-from edgecil.training.recipes import recipe_named
+from edgecil.pictures.policies import Policy
+from edgecil.planning.protocols import Protocol, protocol_named
+from edgecil.planning.tradeoffs import tradeoffs
 
 ACCOUNTINGS = ("strict", "published")
 """What `--accounting` takes."""

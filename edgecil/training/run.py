@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgecil.analysis.history import History
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import average_incremental_accuracy
 from edgecil.evaluation.stored import accuracy_over_all, read_results
+from edgecil.team import team
 from edgecil.training.access import LOCK, writing
 from edgecil.training.checkpoint import Checkpoint, Checkpoints
-from edgecil.training.distributed import team
+from edgecil.training.history import History
 from edgecil.training.loop import EpochReport
 from edgecil.training.settings import RunSettings
 from edgecil_devices.files import naming, replace_atomically

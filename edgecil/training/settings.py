@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgecil.data.held_out import HeldOut
 from edgecil.errors import RunError
-from edgecil.training.recipes import Recipe, recipe_named
+from edgecil.methods.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
 
 if TYPE_CHECKING:
-    from edgecil.training.policies import Augment
+    from edgecil.pictures.policies import Augment
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class RunSettings:
     @property
     def augment(self) -> "Augment":
         """What is done to training pictures once they are cropped."""
-        from edgecil.training.policies import Augment, Policy  # takes torch, which reports do not
+        from edgecil.pictures.policies import Augment, Policy  # takes torch, which reports do not
 
         return Augment(Policy(self.augmentation), self.brightens)
 

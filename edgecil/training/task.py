@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from edgecil.analysis.history import EpochRecorder
 from edgecil.budget import Ledger
 from edgecil.methods import TaskView
+from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
-from edgecil.planner import Plan
-from edgecil.training.batches import Images
+from edgecil.pictures.batches import Images
+from edgecil.planning.planner import Plan
 from edgecil.training.checkpoint import Checkpoint
 from edgecil.training.distributed import lead
-from edgecil.training.loop import EpochReport, Lesson, Phase, epoch_seed, train_phase
+from edgecil.training.history import EpochRecorder
+from edgecil.training.loop import EpochReport, epoch_seed, train_phase
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline

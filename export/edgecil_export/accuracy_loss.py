@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from edgecil.data import DATASETS, ImageDataset, default_data_dir
 from edgecil.errors import EdgecilError, ExportError, UsageError
 from edgecil.memory.state import State
-from edgecil.training.batches import Pictures
-from edgecil.training.library import Library, load_source
-from edgecil.training.pictures import SeenInTest
+from edgecil.pictures.batches import Pictures
+from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.run import Run
+from edgecil.training.run_data import Library, load_source
 from edgecil.training.settings import RunSettings, Source
 from edgecil_devices.manifest import COMPUTES, Accuracy
 from edgecil_export.parity import Logits

@@ -20,8 +20,8 @@ from edgecil.evaluation.nearest_mean import (
 )
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.access import reading
-from edgecil.training.pictures import SeenInTest
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil_devices.blobs import (

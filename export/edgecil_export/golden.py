@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil.memory.state import State
-from edgecil.training.pictures import SeenInTest
+from edgecil.pictures.sequences import SeenInTest
 from edgecil_devices.blobs import GOLDEN_LOGITS, GOLDEN_PIXELS
 
 Pixels = NDArray[np.uint8]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
-from edgecil.training.pictures import SeenInTest
+from edgecil.pictures.sequences import SeenInTest
 from edgecil_devices.classifier import Classifier
 
 Pixels = NDArray[np.uint8]

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from edgecil_devices.__main__ import main
-from edgecil_devices.lines import printable
+from edgecil_devices.prediction_lines import printable
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork

@@ -22,10 +22,10 @@ from edgecil_devices import (
     together,
 )
 from edgecil_devices.__main__ import main
+from edgecil_devices.parallel_reading import Room, read_together
 from edgecil_devices.predict import _groups
 from edgecil_devices.preprocessing import Preprocessing
 from edgecil_devices.sources import Item, Picture, Unreadable
-from edgecil_devices.together import Room, read_together
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork

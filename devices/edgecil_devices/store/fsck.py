@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
-from edgecil_devices.store._telling import add_store
+from edgecil_devices.store._verbs import add_store
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import read_release
 from edgecil_devices.store.records import Release, State

@@ -6,10 +6,10 @@ from pathlib import Path
 from edgecil_devices.errors import StoreError
 from edgecil_devices.package import read_package
 from edgecil_devices.signing import KeySet, read_public_keys
-from edgecil_devices.store._telling import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import add_store, tell, tell_recovery
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.help import HELP
-from edgecil_devices.store.trial import test_in_child
+from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import Outcome, Test, Updater
 
 

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from edgecil_devices.store._telling import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import add_store, tell, tell_recovery
 from edgecil_devices.store.folder import Folder
-from edgecil_devices.store.trial import test_in_child
+from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import Outcome, Test, Updater
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgecil_devices.errors import StoreError
-from edgecil_devices.store._telling import add_store
+from edgecil_devices.store._verbs import add_store
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.help import HELP
 from edgecil_devices.store.reading import read_current

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgecil_devices.errors import FetchError, ReleaseError, UsageError
 from edgecil_devices.package import read_package
-from edgecil_devices.store._telling import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import add_store, tell, tell_recovery
 from edgecil_devices.store.fetching import (
     FolderSource,
     NotOfferedError,
@@ -16,7 +16,7 @@ from edgecil_devices.store.fetching import (
 )
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.help import HELP
-from edgecil_devices.store.trial import test_in_child
+from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import OtherBaseError, Outcome, Test, Updater
 
 

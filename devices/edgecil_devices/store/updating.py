@@ -25,7 +25,7 @@ from edgecil_devices.package import Package
 from edgecil_devices.signing import KeySet, verify
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.records import Release, Stage, State, Trial
-from edgecil_devices.store.trial import test_in_child
+from edgecil_devices.store.trial_process import test_in_child
 
 MOST_ATTEMPTS = 3
 """Self-tests of one release that crashes may cut short."""

@@ -15,11 +15,11 @@ from PIL import Image
 
 from edgecil_devices.blobs import GOLDEN_LOGITS, GOLDEN_PIXELS, Blob
 from edgecil_devices.package import pack
-from edgecil_devices.store import trial
+from edgecil_devices.store import trial_process as trial
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.install import install
 from edgecil_devices.store.records import State
-from edgecil_devices.store.trial import test_in_child as try_in_child
+from edgecil_devices.store.trial_process import test_in_child as try_in_child
 from edgecil_devices.store.update import update
 from tests.devices.conftest import Graphs
 from tests.devices.store.releases import Key, Releases, labels, passes

@@ -13,7 +13,7 @@ import torch
 from edgecil.analysis.inspection import Inspection, inspect_run
 from edgecil.data import ImageDataset
 from edgecil.errors import DataError, RunError, UsageError
-from edgecil.training import library
+from edgecil.training import run_data as library
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run

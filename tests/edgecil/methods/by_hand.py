@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgecil.methods import TaskView
+from edgecil.methods.recipes import recipe_named
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.recipes import recipe_named
 
 RECIPE = recipe_named("fast", "memo")
 FIRST_TASK = TaskView(stage=1, first_classes=3, class_counts=(9, 9, 9), known_classes=0)

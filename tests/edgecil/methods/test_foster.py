@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from edgecil.methods.foster import BOOSTING_BETA, COMPRESSION_BETA, Foster, class_weights
+from edgecil.methods.lesson import Lesson
 from edgecil.networks import ExpandableNetwork
-from edgecil.training.loop import Lesson
 from tests.edgecil.methods.by_hand import (
     RECIPE,
     Floats,

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edgecil.training.distributed import joined, share_of, synchronised, team
+from edgecil.team import share_of, team
+from edgecil.training.distributed import joined, synchronised
 
 BATCHES = (5, 2)
 """Pictures in the two batches; 3 processes share them as 1+2+2 and 0+1+1."""

@@ -11,11 +11,11 @@ import pytest
 from edgecil.cli.evaluate import _known_images, _require_classes
 from edgecil.data import ImageDataset, read_tasks
 from edgecil.errors import DataError
-from edgecil.training.facts import facts_of
-from edgecil.training.library import Library
+from edgecil.planning.data_facts import facts_of
 from edgecil.training.request import TrainRequest
+from edgecil.training.resolving import settle, with_new_task
+from edgecil.training.run_data import Library
 from edgecil.training.settings import PlannedTask
-from edgecil.training.settling import settle, with_new_task
 from tests.edgecil.training.tiny import tiny_dataset
 
 ONE, TWO = "caf\u00e9", "cafe\u0301"

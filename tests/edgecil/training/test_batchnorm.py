@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import PhaseRecipe
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.layers import batch_norms
-from edgecil.training.batches import Batch, ResidentImages
+from edgecil.pictures.batches import Batch, ResidentImages
 from edgecil.training.batchnorm import BATCH_SIZE, PICTURES, measure_statistics
-from edgecil.training.loop import Lesson, Phase, train_phase
-from edgecil.training.recipes import PhaseRecipe
+from edgecil.training.loop import train_phase
 from tests.edgecil.training.tiny import tiny_dataset
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from edgecil.errors import UsageError
+from edgecil.pictures.batches import Images, ResidentImages, StreamedImages, batch_sizes
+from edgecil.team import Team, share_of, team
 from edgecil.training.access import writing
 from edgecil.training.api import train
-from edgecil.training.batches import Images, ResidentImages, StreamedImages, batch_sizes
-from edgecil.training.distributed import Team, lead, share_of, team
+from edgecil.training.distributed import lead
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
 from tests.edgecil.training.batch_norm_side_by_side import BATCHES, batch, new_layer, passed

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from edgecil.methods import METHODS, TaskView
+from edgecil.methods.lesson import Phase
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.loop import EpochReport, Phase
+from edgecil.training.loop import EpochReport
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import StageResult
 from edgecil.training.stopping import EXIT_STOPPED, Stopped

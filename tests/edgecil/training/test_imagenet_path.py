@@ -10,11 +10,11 @@ from PIL import Image
 
 from edgecil.cli.evaluate import measure
 from edgecil.memory.state import State
-from edgecil.protocols import PROTOCOLS
+from edgecil.planning.protocols import PROTOCOLS
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
+from edgecil.training.resolving import load_requested
 from edgecil.training.run import Run
-from edgecil.training.settling import load_requested
 from edgecil_devices import Classifier
 from edgecil_export import export
 

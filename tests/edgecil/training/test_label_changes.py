@@ -11,9 +11,9 @@ from torch import Tensor
 
 from edgecil.data.datasets import LARGEST_PADDED_CROP_PX
 from edgecil.data.glyphs import CLASSES, load_glyphs
-from edgecil.training.facts import facts_of
+from edgecil.pictures.policies import AUGMENTATIONS, Policy
+from edgecil.planning.data_facts import facts_of
 from edgecil.training.label_changes import CHANGES, label_changes, twins, warn_of_label_changes
-from edgecil.training.policies import AUGMENTATIONS, Policy
 from edgecil.training.settings import PlannedTask, RunSettings
 from tests.edgecil.report.made_runs import SETTINGS
 

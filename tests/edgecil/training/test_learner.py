@@ -13,14 +13,14 @@ from edgecil.errors import BudgetError, DataError, RunError, StateError, Trainin
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State
+from edgecil.planning.data_facts import facts_of
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.facts import facts_of
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.rehearsal import Candidates, filled
 from edgecil.training.request import TrainRequest
+from edgecil.training.resolving import with_new_task
 from edgecil.training.run import Run, StageResult
-from edgecil.training.settling import with_new_task
 from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
 

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import PhaseRecipe
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training.batches import ResidentImages
-from edgecil.training.loop import Lesson, Phase, train_phase
-from edgecil.training.recipes import PhaseRecipe
+from edgecil.pictures.batches import ResidentImages
+from edgecil.training.loop import train_phase
 from tests.edgecil.training.tiny import tiny_dataset
 
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgecil.analysis.gradients import GradientNorms
 from edgecil.analysis.views import similarities
 from edgecil.data import Split
 from edgecil.methods import METHODS
+from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.training import image_operations
+from edgecil.pictures import image_operations
+from edgecil.pictures.batches import Images, StreamedImages, images_on
+from edgecil.pictures.policies import AUGMENTATIONS, Augment, Policy
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.batches import Images, StreamedImages, images_on
-from edgecil.training.loop import EpochReport, Lesson, Phase, choose_device
-from edgecil.training.policies import AUGMENTATIONS, Augment, Policy
+from edgecil.training.gradients import GradientNorms
+from edgecil.training.loop import EpochReport, choose_device
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from edgecil.errors import DataError, UsageError
-from edgecil.protocols import protocol_named
-from edgecil.training.facts import cifar100_facts, imagenet_facts
+from edgecil.planning.data_facts import cifar100_facts, imagenet_facts
+from edgecil.planning.protocols import protocol_named
 from edgecil.training.request import TrainRequest
+from edgecil.training.resolving import load_requested, settle
 from edgecil.training.settings import RunSettings
-from edgecil.training.settling import load_requested, settle
 
 SMALLEST, LARGEST = "7998016", "24684160"
 

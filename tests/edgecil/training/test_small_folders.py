@@ -12,10 +12,10 @@ from edgecil.data import ImageDataset, Split
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.batches import ResidentImages
 from edgecil.training.api import train
-from edgecil.training.batches import ResidentImages
 from edgecil.training.request import TrainRequest
-from edgecil.training.settling import scenario_of
+from edgecil.training.resolving import scenario_of
 from edgecil_devices.images import Preprocessing
 from tests.edgecil.training.tiny import picture_folder
 

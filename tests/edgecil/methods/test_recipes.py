@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from edgecil.errors import UsageError
-from edgecil.training.batches import batch_sizes
-from edgecil.training.recipes import PhaseRecipe, recipe_named
+from edgecil.methods.recipes import PhaseRecipe, recipe_named
+from edgecil.pictures.batches import batch_sizes
 
 
 def rate_in_epoch(phase: PhaseRecipe, epoch: int) -> float:

@@ -10,8 +10,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as reference
 
 from edgecil.errors import UsageError
-from edgecil.training import image_operations as operations
-from edgecil.training.policies import _CODES, AUTOAUGMENT_CIFAR, Draws, Policy
+from edgecil.pictures import image_operations as operations
+from edgecil.pictures.policies import _CODES, AUTOAUGMENT_CIFAR, Draws, Policy
 
 SIZE = 32
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import safetensors.torch
 from safetensors import SafetensorError
 
-from edgecil.analysis.gradients import GradientNorms
-from edgecil.analysis.layers import NewestBackbone
 from edgecil.errors import RunError
 from edgecil.networks import ExpandableNetwork
+from edgecil.networks.newest import NewestBackbone
+from edgecil.training.gradients import GradientNorms
 from edgecil_devices.files import replace_atomically
 
 GRADIENTS = ("stage", "phase", "epoch", "layer", "norm")

@@ -7,13 +7,13 @@ from statistics import mean
 
 import pytest
 
-from edgecil import tradeoffs as module
 from edgecil.errors import BudgetError
 from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
 from edgecil.networks import BACKBONES
-from edgecil.planner import Demand, parameter_counts, plan
-from edgecil.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
+from edgecil.planning import tradeoffs as module
+from edgecil.planning.planner import Demand, parameter_counts, plan
+from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
 
 BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
 DEMANDS = [

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from edgecil.training.augmentation import seen_in_test
+from edgecil.pictures.augmentation import seen_in_test
 from edgecil_devices.images import Preprocessing
 
 

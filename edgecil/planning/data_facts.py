@@ -11,7 +11,7 @@ from edgecil.data import HeldOut, ImageDataset
 from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from edgecil.memory.codecs import ImageCodec, Pixels, codec_named
-from edgecil.protocols import Protocol
+from edgecil.planning.protocols import Protocol
 
 SAMPLED_PICTURES = 128
 """Pictures that are encoded to learn how many bytes an exemplar takes."""

@@ -7,8 +7,8 @@ import pytest
 
 from edgecil.errors import UsageError
 from edgecil.methods import method_named
-from edgecil.planner import parameter_counts, published_memory, published_model_bytes
-from edgecil.protocols import PROTOCOLS, Protocol, protocol_named
+from edgecil.planning.planner import parameter_counts, published_memory, published_model_bytes
+from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
 
 MIB = 1 << 20
 

@@ -9,10 +9,10 @@ from edgecil.data.layout import split_roots
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
-from edgecil.planner import Demand, Plan, fitting
-from edgecil.tradeoffs import choose
-from edgecil.training.facts import DataFacts
-from edgecil.training.recipes import recipe_named
+from edgecil.methods.recipes import recipe_named
+from edgecil.planning.data_facts import DataFacts
+from edgecil.planning.planner import Demand, Plan, fitting
+from edgecil.planning.tradeoffs import choose
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed

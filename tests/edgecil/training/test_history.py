@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgecil.analysis.gradients import GradientNorms
-from edgecil.analysis.history import load_weights
-from edgecil.analysis.layers import NewestBackbone
 from edgecil.memory.state import State
+from edgecil.methods.lesson import Phase
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.newest import NewestBackbone
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.checkpoint import Checkpoint, Checkpoints
-from edgecil.training.loop import EpochReport, Phase
+from edgecil.training.gradients import GradientNorms
+from edgecil.training.history import load_weights
+from edgecil.training.loop import EpochReport
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
 from tests.edgecil.training.tiny import tiny_dataset

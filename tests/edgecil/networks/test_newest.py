@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgecil.analysis.layers import NewestBackbone
 from edgecil.analysis.views import FEATURES, feature_maps, layer_changes
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.newest import NewestBackbone
 
 
 def network(backbone: str, cut: str, blocks: int = 2) -> ExpandableNetwork:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from edgecil.errors import UsageError
-from edgecil.training import augmentation
-from edgecil.training import image_operations as operations
+from edgecil.pictures import augmentation
+from edgecil.pictures import image_operations as operations
 
 CUTOUT = "+cutout"
 """What is added to a policy's name for a square to be covered after it."""

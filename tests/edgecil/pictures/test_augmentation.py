@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
-from edgecil.training.augmentation import (
+from edgecil.pictures.augmentation import (
     BRIGHTNESS,
     PaddedCrops,
     ResizedCrops,

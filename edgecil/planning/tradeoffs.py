@@ -17,7 +17,7 @@ from statistics import mean
 import numpy as np
 
 from edgecil.budget import format_bytes
-from edgecil.planner import (
+from edgecil.planning.planner import (
     Demand,
     Plan,
     alternatives,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgecil.data.folder import load_folder
-from edgecil.training.pictures import JoinedPictures, SeenInTest
+from edgecil.pictures.sequences import JoinedPictures, SeenInTest
 from edgecil_devices.images import Preprocessing, read_pixels
 
 SIDES = ((300, 200), (90, 240), (100, 100), (720, 80))

@@ -6,7 +6,7 @@ import pytest
 
 from edgecil.errors import BudgetError
 from edgecil.methods import method_named
-from edgecil.planner import Demand, alternatives, fitting, plan
+from edgecil.planning.planner import Demand, alternatives, fitting, plan
 
 PUBLISHED = Demand(
     method=method_named("memo"),

@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader
 
 from edgecil.data import Split, load_folder
 from edgecil.memory.state import State
-from edgecil.training import batches
-from edgecil.training.api import SilentReporter, train
-from edgecil.training.batches import (
+from edgecil.pictures import batches
+from edgecil.pictures.batches import (
     Images,
     JoinedPictures,
     ResidentImages,
@@ -23,10 +22,11 @@ from edgecil.training.batches import (
     resident_limit_bytes,
     shuffled,
 )
-from edgecil.training.distributed import Team
-from edgecil.training.image_operations import FILL
-from edgecil.training.pictures import SeenInTest
-from edgecil.training.policies import PUBLISHED, Augment, Policy
+from edgecil.pictures.image_operations import FILL
+from edgecil.pictures.policies import PUBLISHED, Augment, Policy
+from edgecil.pictures.sequences import SeenInTest
+from edgecil.team import Team
+from edgecil.training.api import SilentReporter, train
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from edgecil.training import augmentation
-from edgecil.training.augmentation import PaddedCrops, ResizedCrops
-from edgecil.training.distributed import share_of, team
-from edgecil.training.pictures import JoinedPictures as JoinedPictures
-from edgecil.training.pictures import Pictures as Pictures
-from edgecil.training.policies import PUBLISHED, Augment
+from edgecil.pictures import augmentation
+from edgecil.pictures.augmentation import PaddedCrops, ResizedCrops
+from edgecil.pictures.policies import PUBLISHED, Augment
+from edgecil.pictures.sequences import JoinedPictures as JoinedPictures
+from edgecil.pictures.sequences import Pictures as Pictures
+from edgecil.team import share_of, team
 from edgecil_devices.limits import available_bytes, usable_cores
 
 Batch = tuple[Tensor, Tensor]

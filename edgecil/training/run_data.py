@@ -11,7 +11,7 @@ import numpy as np
 
 from edgecil.data import ImageDataset, Split, load_dataset
 from edgecil.errors import DataError
-from edgecil.training.batches import JoinedPictures, Pictures
+from edgecil.pictures.batches import JoinedPictures, Pictures
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
 

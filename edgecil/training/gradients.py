@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from edgecil.analysis.layers import NewestBackbone
+from edgecil.networks.newest import NewestBackbone
 
 
 class GradientNorms:

@@ -1,6 +1,6 @@
 """The self-test of a release in a process of its own, which may run out of memory or crash.
 
-python -m edgecil_devices.store.trial STORE NUMBER MANIFEST
+python -m edgecil_devices.store.trial_process STORE NUMBER MANIFEST
 """
 
 import subprocess

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from edgecil.errors import TrainingError
-from edgecil.training.readers import death_of_readers_told, end_if_only_imported
+from edgecil.pictures.readers import death_of_readers_told, end_if_only_imported
 
 SCRIPT = """
 import multiprocessing
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 import edgecil
-from edgecil.training import batches
+from edgecil.pictures import batches
 
 batches.resident_limit_bytes = lambda device: 0  # so little memory that pictures are streamed
 multiprocessing.set_start_method(sys.argv[1], force=True)

@@ -1,0 +1,1 @@
+"""Pictures for training: in batches on the training device, cropped and augmented."""
