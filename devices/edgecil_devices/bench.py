@@ -35,7 +35,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     """What one call of `bench` asks for.
 
     Raises:
@@ -74,12 +74,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in Request.__dataclass_fields__}
-    bench(Request(**values))
+    values = {field: getattr(arguments, field) for field in BenchRequest.__dataclass_fields__}
+    bench(BenchRequest(**values))
     return 0
 
 
-def bench(request: Request) -> None:
+def bench(request: BenchRequest) -> None:
     """Measure a bundle and print what was found.
 
     Raises:

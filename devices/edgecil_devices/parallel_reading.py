@@ -25,7 +25,7 @@ Undecoded: TypeAlias = bytes | NDArray[np.uint8]
 """The bytes of a picture file, or an RGB array of uint8 (H, W, 3)."""
 
 
-class Outcome(NamedTuple):
+class ReadPicture(NamedTuple):
     """What became of one picture."""
 
     pixels: Pixels | ImageError
@@ -61,7 +61,7 @@ class Room:
 
 def read_together(
     pictures: Sequence[Undecoded], preprocessing: Preprocessing, threads: int
-) -> list[Outcome]:
+) -> list[ReadPicture]:
     """Read pictures as the network sees them, in their order; a bad one does not stop the others.
 
     Args:
@@ -71,7 +71,7 @@ def read_together(
     """
     room = Room(current_profile().most_pixels)
 
-    def read(picture: Undecoded) -> Outcome:
+    def read(picture: Undecoded) -> ReadPicture:
         with room.taken(_pixel_count(picture) if len(pictures) > 1 else 0):
             start = time.perf_counter()
             found: Pixels | ImageError
@@ -79,7 +79,7 @@ def read_together(
                 found = read_pixels(picture, preprocessing)
             except ImageError as error:
                 found = error
-            return Outcome(found, (time.perf_counter() - start) * 1e3)
+            return ReadPicture(found, (time.perf_counter() - start) * 1e3)
 
     if (workers := min(threads, len(pictures))) <= 1:
         return [read(picture) for picture in pictures]

@@ -36,7 +36,7 @@ _MOST_BYTES_AT_ONCE = 16_000_000
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictRequest:
     """What one call of `predict` asks for.
 
     Raises:
@@ -94,11 +94,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in Request.__dataclass_fields__}
-    return predict(Request(**values | {"sources": tuple(arguments.sources)}))
+    values = {field: getattr(arguments, field) for field in PredictRequest.__dataclass_fields__}
+    return predict(PredictRequest(**values | {"sources": tuple(arguments.sources)}))
 
 
-def predict(request: Request) -> int:
+def predict(request: PredictRequest) -> int:
     """Classify pictures and print a line for each as soon as it is there.
 
     Lines go to standard output; what is wrong with single pictures goes to standard error.
@@ -120,7 +120,7 @@ def predict(request: Request) -> int:
         return CLOSED_PIPE
 
 
-def _predict(request: Request) -> int:
+def _predict(request: PredictRequest) -> int:
     from edgecil_devices.following import Following
     from edgecil_devices.prediction_lines import error_line, json_error_line
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
@@ -169,7 +169,7 @@ def _groups(items: Iterator["Item"], most: int) -> Iterator[list["Item"]]:
 
 
 def _lines(
-    request: Request, following: "Following", groups: Iterator[list["Item"]]
+    request: PredictRequest, following: "Following", groups: Iterator[list["Item"]]
 ) -> Iterator["str | Unreadable"]:
     from edgecil_devices.prediction_lines import json_line, text_line
     from edgecil_devices.sources import Unreadable

@@ -92,7 +92,7 @@ class Answerer:
         return Answer(UNKNOWN, None)
 
 
-class Stopped(BaseException):
+class WaitInterrupted(BaseException):
     """A person or the system asked to stop while the next picture was waited for.
 
     No Exception, so that nothing takes it for a picture that cannot be read.
@@ -138,7 +138,7 @@ class StopSignals:
                 if item is None:
                     return
                 yield item
-        except Stopped:
+        except WaitInterrupted:
             return
 
     @contextmanager
@@ -146,7 +146,7 @@ class StopSignals:
         self._waiting = True
         try:
             if self.received is not None:
-                raise Stopped
+                raise WaitInterrupted
             yield
         finally:
             self._waiting = False
@@ -155,7 +155,7 @@ class StopSignals:
         self.received = number
         self._put_back()
         if self._waiting:
-            raise Stopped
+            raise WaitInterrupted
 
     def _put_back(self) -> None:
         while self._before:

@@ -18,5 +18,5 @@ def bench(
     """Measure how long a picture takes, how many a second, and what that does to the device."""
     from edgecil_devices import bench as device
 
-    device.bench(device.Request(bundle, threads, seconds, as_json))
+    device.bench(device.BenchRequest(bundle, threads, seconds, as_json))
     print(f"next: edgecil serve {bundle}", file=sys.stderr)

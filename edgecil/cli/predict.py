@@ -27,7 +27,7 @@ def predict(
     """Classify pictures. One that cannot be read is reported, and the others go on."""
     from edgecil_devices import predict as device
 
-    request = device.Request(
+    request = device.PredictRequest(
         bundle,
         tuple(sources or ()),
         watch=watch,

@@ -24,7 +24,7 @@ def serve(
     from edgecil_devices.serving import verb as device
 
     device.serve(
-        device.Request(
+        device.ServeRequest(
             bundle,
             host=host,
             port=port,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecil.comparison.grid import Cell
+from edgecil.comparison.grid import GridCell
 from edgecil.comparison.processes import Event
 from edgecil.comparison.render import to_csv, to_json
 from edgecil.comparison.results import LINEAR, Result, results_of
@@ -31,7 +31,7 @@ FINISHED, FAILED, WAITING = "finished", "failed", "waiting"
 class Standing:
     """How a cell stands."""
 
-    cell: Cell
+    cell: GridCell
     """Which."""
     status: str = WAITING
     """finished, failed or waiting."""
@@ -60,7 +60,9 @@ class Comparison:
         published_protocol: protocol whose published numbers are wanted, None for none.
     """
 
-    def __init__(self, folder: Path, cells: Sequence[Cell], published_protocol: str | None) -> None:
+    def __init__(
+        self, folder: Path, cells: Sequence[GridCell], published_protocol: str | None
+    ) -> None:
         self.folder = folder
         self._json, self._csv = folder / "comparison.json", folder / "comparison.csv"
         self.published = published_protocol
@@ -117,7 +119,7 @@ class Comparison:
             return {}  # not ours or damaged: every cell is asked again, and this file written anew
 
 
-def _ended(cell: Cell, event: Event) -> tuple[str, str]:
+def _ended(cell: GridCell, event: Event) -> tuple[str, str]:
     """What the end of a process makes of its cell: status and reason."""
     if event.exit_code == EXIT_STOPPED:
         return WAITING, ""
@@ -130,7 +132,7 @@ def _ended(cell: Cell, event: Event) -> tuple[str, str]:
     return (FINISHED, "") if results else (FAILED, f"{cell.folder} holds no finished run")
 
 
-def linear_result(cell: Cell) -> Result:
+def linear_result(cell: GridCell) -> Result:
     """A finished cell's result with its head."""
     return next(result for result in results_of(cell.folder) if result.classifier == LINEAR)
 

@@ -21,7 +21,7 @@ _OPTION_OF = {"image_size_px": "--image-size", "precision": "--state-precision"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One run of the grid."""
 
     request: "TrainRequest"
@@ -60,7 +60,7 @@ def grid(
     seeds: Sequence[int],
     folder: Path,
     device: str,
-) -> list[Cell]:
+) -> list[GridCell]:
     """Every seed with every budget with every method, seeds outermost.
 
     A comparison that is stopped half-way has then whole seeds rather than whole methods.
@@ -74,7 +74,7 @@ def grid(
             raise UsageError(f"--{what} has something twice; give each once")
     asked = _from_anywhere(asked)
     return [
-        Cell(
+        GridCell(
             replace(asked, method=method, budget=str(budget), seed=seed),
             folder.resolve() / f"{method}-{budget}-{seed}",
             device,

@@ -29,7 +29,7 @@ class BudgetPoint:
 
 
 @dataclass(frozen=True)
-class Images:
+class ProtocolData:
     """What the protocols of one data set share."""
 
     data: str | None
@@ -52,7 +52,7 @@ class Protocol:
 
     name: str
     """What `--protocol` calls it."""
-    images: Images
+    images: ProtocolData
     """The pictures, and the networks that suit them."""
     class_count: int
     """Classes of all tasks."""
@@ -102,7 +102,7 @@ class Protocol:
         return count * parameters * PUBLISHED_BYTES_PER_PARAMETER + pixels_bytes
 
 
-_CIFAR = Images(
+_CIFAR = ProtocolData(
     data="cifar100",
     image_size_px=32,
     shorter_side_px=None,
@@ -110,7 +110,7 @@ _CIFAR = Images(
     backbone="resnet32",
     expanding_backbones=("convnet2", "resnet14", "resnet20", "resnet26", "resnet32"),
 )
-_IMAGENET = Images(
+_IMAGENET = ProtocolData(
     data=None,
     image_size_px=224,
     shorter_side_px=256,

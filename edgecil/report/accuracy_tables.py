@@ -121,7 +121,9 @@ def published_label(method: str) -> str:
 
 
 def areas_table(
-    series: Sequence[Sequence[Outcome]], published: Sequence[PublishedAreas], published_mibs: str
+    series: Sequence[Sequence[Outcome]],
+    published: Sequence[PublishedAreas],
+    published_mibs: str,
 ) -> str:
     """AUC and APM of every method that was measured at several budgets.
 

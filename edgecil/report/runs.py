@@ -17,7 +17,7 @@ from edgecil.training.settings import RunSettings
 
 
 @dataclass(frozen=True)
-class Stage:
+class SavedStage:
     """What a run came to after one task."""
 
     classes: int
@@ -46,7 +46,7 @@ class SavedRun:
     """Where it is."""
     settings: RunSettings
     """What it was asked for."""
-    stages: tuple[Stage, ...]
+    stages: tuple[SavedStage, ...]
     """One a task."""
     protocol: str | None
     """The protocol of its data and tasks, None if they are nobody's."""
@@ -214,8 +214,8 @@ def _read_results(path: Path) -> dict[str, Any]:
     return read_results(path)
 
 
-def _stage(stage: dict[str, Any]) -> Stage:
-    return Stage(
+def _stage(stage: dict[str, Any]) -> SavedStage:
+    return SavedStage(
         classes=stage["classes"],
         accuracy=accuracy_over_all(stage),
         nearest_mean_accuracy=accuracy_over_all(stage, "nearest_mean_accuracy"),

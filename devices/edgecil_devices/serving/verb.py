@@ -30,7 +30,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
-class Request:
+class ServeRequest:
     """What one call of `serve` asks for.
 
     Raises:
@@ -92,11 +92,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in Request.__dataclass_fields__}
-    return serve(Request(**values | {"allow_host": tuple(arguments.allow_host)}))
+    values = {field: getattr(arguments, field) for field in ServeRequest.__dataclass_fields__}
+    return serve(ServeRequest(**values | {"allow_host": tuple(arguments.allow_host)}))
 
 
-def serve(request: Request) -> int:
+def serve(request: ServeRequest) -> int:
     """Answer requests until SIGINT or SIGTERM; what is under way then is finished.
 
     A second signal ends it at once.
@@ -116,7 +116,7 @@ def serve(request: Request) -> int:
     return 0
 
 
-async def _serve(request: Request, classifier: "Callable[[], Classifier]") -> None:
+async def _serve(request: ServeRequest, classifier: "Callable[[], Classifier]") -> None:
     from edgecil_devices.serving.application import Application
     from edgecil_devices.serving.classifying import Classifying
     from edgecil_devices.serving.guard import Guard
@@ -153,7 +153,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _tell(request: Request, port: int) -> None:
+def _tell(request: ServeRequest, port: int) -> None:
     host = f"[{request.host}]" if ":" in request.host else request.host
     lines = [f"serving {request.bundle} at http://{host}:{port}/ (Ctrl-C ends it)"]
     if request.host in _EVERYWHERE:

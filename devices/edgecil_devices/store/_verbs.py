@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from edgecil_devices.store.help import DEFAULT_STORE, HELP
-from edgecil_devices.store.updating import Outcome, Updater
+from edgecil_devices.store.updating import UpdateOutcome, Updater
 
 
 def add_store(parser: ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def tell_recovery(updater: Updater) -> None:
         print(updater.recovered, file=sys.stderr)
 
 
-def tell(outcome: Outcome, store: Path) -> None:
+def tell(outcome: UpdateOutcome, store: Path) -> None:
     """Say what an update came to."""
     number = outcome.release.number
     written = f"{outcome.written_bytes} bytes written" if outcome.written_bytes else "nothing new"

@@ -20,7 +20,7 @@ from edgecil_devices.errors import (
 from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
-from edgecil_devices.store.records import Release, State, damaged, read_checked, write_checked
+from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
 
 SPARE_BYTES = 2**20
 """Left free by an update, for the file system's own records."""
@@ -76,7 +76,7 @@ class Folder:
             )
         self.blobs.mkdir(exist_ok=True)
         sync_folder(self.path)
-        State(keys=keys).write(self.state_file)
+        StoreState(keys=keys).write(self.state_file)
 
     @contextmanager
     def locked(self, *, make: bool = False) -> Iterator[None]:

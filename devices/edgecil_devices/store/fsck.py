@@ -8,7 +8,7 @@ from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
 from edgecil_devices.store._verbs import add_store
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import read_release
-from edgecil_devices.store.records import Release, State
+from edgecil_devices.store.records import Release, StoreState
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def _problems(folder: Folder) -> list[str]:
     except StoreDamagedError as error:
         problems.append(str(error))
     try:
-        state = State.read(folder.state_file)
+        state = StoreState.read(folder.state_file)
         releases |= {state.committed, state.previous}
     except StoreDamagedError as error:
         problems.append(str(error))

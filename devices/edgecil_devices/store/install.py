@@ -10,7 +10,7 @@ from edgecil_devices.store._verbs import add_store, tell, tell_recovery
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.help import HELP
 from edgecil_devices.store.trial_process import test_in_child
-from edgecil_devices.store.updating import Outcome, Test, Updater
+from edgecil_devices.store.updating import Test, UpdateOutcome, Updater
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(arguments: Namespace) -> int:
 
 def install(
     file: Path, store: Path, trust: Path | None = None, test: Test = test_in_child
-) -> Outcome:
+) -> UpdateOutcome:
     """Make the release in `file` current in `store`.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 from edgecil_devices.bundle import Bundle, assemble, read_bundle
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
 from edgecil_devices.store.folder import Folder
-from edgecil_devices.store.records import Release, State, damaged
+from edgecil_devices.store.records import Release, StoreState, damaged
 
 _MOST_CHANGES = 10
 """Updates that may finish while one release is read; each takes seconds, reading does not."""
@@ -81,7 +81,7 @@ def read_release(store: Path, release: Release) -> Bundle:
 def _fall_back(folder: Folder, error: StoreDamagedError | BundleError) -> Reading:
     """The newest sound release that was committed, with the reason."""
     try:
-        state = State.read(folder.state_file)
+        state = StoreState.read(folder.state_file)
     except (OSError, StoreDamagedError):
         raise error from None
     for release in (state.committed, state.previous):

@@ -23,7 +23,7 @@ _MAX_RECORD_BYTES = 1_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Stage(Enum):
+class UpdateStage(Enum):
     """How far an update has got."""
 
     RECEIVED = "received"
@@ -79,7 +79,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class State:
+class StoreState:
     """What the updater must remember."""
 
     floor: int = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from edgecil_devices.store._verbs import add_store, tell, tell_recovery
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.trial_process import test_in_child
-from edgecil_devices.store.updating import Outcome, Test, Updater
+from edgecil_devices.store.updating import Test, UpdateOutcome, Updater
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def rollback(store: Path, test: Test = test_in_child) -> Outcome:
+def rollback(store: Path, test: Test = test_in_child) -> UpdateOutcome:
     """Make the previous release current; once more returns to where it was.
 
     Raises:
@@ -33,4 +33,4 @@ def rollback(store: Path, test: Test = test_in_child) -> Outcome:
     with folder.locked():
         updater = Updater(folder, test)
         tell_recovery(updater)
-        return Outcome(updater.rollback(), changed=True)
+        return UpdateOutcome(updater.rollback(), changed=True)

@@ -12,7 +12,7 @@ from edgecil_devices.store._verbs import add_store
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.help import HELP
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import State
+from edgecil_devices.store.records import StoreState
 
 _DAY_S = 86_400
 
@@ -104,7 +104,7 @@ def read_status(store: Path) -> Status:
     """
     folder = Folder(store)
     reading = read_current(store)
-    state = State.read(folder.state_file)
+    state = StoreState.read(folder.state_file)
     manifest = reading.bundle.manifest
     try:
         age_s = time.time() - folder.current_file.stat().st_mtime

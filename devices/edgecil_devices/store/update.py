@@ -17,7 +17,7 @@ from edgecil_devices.store.fetching import (
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.help import HELP
 from edgecil_devices.store.trial_process import test_in_child
-from edgecil_devices.store.updating import OtherBaseError, Outcome, Test, Updater
+from edgecil_devices.store.updating import OtherBaseError, Test, UpdateOutcome, Updater
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def update(file: Path, store: Path, test: Test = test_in_child) -> Outcome:
+def update(file: Path, store: Path, test: Test = test_in_child) -> UpdateOutcome:
     """Make the release in `file` current in `store`.
 
     Raises:
@@ -54,7 +54,7 @@ def update(file: Path, store: Path, test: Test = test_in_child) -> Outcome:
         return updater.take(read_package(file, updater.trusted))
 
 
-def update_from(place: str, store: Path, test: Test = test_in_child) -> Outcome | None:
+def update_from(place: str, store: Path, test: Test = test_in_child) -> UpdateOutcome | None:
     """Make the newest release that `place` offers current in `store`.
 
     Args:
@@ -100,7 +100,9 @@ def _why_not(updater: Updater, number: int) -> str | None:
     return None
 
 
-def _fetch_and_take(source: FolderSource | WebSource, updater: Updater, number: int) -> Outcome:
+def _fetch_and_take(
+    source: FolderSource | WebSource, updater: Updater, number: int
+) -> UpdateOutcome:
     committed = updater.state.committed
     why: FetchError | ReleaseError | None = None
     for name in names_of(number, committed.number if committed else None):

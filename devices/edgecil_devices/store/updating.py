@@ -24,7 +24,7 @@ from edgecil_devices.files import sync_folder
 from edgecil_devices.package import Package
 from edgecil_devices.signing import KeySet, verify
 from edgecil_devices.store.folder import Folder, write_errors
-from edgecil_devices.store.records import Release, Stage, State, Trial
+from edgecil_devices.store.records import Release, StoreState, Trial, UpdateStage
 from edgecil_devices.store.trial_process import test_in_child
 
 MOST_ATTEMPTS = 3
@@ -43,7 +43,7 @@ class OtherBaseError(ReleaseError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UpdateOutcome:
     """What an update came to."""
 
     release: Release
@@ -68,7 +68,7 @@ class Updater:
 
     def __init__(self, folder: Folder, test: Test = test_in_child) -> None:
         self._folder, self._test_release = folder, test
-        self.state = State.read(folder.state_file)
+        self.state = StoreState.read(folder.state_file)
         self.recovered: str | None = None
         """What the last crash left and what came of it, for people; None if nothing."""
         with write_errors(folder.path):
@@ -79,7 +79,7 @@ class Updater:
         """The keys one of which must have signed whatever is taken; None: anything is taken."""
         return None if self.state.keys is None else KeySet.parse(self.state.keys)
 
-    def take(self, package: Package) -> Outcome:
+    def take(self, package: Package) -> UpdateOutcome:
         """Make the release of a bundle or an update current.
 
         Raises:
@@ -92,11 +92,11 @@ class Updater:
         with write_errors(self._folder.path):
             if release == self.state.committed:
                 # Nothing to change, but damaged blobs are put right.
-                return Outcome(release, False, self._folder.add_blobs(contents))
+                return UpdateOutcome(release, False, self._folder.add_blobs(contents))
             trial = Trial(release, 1)
             written_bytes = self._stage(trial, contents)
             self._go_on(trial)
-        return Outcome(release, True, written_bytes)
+        return UpdateOutcome(release, True, written_bytes)
 
     def rollback(self) -> Release:
         """Return to the previous release; doing it twice undoes it.
@@ -176,9 +176,9 @@ class Updater:
 
     def _go_on(self, trial: Trial) -> None:
         """STAGED -> CLEANED, or back to where it began."""
-        stage = Stage.STAGED
+        stage = UpdateStage.STAGED
         try:
-            while stage is not Stage.CLEANED:
+            while stage is not UpdateStage.CLEANED:
                 stage = _STEPS[stage](self, trial)
         except BaseException as error:
             # Whatever cannot be undone now is undone when the next updater starts.
@@ -186,26 +186,26 @@ class Updater:
                 self._undo(refuse=isinstance(error, ReleaseError))
             raise
 
-    def _test(self, trial: Trial) -> Stage:
+    def _test(self, trial: Trial) -> UpdateStage:
         release = trial.release
         if wrong := self._test_release(self._folder.path, release):
             raise ReleaseError(f"release {release.number} failed its self-test: {wrong}")
-        return Stage.TESTED
+        return UpdateStage.TESTED
 
-    def _activate(self, trial: Trial) -> Stage:
+    def _activate(self, trial: Trial) -> UpdateStage:
         self._folder.point_to(trial.release)
-        return Stage.ACTIVE
+        return UpdateStage.ACTIVE
 
-    def _commit(self, trial: Trial) -> Stage:
+    def _commit(self, trial: Trial) -> UpdateStage:
         keys = self.state.keys
         if keys is not None and (new := self._folder.manifest(trial.release).keys):
             keys = new
         self._write(self.state.after(trial, keys))
-        return Stage.COMMITTED
+        return UpdateStage.COMMITTED
 
-    def _finish(self, trial: Trial) -> Stage:
+    def _finish(self, trial: Trial) -> UpdateStage:
         self._clean()
-        return Stage.CLEANED
+        return UpdateStage.CLEANED
 
     def _clean(self) -> None:
         state = self.state
@@ -253,14 +253,14 @@ class Updater:
         if current != self.state.committed:
             self._folder.point_to(self.state.committed)
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: StoreState) -> None:
         state.write(self._folder.state_file)
         self.state = state
 
 
-_STEPS: dict[Stage, Callable[[Updater, Trial], Stage]] = {
-    Stage.STAGED: Updater._test,
-    Stage.TESTED: Updater._activate,
-    Stage.ACTIVE: Updater._commit,
-    Stage.COMMITTED: Updater._finish,
+_STEPS: dict[UpdateStage, Callable[[Updater, Trial], UpdateStage]] = {
+    UpdateStage.STAGED: Updater._test,
+    UpdateStage.TESTED: Updater._activate,
+    UpdateStage.ACTIVE: Updater._commit,
+    UpdateStage.COMMITTED: Updater._finish,
 }

@@ -16,7 +16,7 @@ from edgecil_devices.following import Following
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import State
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from tests.devices.store.releases import Releases, labels, passes
@@ -106,7 +106,7 @@ def test_c10_two_updaters_at_once_twenty_times(releases: Releases, store: Path) 
         assert read_current(store).bundle.manifest.classes == labels(number)
         assert check(store) == []
     assert set(codes) <= {0, 75}
-    assert State.read(store / "state.json").floor == 21
+    assert StoreState.read(store / "state.json").floor == 21
 
 
 def test_a_new_release_is_followed_without_a_restart(releases: Releases, store: Path) -> None:

@@ -18,7 +18,7 @@ from edgecil_devices.package import pack, read_package
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import Release, State
+from edgecil_devices.store.records import Release, StoreState
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.status import read_status
 from edgecil_devices.store.update import update
@@ -243,7 +243,7 @@ def test_a17_a_release_may_bring_new_keys_and_then_only_they_count(
     releases: Releases, trusting: Path
 ) -> None:
     update(releases.update(6, 5, OURS, keys=(NEXT.text,)), trusting, test=passes)
-    assert State.read(trusting / "state.json").keys == (NEXT.text,)
+    assert StoreState.read(trusting / "state.json").keys == (NEXT.text,)
     refused(releases.bundle(7, OURS), trusting, SignatureError, "only by ed25519:", number=6)
     update(releases.update(7, 6, NEXT), trusting, test=passes)
     assert current(trusting) == labels(7)
@@ -252,24 +252,24 @@ def test_a17_a_release_may_bring_new_keys_and_then_only_they_count(
 def test_a17_new_keys_of_somebody_else_are_refused(releases: Releases, trusting: Path) -> None:
     path = releases.bundle(6, THEIRS, keys=(THEIRS.text,))
     refused(path, trusting, SignatureError, "only by ed25519:")
-    assert State.read(trusting / "state.json").keys == (OURS.text,)
+    assert StoreState.read(trusting / "state.json").keys == (OURS.text,)
 
 
 def test_a17_a_release_that_fails_brings_no_keys(releases: Releases, trusting: Path) -> None:
     with pytest.raises(ReleaseError, match="failed its self-test"):
         update(releases.bundle(6, OURS, keys=(THEIRS.text,)), trusting, test=fails)
-    assert State.read(trusting / "state.json").keys == (OURS.text,)
+    assert StoreState.read(trusting / "state.json").keys == (OURS.text,)
 
 
 def test_a17_a_rollback_does_not_bring_old_keys_back(releases: Releases, trusting: Path) -> None:
     update(releases.bundle(6, OURS, keys=(NEXT.text,)), trusting, test=passes)
     rollback(trusting, passes)
     rollback(trusting, passes)
-    assert State.read(trusting / "state.json").keys == (NEXT.text,)
+    assert StoreState.read(trusting / "state.json").keys == (NEXT.text,)
 
 
 def test_a17_a_store_that_trusts_nobody_takes_no_keys_from_a_release(
     releases: Releases, store: Path
 ) -> None:
     install(releases.bundle(1, keys=(THEIRS.text,)), store, test=passes)
-    assert State.read(store / "state.json").keys is None
+    assert StoreState.read(store / "state.json").keys is None

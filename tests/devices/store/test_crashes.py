@@ -20,7 +20,7 @@ from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import State
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import Test, Updater
@@ -49,7 +49,7 @@ class Change:
             return error
         return None
 
-    def recover(self, store: Path) -> State:
+    def recover(self, store: Path) -> StoreState:
         """What the next updater does first."""
         with Folder(store).locked():
             return Updater(Folder(store), self.test).state
@@ -185,7 +185,7 @@ def test_c5_c6_c7_any_failing_operation_leaves_the_old_or_the_new_release(
                 told = change.do(left / "store")
             if told is None and recorder.failed:
                 # Only removing what nothing refers to may fail without a word.
-                assert State.read(left / "store" / "state.json").trial is None
+                assert StoreState.read(left / "store" / "state.json").trial is None
             require_working(change, left / "store")
             shutil.rmtree(left)
             if not recorder.failed:

@@ -21,15 +21,15 @@ from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import Release, State, Trial
+from edgecil_devices.store.records import Release, StoreState, Trial
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import MOST_ATTEMPTS, Updater
 from tests.devices.store.releases import Releases, fails, labels, passes
 
 
-def state_of(store: Path) -> State:
-    return State.read(store / "state.json")
+def state_of(store: Path) -> StoreState:
+    return StoreState.read(store / "state.json")
 
 
 def current(store: Path) -> tuple[str, ...]:

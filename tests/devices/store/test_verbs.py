@@ -18,7 +18,7 @@ from edgecil_devices.package import pack
 from edgecil_devices.store import trial_process as trial
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.install import install
-from edgecil_devices.store.records import State
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.trial_process import test_in_child as try_in_child
 from edgecil_devices.store.update import update
 from tests.devices.conftest import Graphs
@@ -111,9 +111,9 @@ def test_golden_samples_decide_whether_a_release_is_taken(releases: Releases, st
         "edgecil_devices", "update", with_golden_logits(releases, 2, 1.0), "--store", store, code=1
     )
     assert told.startswith("error: release 2 failed its self-test: the golden samples' logits")
-    assert State.read(store / "state.json").floor == 1
+    assert StoreState.read(store / "state.json").floor == 1
     update(with_golden_logits(releases, 2, 0.0), store)
-    assert State.read(store / "state.json").floor == 2
+    assert StoreState.read(store / "state.json").floor == 2
 
 
 def test_a_release_whose_graph_cannot_be_run_is_not_taken(releases: Releases, store: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_release_whose_graph_cannot_be_run_is_not_taken(releases: Releases, st
     _, told = run("edgecil_devices", "update", releases.bundle(2), "--store", store, code=1)
     assert told.startswith("error: release 2 failed its self-test: ")
     assert "block-01.onnx" in told
-    assert State.read(store / "state.json").floor == 1
+    assert StoreState.read(store / "state.json").floor == 1
 
 
 def test_c13_a_device_with_too_little_memory_keeps_the_old_release(
@@ -137,7 +137,7 @@ def test_c13_a_device_with_too_little_memory_keeps_the_old_release(
     command = [sys.executable, "-m", "edgecil_devices", "update", str(path), "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode != 0
-    assert State.read(store / "state.json").trial is None
+    assert StoreState.read(store / "state.json").trial is None
     assert (
         json.loads(run("edgecil_devices", "status", "--store", store, "--json")[0])["release"] == 1
     )
@@ -148,7 +148,7 @@ def test_a_self_test_that_is_killed_or_hangs_is_told_of(
     releases: Releases, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(releases.bundle(1), store, test=passes)
-    release = State.read(store / "state.json").committed
+    release = StoreState.read(store / "state.json").committed
     assert release is not None
     python = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(python))
