@@ -8,7 +8,7 @@ import typer
 from edgecil.cli import options
 
 if TYPE_CHECKING:
-    from edgecil.training.run import StageResult
+    from edgecil.evaluation.results import StageResult
 
 RUNS = Path("runs")
 """Where runs go that are given no folder."""

@@ -37,11 +37,6 @@ class GridCell:
         return self.folder.name
 
     @property
-    def results(self) -> Path:
-        """What the run came to."""
-        return self.folder / "results.json"
-
-    @property
     def arguments(self) -> tuple[str, ...]:
         """What follows `edgecil`: everything that decides the run, and nothing else."""
         options = [*options_of(self.request), "--device", self.device]

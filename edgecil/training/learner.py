@@ -18,6 +18,7 @@ from edgecil.evaluation.accuracy import (
     predicted_labels,
 )
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
+from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
@@ -29,7 +30,7 @@ from edgecil.planning.planner import published_memory
 from edgecil.training.distributed import lead
 from edgecil.training.loop import epoch_seed
 from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.run_data import Labelled, Library
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
@@ -182,12 +183,13 @@ class Learner:
                 network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
             )
             nearest_mean = percent_correct(test.labels, nearest)
+        by_task = accuracy_by_task(test.labels, predicted, state.settings.task_sizes)
         ledger = Ledger.of_folder(self._run.state_folder)
         return StageResult(
             stage=stage,
             classes=classes,
             accuracy=percent_correct(test.labels, predicted),
-            accuracy_by_task=accuracy_by_task(test.labels, predicted, state.settings.task_sizes),
+            accuracy_by_task=tuple(by_task),
             measured_classes=len(np.unique(test.labels)),
             nearest_mean_accuracy=nearest_mean,
             state_bytes=ledger.total_bytes,

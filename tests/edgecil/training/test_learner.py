@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from edgecil.errors import BudgetError, DataError, RunError, StateError, TrainingError
+from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State
@@ -20,7 +21,7 @@ from edgecil.training.loop import choose_device
 from edgecil.training.rehearsal import Candidates, filled
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import with_new_task
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
 
