@@ -45,7 +45,7 @@ def write_run(
     content = {"method": method, "backbone": backbone, "budget_bytes": budget_bytes}
     content |= {"seed": seed, "finished": finished, "stages": stages}
     content |= {"versions": {}, "hardware": {}}
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(content))
     return folder
 
@@ -141,6 +141,18 @@ def test_published_numbers_stand_beside_ours_and_are_marked(tmp_path: Path) -> N
 def test_published_areas_stand_beside_ours(tmp_path: Path) -> None:
     lines = table_lines(two_budgets(tmp_path), "cifar100-b0-inc10")
     assert ["published", "10.850", "9.030", "7.180", "3.060"] in [line.split() for line in lines]
+    assert (
+        "published areas lie over 7.6, 12.4, 16, 19.8, 23.5 MiB; areas over others differ" in lines
+    )
+    assert not any("published" in line for line in table_lines(two_budgets(tmp_path / "b"), None))
+
+
+def test_no_published_number_stands_beside_another_budget(tmp_path: Path) -> None:
+    """7.6 MB are not the 7.6 that the papers print, which are MiB."""
+    run = write_run(tmp_path / "run", [[60.0], [40.0, 50.0]], budget_bytes=7_600_000)
+    assert not any(
+        "published" in line for line in table_lines(results_of(run), "cifar100-b0-inc10")
+    )
 
 
 def test_files_have_what_the_table_rounds(tmp_path: Path) -> None:
