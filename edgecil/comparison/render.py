@@ -46,7 +46,7 @@ def table_lines(results: Sequence[Result], published_protocol: str | None) -> li
             mibs = dict.fromkeys(f"{e.budget_mib:g}" for e in known if e.read_off_plot)
             lines += [
                 "",
-                f"published areas lie over {', '.join(mibs)} MiB; areas over others differ",
+                f"published areas lie over {', '.join(mibs)} MiB; areas compare over the same only",
             ]
     if published_protocol:
         lines += ["", "~ read off a plot, to about 0.3 points"]

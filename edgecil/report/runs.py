@@ -7,6 +7,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from edgecil.data import DATASETS
 from edgecil.errors import RunError
 from edgecil.evaluation.results import RunResults, read_object, read_results
 from edgecil.training.settings import RunSettings
@@ -164,11 +165,12 @@ def _read(folder: Path) -> SavedRun:
 def _protocol_of(settings: RunSettings) -> str | None:
     """The name of the published protocol that a run follows without having been told to."""
     first, *later = (len(task.classes) for task in settings.tasks)
-    names = [source.data for source in settings.sources]
-    if names != ["cifar100"] or len(set(later)) != 1 or first + sum(later) != 100:
+    built_in = DATASETS.get(settings.sources[0].data)
+    known = built_in.known if built_in and len(settings.sources) == 1 else None
+    if known is None or len(set(later)) != 1 or first + sum(later) != len(known.classes):
         return None
     base = 0 if first == later[0] else first
-    return f"cifar100-b{base}-inc{later[0]}"
+    return f"{settings.sources[0].data}-b{base}-inc{later[0]}"
 
 
 def _require_same_tasks(runs: Sequence[SavedRun]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil.data import DATASETS, ImageDataset, default_data_dir
+from edgecil.data import ImageDataset, is_here
 from edgecil.errors import EdgecilError, ExportError, UsageError
 from edgecil.memory.state import State
 from edgecil.pictures.batches import Pictures
@@ -173,12 +173,7 @@ def _test_sample(run: Run, state: State, data_dir: Path | None) -> Sample | None
 
 
 def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> ImageDataset | None:
-    folder = data_dir or default_data_dir()
-    if source.data == "cifar100" and not (folder / "cifar-100-python").is_dir():
-        return None  # loading it would download it
-    if source.data not in DATASETS and not Path(source.data).is_dir():
-        return None
-    return load_source(settings, source, data_dir)
+    return load_source(settings, source, data_dir) if is_here(source.data, data_dir) else None
 
 
 def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:
