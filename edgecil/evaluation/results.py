@@ -126,16 +126,15 @@ def read_results(run: Path) -> RunResults:
         return RunResults()
     content = read_object(path)
     try:
-        stages = tuple(map(_stage, content["stages"]))
-        return RunResults(stages, *(content[name.name] for name in fields(RunResults)[1:]))
+        content["stages"] = tuple(map(_stage, content["stages"]))
+        return RunResults(**{named.name: content[named.name] for named in fields(RunResults)})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path) from error
 
 
 def _stage(content: Mapping[str, Any]) -> StageResult:
-    known: dict[str, Any] = {
-        name.name: content[name.name] for name in fields(StageResult) if name.name in content
-    }
+    names = {named.name for named in fields(StageResult)}
+    known = {name: value for name, value in content.items() if name in names}
     known["accuracy_by_task"] = tuple(content["accuracy_by_task"])
     known["bytes_by_owner"] = dict(content["bytes_by_owner"])
     return StageResult(**known)

@@ -150,7 +150,7 @@ def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> 
 
 
 def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:
-    results = Path(__file__).parents[2] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
+    results = Path(__file__).parents[3] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
     measured = json.loads(results.read_text())
     table, noise = tradeoffs(), 2.0
     assert set(table.precision) == set(PRECISIONS)
