@@ -8,7 +8,7 @@ import sys
 from edgecil.budget import Ledger, format_bytes
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.training.loop import EpochReport
 from edgecil.training.run import Run, StageResult
 from edgecil.training.settings import RunSettings
