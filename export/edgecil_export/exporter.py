@@ -150,17 +150,10 @@ def _manifest(
     *graphs, head, pixels, logits = blobs.items()
     trunk = Blob.of(graphs[0][0], TRUNK, graphs[0][1])
     # A method with one block for all tasks trained it last in the last of them.
-    first_task = len(settings.task_sizes) - len(network.blocks)
+    first_task, features = len(settings.task_sizes) - len(network.blocks), network.feature_size
     blocks = [
-        Blob.of(
-            name,
-            BLOCK,
-            data,
-            task=first_task + k,
-            features=network.feature_size,
-            trunk=trunk.sha256,
-        )
-        for k, (name, data) in enumerate(graphs[1:])
+        Blob.of(name, BLOCK, data, task=task, features=features, trunk=trunk.sha256)
+        for task, (name, data) in enumerate(graphs[1:], first_task)
     ]
     facts = {"method": settings.method, "backbone": settings.backbone, "cut": settings.cut}
     # What is usual is not said, so that it costs no byte.
