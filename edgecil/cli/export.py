@@ -42,14 +42,23 @@ def export(
     expires: options.Expires = None,
 ) -> None:
     """Write what a run has learned as a bundle, after checking it against the network."""
+    from edgecil_export import ExportRequest
     from edgecil_export import export as export_run
-    from edgecil_export.accuracy_loss import Compute
-    from edgecil_export.releases import Release
 
-    asked = Release(release, sign, new_keys, expires)
+    request = ExportRequest(
+        weights=weights,
+        classifier=classifier,
+        compute=compute,
+        max_loss_points=max_loss,
+        force=force,
+        data_dir=data_dir,
+        release=release,
+        sign=sign,
+        new_keys=new_keys,
+        expires=expires,
+    )
     target = out or Path(f"{run.resolve().name}.edgecil")
-    computing = Compute(compute, max_loss, force, data_dir)
-    report = export_run(run, target, weights, classifier, asked, computing)
+    report = export_run(run, target, request)
     for line in report.lines():
         print(line)
     print(f"next: edgecil predict {report.path} PICTURE.jpg")

@@ -14,7 +14,7 @@ from edgecil.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from edgecil.planning.data_facts import DataFacts
-    from edgecil.planning.planner import Plan
+    from edgecil.planning.plans import Plan
     from edgecil.training.request import TrainRequest
     from edgecil.training.settings import RunSettings
 

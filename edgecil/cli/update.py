@@ -56,14 +56,14 @@ def update(
         return
     if source is None or place:
         raise UsageError("name the run whose release the update makes of --since")
-    from edgecil_export.releases import Release, bundle_of
+    from edgecil_export import ExportRequest
+    from edgecil_export.releases import bundle_of
     from edgecil_export.update import make_update
 
     base = bundle_of(source, int(since)) if since.isdecimal() else Path(since)
-
-    asked = Release(release, sign, new_keys, expires)
+    request = ExportRequest(release=release, sign=sign, new_keys=new_keys, expires=expires)
     target = out or Path(f"{source.resolve().name.removesuffix('.edgecil')}.update")
-    report = make_update(source, base, target, asked, bundle)
+    report = make_update(source, base, target, request, bundle)
     for line in report.lines():
         print(line)
     print(f"next, on the device: edgecil update {target.name} --store DIR")

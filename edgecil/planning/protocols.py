@@ -12,7 +12,7 @@ from functools import cached_property
 
 from edgecil.errors import UsageError
 from edgecil.methods import method_named
-from edgecil.planning.planner import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
+from edgecil.planning.accounting import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
 
 CLASS_ORDER_SEED = 1993
 """Seed of the published class order; the papers' further seeds are other class orders."""

@@ -11,7 +11,7 @@ from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
 from edgecil.pictures.readers import end_if_only_imported
 from edgecil.planning.data_facts import facts_of
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.team import team
 from edgecil.training.distributed import in_turn, joined, lead
 from edgecil.training.label_changes import warn_of_label_changes

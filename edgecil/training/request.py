@@ -14,11 +14,9 @@ from edgecil.methods.recipes import recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
 from edgecil.pictures.policies import Policy
+from edgecil.planning.accounting import ACCOUNTINGS, Accounting
 from edgecil.planning.protocols import Protocol, protocol_named
 from edgecil.planning.tradeoffs import tradeoffs
-
-ACCOUNTINGS = ("strict", "published")
-"""What `--accounting` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ class TrainRequest:
         """Refuse what cannot be before any data are read."""
         _require_known("accounting", self.accounting, ACCOUNTINGS)
         _require_known("state precision", self.precision or "fp32", PRECISIONS)
-        if self.accounting == "published" and (self.codec or self.precision):
+        if (self.counting.codec and self.codec) or (self.counting.precision and self.precision):
             raise UsageError(
                 "published accounting counts raw pixels and fp32 weights; "
                 "leave out --codec and --state-precision"
@@ -115,6 +113,11 @@ class TrainRequest:
         return parse_bytes(self.budget)
 
     @property
+    def counting(self) -> Accounting:
+        """How the budget is counted."""
+        return ACCOUNTINGS[self.accounting]
+
+    @property
     def followed(self) -> Protocol | None:
         """The protocol asked for."""
         return protocol_named(self.protocol) if self.protocol else None
@@ -136,8 +139,11 @@ class TrainRequest:
 
     @property
     def published_backbone(self) -> str | None:
-        """The protocol's backbone where the budget is one of its points; None elsewhere."""
-        if self.followed is None or self.accounting != "published":
+        """The protocol's backbone where the budget is one of its points; None elsewhere.
+
+        A budget that bounds files is none, however large.
+        """
+        if self.followed is None or self.counting.bounds_files:
             return None
         name = self.followed.backbone_at(self.budget_bytes, self.method)
         return name if name and can_be_cut(BACKBONES[name], self.chosen_cut) else None
@@ -149,17 +155,15 @@ class TrainRequest:
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:
-        """The codec asked for, or the published one, or what the planner may choose from."""
-        if self.codec:
-            return (self.codec,)
-        return ("raw",) if self.accounting == "published" else tuple(tradeoffs().codec)
+        """The codec asked for, or the accounting's own, or what the planner may choose from."""
+        codec = self.codec or self.counting.codec
+        return (codec,) if codec else tuple(tradeoffs().codec)
 
     @property
     def possible_precisions(self) -> tuple[str, ...]:
-        """The precision asked for, or the published one, or what the planner may choose from."""
-        if self.precision:
-            return (self.precision,)
-        return ("fp32",) if self.accounting == "published" else ("fp16", "int8")
+        """The precision asked for, or the accounting's own, or what the planner may choose from."""
+        precision = self.precision or self.counting.precision
+        return (precision,) if precision else ("fp16", "int8")
 
 
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from edgecil.methods import TaskView
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.training.checkpoint import Checkpoint
 from edgecil.training.distributed import lead
 from edgecil.training.history import EpochRecorder

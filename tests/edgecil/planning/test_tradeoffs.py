@@ -12,7 +12,9 @@ from edgecil.memory.weights import PRECISIONS
 from edgecil.methods import method_named
 from edgecil.networks import BACKBONES
 from edgecil.planning import tradeoffs as module
-from edgecil.planning.planner import Demand, parameter_counts, plan
+from edgecil.planning.accounting import parameter_counts
+from edgecil.planning.planner import plan
+from edgecil.planning.plans import Demand
 from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
 
 BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
