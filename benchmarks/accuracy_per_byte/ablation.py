@@ -30,7 +30,7 @@ from ablation_table import merged, read, write
 from edgecil.data import Split, load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.accuracy import percent_correct, predicted_labels
-from edgecil.memory.codecs import codec_named
+from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.state import State
 from edgecil.methods import METHODS, Method, TaskView
 from edgecil.methods.base import align_weights, distillation_loss
@@ -40,7 +40,6 @@ from edgecil.methods.thrift import log_priors
 from edgecil.networks import ExpandableNetwork, frozen_copy
 from edgecil.pictures.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.api import train
-from edgecil.training.learner import Learner
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
 from edgecil.training.run_data import Library
@@ -121,6 +120,14 @@ class Varied(Method):
     name = "varied"
     variant: Variant
 
+    def as_trained_on(self, new: Split, codec: ImageCodec) -> Pictures:
+        """A part of the new pictures as they are, perhaps."""
+        clean = round(self.variant.clean_news * len(new))
+        if not clean:
+            return super().as_trained_on(new, codec)
+        rest = super().as_trained_on(new.subset(np.arange(clean, len(new))), codec)
+        return JoinedPictures(new.subset(np.arange(clean)), rest)
+
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Train everything; then, perhaps, the head alone."""
         variant, teacher = self.variant, frozen_copy(network)
@@ -194,19 +201,7 @@ def run_one(name: str, budget: str, seed: int, epochs: Sequence[int], out: Path)
         **(asked | variant.request),
     )
     folder = out / f"{name.replace(' ', '-').replace(':', '-')}-{budget}-{seed}"
-    as_rehearsed = Learner._as_rehearsed
-
-    def partly_clean(self: Learner, pictures: Split) -> Pictures:
-        clean = round(variant.clean_news * len(pictures))
-        rest = pictures.subset(np.arange(clean, len(pictures)))
-        return JoinedPictures(pictures.subset(np.arange(clean)), as_rehearsed(self, rest))
-
-    if variant.clean_news:
-        Learner._as_rehearsed = partly_clean  # type: ignore[assignment,method-assign]
-    try:
-        train(request, folder, resume=True)
-    finally:
-        Learner._as_rehearsed = as_rehearsed  # type: ignore[method-assign]
+    train(request, folder, resume=True)
     return Run(folder)
 
 

@@ -18,7 +18,8 @@ The names below are imported when they are first used, so that `import edgecil_d
     _onnxruntime.py             the one door to onnxruntime; `floors` says which is the oldest
     profiles/                   what suits which board; `board` reads its temperature and throttling
     predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,
-                                `together` decodes several, `stream` decides, `lines` prints
+                                `parallel_reading` decodes several, `stream` decides,
+                                `prediction_lines` prints
     serving/                    the verb `serve`
     bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
                                 computes golden samples, `children` runs what may crash,

@@ -1,4 +1,8 @@
-"""JSON from a stranger: parsed without surprises, its fields read with the type they must have."""
+"""JSON from a stranger: parsed without surprises, its fields read with the type they must have.
+
+`json_object` reads whatever we read as JSON, on the workstation too; the others are for manifests
+and the records of a store.
+"""
 
 import json
 import math
@@ -11,21 +15,36 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def json_object(data: bytes) -> dict[str, Any]:
     """Parse UTF-8 JSON that must be one object; repeated keys, NaN and infinities are refused.
 
     Raises:
-        BundleCorruptError: it is not.
+        ValueError: it is not JSON.
+        TypeError: it is, but not an object.
     """
     try:
         value = json.loads(
             data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant
         )
-    except (ValueError, RecursionError) as error:
-        raise BundleCorruptError(f"the manifest is not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(value, dict):
-        raise BundleCorruptError("the manifest is not a JSON object")
+        raise TypeError("not a JSON object")
     return value
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that a manifest is.
+
+    Raises:
+        BundleCorruptError: it is none.
+    """
+    try:
+        return json_object(data)
+    except ValueError as error:
+        raise BundleCorruptError(f"the manifest is not valid JSON ({error})") from error
+    except TypeError as error:
+        raise BundleCorruptError(f"the manifest is {error}") from error
 
 
 def get(record: Any, key: str, kind: type[T]) -> T:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecil_devices._json import json_object
 from edgecil_devices._onnxruntime import version
 from edgecil_devices.files import replace_atomically
 
@@ -85,10 +86,6 @@ def keep_choice(file: Path, key: str, choice: Choice) -> None:
 
 
 def _choices(file: Path) -> dict[str, Any]:
-    # UnicodeDecodeError and JSONDecodeError are ValueErrors; deep nesting ends in a RecursionError.
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        with file.open("rb") as stream:
-            choices = json.loads(stream.read(_MOST_BYTES))
-        if isinstance(choices, dict):
-            return choices
+    with contextlib.suppress(OSError, ValueError, TypeError), file.open("rb") as stream:
+        return json_object(stream.read(_MOST_BYTES))
     return {}

@@ -16,8 +16,9 @@ from edgecil_devices._onnxruntime import version
 from edgecil_devices.board import BoardState, board_state, peak_memory_mb
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.images import read_file
+from edgecil_devices.limits import usable_cores
 from edgecil_devices.prediction_lines import times_ms
-from edgecil_devices.profiles import available_cores, board_model, current_profile
+from edgecil_devices.profiles import board_model, current_profile
 from edgecil_devices.sources import Picture
 
 BATCHES = (1, 4, 16)
@@ -199,7 +200,7 @@ def _setting(bundle: Path, classifier: Classifier) -> Setting:
         compute=manifest.compute,
         machine=board_model() or f"{platform.system()} {platform.machine()}",
         profile=current_profile().name,
-        cores=available_cores(),
+        cores=usable_cores(),
         python=platform.python_version(),
         onnxruntime=version(),
         threads=classifier.threads,

@@ -5,12 +5,11 @@ groups, version 2. Linux has these as folders; a limit of one holds for all grou
 where `proc` and `sys` lie.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-from edgecil_devices.profiles import available_cores
 
 ROOT = Path("/")
 
@@ -19,6 +18,11 @@ def usable_cores(root: Path = ROOT) -> int:
     """How many processes or threads can compute at once here, at least one."""
     allowed = cores(root)
     return available_cores() if allowed is None else max(1, min(available_cores(), int(allowed)))
+
+
+def available_cores() -> int:
+    """Cores that this process may run on, whatever part of their time it gets."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_bytes(root: Path = ROOT) -> int | None:

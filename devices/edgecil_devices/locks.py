@@ -5,9 +5,10 @@ import fcntl
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 _UNKNOWN = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 """What a file system that has no locks answers."""
@@ -64,7 +65,8 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
     _held.add(descriptor)
     alone = False
     try:
-        known = _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        known = _lock(descriptor, kind, _PATIENCE_S, _holder)
         alone = known and not shared
         if alone:
             _write_holder(descriptor, f"{os.getpid()} {platform.node()}\n")
@@ -77,13 +79,31 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
-    patient_until = time.monotonic() + _PATIENCE_S
+def lock_for_heirs(file: IO[bytes], wait_s: float) -> bool:
+    """Lock an open file until it is closed here and by every process that has inherited it.
+
+    Nothing is written to the file, so it may be a log.
+
+    Args:
+        file: what to lock.
+        wait_s: how long to wait for another holder.
+
+    Returns:
+        Whether it is held; False where the file system has no locks.
+
+    Raises:
+        LockHeldError: another process still holds it.
+    """
+    return _lock(file.fileno(), fcntl.LOCK_EX, wait_s, lambda _: _SOMEBODY)
+
+
+def _lock(descriptor: int, kind: int, wait_s: float, holder_of: Callable[[int], str]) -> bool:
+    patient_until = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(descriptor)
+            holder = holder_of(descriptor)
             if holder != _SOMEBODY or time.monotonic() > patient_until:
                 raise LockHeldError(holder) from None
             time.sleep(_PATIENCE_S / 30)

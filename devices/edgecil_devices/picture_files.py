@@ -63,10 +63,7 @@ def may_be_picture_name(name: str) -> bool:
 def begins_as_picture(path: "str | os.PathLike[str]") -> bool:
     """Whether the first bytes of a file are those of a picture, or cannot be read."""
     try:
-        # A pipe without a writer would block open() for ever.
-        descriptor = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
+        descriptor = os.open(path, _AT_ONCE)
         try:
             start = os.read(descriptor, 16)
         finally:

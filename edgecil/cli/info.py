@@ -10,6 +10,7 @@ import typer
 from edgecil.budget import format_bytes
 from edgecil.cli import options
 from edgecil.errors import UsageError
+from edgecil_devices._json import json_object
 
 if TYPE_CHECKING:
     from edgecil_devices import Bundle
@@ -42,7 +43,9 @@ def info(
     package = read_package(source)
     if as_json:
         print(
-            json.dumps(_about(source, package) | json.loads(package.manifest_json), allow_nan=False)
+            json.dumps(
+                _about(source, package) | json_object(package.manifest_json), allow_nan=False
+            )
         )
     else:
         _print_package(source, package)
@@ -121,7 +124,7 @@ def _run_info(folder: Path, as_json: bool) -> None:
             json.dumps(
                 {
                     "run": str(folder),
-                    "settings": json.loads(run.config_file.read_bytes()),
+                    "settings": json_object(run.config_file.read_bytes()),
                     "stages": [vars(result) for result in results],
                     "state_bytes": ledger.total_bytes,
                     "bytes_by_owner": ledger.by_owner(),

@@ -7,7 +7,6 @@ comparison.csv      one line for each finished run
 comparison.json     the same, with means over seeds, curves, and how every cell ended
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from edgecil.comparison.render import to_csv, to_json
 from edgecil.comparison.results import LINEAR, Result, results_of
 from edgecil.errors import EdgecilError, RunError
 from edgecil.training.stopping import EXIT_STOPPED
+from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.locks import LockHeldError, locked
 
@@ -111,7 +111,7 @@ class Comparison:
     def _earlier(self) -> dict[str, list[str]]:
         """The arguments of the cells that an earlier call has seen finished."""
         try:
-            cells = json.loads(self._json.read_bytes())["cells"]
+            cells = json_object(self._json.read_bytes())["cells"]
             return {cell["name"]: cell["arguments"] for cell in cells if cell["status"] == FINISHED}
         except FileNotFoundError:
             return {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edgecil.comparison.job import Job
 from edgecil.comparison.processes import Event, run_in_processes
 from edgecil.errors import UsageError
+from edgecil_devices.limits import usable_cores
 
 ENGINES = ("processes", "ray")
 """What `--engine` takes."""
@@ -42,7 +43,7 @@ class Engine:
     @property
     def cpus_per_cell(self) -> int:
         """Processors of a cell."""
-        return self.cpus or max(1, cores() // self.at_once)
+        return self.cpus or max(1, usable_cores() // self.at_once)
 
     @property
     def threads(self) -> int:
@@ -53,10 +54,10 @@ class Engine:
     @property
     def warning(self) -> str:
         """What a person should know before it starts; mostly nothing."""
-        if self.ray_address or self.at_once <= cores():
+        if self.ray_address or self.at_once <= usable_cores():
             return ""
         return (
-            f"--jobs {self.at_once} on {cores()} cores: runs share cores and take longer, "
+            f"--jobs {self.at_once} on {usable_cores()} cores: runs share cores and take longer, "
             "and each holds PyTorch and the data in memory"
         )
 
@@ -73,8 +74,3 @@ class Engine:
 
         resources = Resources(self.cpus_per_cell, self.gpus)
         return run_on_ray(jobs, resources, self.ray_address, self.at_once)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

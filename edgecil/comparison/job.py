@@ -5,7 +5,6 @@ second time, after a comparison or a Ray worker was killed, waits for the first 
 """
 
 import ctypes
-import fcntl
 import os
 import shlex
 import signal
@@ -15,10 +14,10 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from edgecil.errors import RunError
 from edgecil.training.stopping import EXIT_STOPPED
+from edgecil_devices.locks import LockHeldError, lock_for_heirs
 
 LEFT_BEHIND_SECONDS = 15.0
 """How long a process that an earlier comparison left behind may take to end."""
@@ -35,6 +34,7 @@ _PROGRAM = (sys.executable, "-m", "edgecil")
 _PROMPT = "$ "
 """Every attempt at a cell starts its part of the log with a line of its own."""
 
+_TAIL_BYTES = 16_384
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -82,7 +82,13 @@ def start(job: Job) -> "subprocess.Popen[bytes]":
         job = replace(job, arguments=(*job.arguments, "--stop-after", seconds_left))
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
-        _lock(log, job.name)
+        try:
+            lock_for_heirs(log, LEFT_BEHIND_SECONDS)
+        except LockHeldError:
+            raise RunError(
+                f"{job.name} is still being trained by a process that was left behind; "
+                "wait for it or end it, and give the same command again"
+            ) from None
         log.write(f"{_PROMPT}{job.command}\n".encode())
         log.flush()
         with warnings.catch_warnings():
@@ -136,29 +142,13 @@ def _why(job: Job, exit_code: int) -> str:
     return f"ended with exit code {exit_code}; see {job.log}"
 
 
-def _lock(log: IO[bytes], name: str) -> None:
-    """Lock the log; the process that gets it as its output keeps the lock while it lives."""
-    give_up = time.monotonic() + LEFT_BEHIND_SECONDS
-    while True:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise RunError(
-                    f"{name} is still being trained by a process that was left behind; "
-                    "wait for it or end it, and give the same command again"
-                ) from None
-            time.sleep(0.05)
-
-
 def _die_with_parent() -> None:
     """Linux: killed when the thread that started it ends, so that no cell trains unwatched."""
     if _PRCTL:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _tail(path: Path, size_bytes: int = 16_384) -> str:
+def _tail(path: Path) -> str:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - size_bytes))
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         return file.read().decode(errors="replace")

@@ -25,7 +25,6 @@ A class that has no picture left is an error.
 
 import hashlib
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +48,7 @@ from edgecil.data.layout import shown, split_roots
 from edgecil.errors import DataError, ImageError, UsageError
 from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, read_file, read_image
+from edgecil_devices.limits import usable_cores
 
 SMALLEST_DEFAULT_PX = 32
 LARGEST_DEFAULT_PX = 224
@@ -182,7 +182,7 @@ def _inspect(
     damaged = []
     by_digest: dict[str, list[_Picture]] = defaultdict(list)
     _logger.info("%s: looking at %d pictures", folder, len(listed))
-    with ThreadPoolExecutor(os.cpu_count()) as readers:
+    with ThreadPoolExecutor(usable_cores()) as readers:
         for picture, result in zip(listed, readers.map(_read, listed), strict=True):
             if isinstance(result, ImageError):
                 damaged.append((picture.path, str(result)))

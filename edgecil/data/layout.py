@@ -120,9 +120,9 @@ def visible_entries(folder: Path) -> list["os.DirEntry[str]"]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def shown(names: Sequence[str], limit: int = 5) -> str:
-    """The first names, and that there are more."""
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+def shown(names: Sequence[str]) -> str:
+    """The first five names, and that there are more."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _one_of(folder: Path, names: Iterable[str], wanted: Collection[str]) -> Path | None:

@@ -17,7 +17,6 @@ def predicted_labels(
     network: ExpandableNetwork,
     images: Images,
     logits: Callable[[Tensor], Tensor] | None = None,
-    batch_size: int = 256,
 ) -> np.ndarray:
     """The label of the highest logit for every image, (N,) int64; full precision, no crops.
 
@@ -26,7 +25,7 @@ def predicted_labels(
     logits = logits or network
     network.eval()
     with torch.inference_mode():
-        found = [logits(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(batch_size)]
+        found = [logits(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(256)]
     labels: np.ndarray = torch.cat(found).numpy()
     return labels
 

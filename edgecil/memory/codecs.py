@@ -107,11 +107,7 @@ class ImageCodec(ABC):
         return pixels
 
     def roundtrip(self, pixels: Pixels) -> Pixels:
-        """Images (N, S, S, 3) as they will look once they have been exemplars, same shape.
-
-        New images must pass through here before they train a network together with exemplars, or
-        the network learns to tell old classes from new ones by the marks of the codec.
-        """
+        """Images (N, S, S, 3) as they will look once they have been exemplars, same shape."""
         if self.lossless:
             return pixels
         size = pixels.shape[1]

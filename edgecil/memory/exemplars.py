@@ -44,6 +44,15 @@ class EncodedPictures:
     """(N,) width over height of whole pictures, squeezed into the square; None where they come as
     the test sees them."""
 
+    @classmethod
+    def of(
+        cls, pixels: Pixels, codec: ImageCodec, aspects: Aspects | None = None
+    ) -> "EncodedPictures":
+        """Encode images (N, S, S, 3)."""
+        size = pixels.shape[1]
+        payloads, header = codec.encode_many(pixels), codec.shared_header(size)
+        return cls(payloads, codec, size, header, aspects)
+
     def __len__(self) -> int:
         """N, the number of images."""
         return len(self.payloads)

@@ -23,6 +23,7 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil_devices._json import json_object
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.images import Preprocessing
 
@@ -245,11 +246,11 @@ def recover(folder: Path) -> None:
 
 def _read_index(path: Path) -> dict[str, Any]:
     try:
-        body: dict[str, Any] = json.loads(path.read_bytes())
+        body = json_object(path.read_bytes())
         version, check = body["format"], body.pop("check")
     except FileNotFoundError as error:
         raise StateError(f"{path.parent} holds no state; train a run first") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
     if isinstance(version, int) and version > FORMAT:
         raise StateVersionError(

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgecil.data import Split
 from edgecil.errors import UsageError
+from edgecil.memory.codecs import ImageCodec
+from edgecil.memory.exemplars import EncodedPictures
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.sequences import Pictures
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
@@ -86,6 +90,20 @@ class Method:
         if task.stage == 1:
             return Lesson([Phase("train", recipe.first, classification(network), [network])])
         return self.next_lesson(network, task, recipe)
+
+    def as_trained_on(self, new: Split, codec: ImageCodec) -> Pictures:
+        """New pictures as the network sees them while it learns them: as it will as exemplars.
+
+        With a lossy codec a network would otherwise learn to tell new classes, seen clean, from old
+        ones, seen compressed.
+
+        Args:
+            new: the pictures of one new class.
+            codec: how exemplars are encoded.
+        """
+        if codec.lossless:
+            return new
+        return EncodedPictures.of(new.pixels(), codec, new.aspects)
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """The same, from the second task on."""

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from edgecil.errors import TrainingError
 
 _DEAD = re.compile(r"DataLoader worker .*(exited unexpectedly|is killed by signal)")
-_GO_ON = "go on with --resume, in a script with resume=True"
 
 
 def end_if_only_imported() -> None:

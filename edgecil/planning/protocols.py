@@ -14,9 +14,6 @@ from edgecil.errors import UsageError
 from edgecil.methods import method_named
 from edgecil.planning.accounting import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
 
-CLASS_ORDER_SEED = 1993
-"""Seed of the published class order; the papers' further seeds are other class orders."""
-
 
 @dataclass(frozen=True)
 class BudgetPoint:

@@ -74,8 +74,6 @@ class Outcome:
     """Name of the row."""
     cell: Cell
     """Whose it is."""
-    nearest_mean: bool
-    """Whether the nearest mean of exemplars classifies, and not the head."""
     sessions: tuple[Spread | None, ...]
     """Session accuracies in percent; None where a run did not measure all classes, as below."""
     average: Spread | None
@@ -105,11 +103,6 @@ def cells_of(runs: Iterable[SavedRun]) -> list[Cell]:
     return sorted(cells, key=_place)
 
 
-def budgets_of(cells: Iterable[Cell]) -> list[int]:
-    """The budgets in bytes, smallest first."""
-    return sorted({cell.settings.budget_bytes for cell in cells})
-
-
 def outcomes_of(cell: Cell) -> list[Outcome]:
     """The rows of a cell: one, or two where the nearest mean was measured too."""
     linear = [run.results.accuracies for run in cell.runs]
@@ -120,7 +113,7 @@ def outcomes_of(cell: Cell) -> list[Outcome]:
         return [_outcome(cell.label, cell, linear, forgotten)]
     return [
         _outcome(f"{cell.label}, linear", cell, linear, forgotten),
-        _outcome(f"{cell.label}, nearest mean", cell, means, (), nearest_mean=True),
+        _outcome(f"{cell.label}, nearest mean", cell, means, ()),
     ]
 
 
@@ -134,14 +127,11 @@ def _outcome(
     cell: Cell,
     accuracies: Sequence[Sequence[float | None]],
     forgotten: tuple[Spread | None, ...],
-    *,
-    nearest_mean: bool = False,
 ) -> Outcome:
     """A row from the session accuracies of every run."""
     return Outcome(
         label=label,
         cell=cell,
-        nearest_mean=nearest_mean,
         sessions=tuple(Spread.of_all(values) for values in zip(*accuracies, strict=True)),
         average=Spread.of_all([average_incremental_accuracy(row) for row in accuracies]),
         last=Spread.of_all([row[-1] for row in accuracies]),

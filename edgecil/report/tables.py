@@ -91,8 +91,8 @@ def runs_table(runs: Sequence[SavedRun]) -> str:
     return table(list(columns), rows, "Every run, what it took, and what it ran on.")
 
 
-def most_confused(run: SavedRun, count: int = 3) -> str:
-    """The pairs of classes that are confused most, in words."""
+def most_confused(run: SavedRun) -> str:
+    """The three pairs of classes that are confused most, in words."""
     pairs = [
         (100 * wrong / sum(row), run.classes[true], run.classes[predicted])
         for true, row in enumerate(run.confusion)
@@ -101,7 +101,7 @@ def most_confused(run: SavedRun, count: int = 3) -> str:
     ]
     told = [
         f"{escape(a)} as {escape(b)} {share:.0f}&#8239;%"
-        for share, a, b in sorted(pairs, reverse=True)[:count]
+        for share, a, b in sorted(pairs, reverse=True)[:3]
     ]
     return f"Most confused: {', '.join(told)}." if told else "Nothing is confused."
 

@@ -1,1 +1,1 @@
-"""The loop, the recipes, and the learner that goes from task to task."""
+"""The loop, and the learner that goes from task to task."""

@@ -20,7 +20,7 @@ from edgecil.evaluation.accuracy import (
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
 from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
-from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
+from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
@@ -235,20 +235,8 @@ class Learner:
 
     def _new_pictures(self, stage: int) -> list[Pictures]:
         """The pictures of task `stage`, class by class, as they are trained on."""
-        return [self._as_rehearsed(split) for split in self._library.training(stage)]
-
-    def _as_rehearsed(self, pictures: Pictures) -> Pictures:
-        """New pictures as the network will see them again once they are exemplars.
-
-        With a lossy codec a network would otherwise learn to tell new classes, seen clean, from old
-        ones, seen compressed.
-        """
-        if self._codec.lossless:
-            return pictures
-        size = self._settings.image_size_px
-        payloads = self._codec.encode_many(pictures.pixels())
-        header = self._codec.shared_header(size)
-        return EncodedPictures(payloads, self._codec, size, header, pictures.aspects)
+        splits = self._library.training(stage)
+        return [self._method.as_trained_on(split, self._codec) for split in splits]
 
 
 def _class_features(

@@ -224,22 +224,22 @@ class Run:
             replace_atomically(self.metrics_file, b"".join([header, *lines[:valid]]))
 
 
-def next_run_folder(parent: Path, name: str = "train") -> Path:
-    """`parent`/name, or name-2, name-3 ...: the first that is free."""
-    return next(folder for folder in _numbered(parent, name) if not folder.exists())
+def next_run_folder(parent: Path) -> Path:
+    """`parent`/train, or train-2, train-3 ...: the first that is free."""
+    return next(folder for folder in _numbered(parent) if not folder.exists())
 
 
-def latest_run_folder(parent: Path, name: str = "train") -> Path:
-    """The last of name, name-2, name-3 ... in `parent` that is there; the first if none is."""
-    latest = parent / name
-    for folder in _numbered(parent, name):
+def latest_run_folder(parent: Path) -> Path:
+    """The last of train, train-2, train-3 ... in `parent` that is there; the first if none is."""
+    latest = next(_numbered(parent))
+    for folder in _numbered(parent):
         if not folder.exists():
             break
         latest = folder
     return latest
 
 
-def _numbered(parent: Path, name: str) -> Iterator[Path]:
-    yield parent / name
+def _numbered(parent: Path) -> Iterator[Path]:
+    yield parent / "train"
     for number in itertools.count(2):
-        yield parent / f"{name}-{number}"
+        yield parent / f"train-{number}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecil.data.held_out import HeldOut
 from edgecil.errors import RunError
+from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
 
@@ -206,7 +207,7 @@ class RunSettings:
             RunError: there is no such file, or it is not one of ours.
         """
         try:
-            data: dict[str, Any] = json.loads(path.read_bytes())
+            data = json_object(path.read_bytes())
             data["sources"] = tuple(Source.from_dict(source) for source in data["sources"])
             data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
             data["tasks"] = tuple(

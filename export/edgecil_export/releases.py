@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecil.errors import ExportError
+from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.manifest import MAX_RELEASE, Manifest
 from edgecil_devices.signing import read_public_keys
@@ -70,7 +71,7 @@ def bundle_of(run: Path, release: int) -> Path:
 
 def _bundles(run: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((run / RECORD).read_bytes())["bundles"])
+        return dict(json_object((run / RECORD).read_bytes())["bundles"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -78,7 +79,7 @@ def _bundles(run: Path) -> dict[str, str]:
 def _last(run: Path) -> tuple[int, str]:
     """The number of the run's last release, 0 if there is none, and its content."""
     try:
-        data = json.loads((run / RECORD).read_bytes())
+        data = json_object((run / RECORD).read_bytes())
         return int(data["release"]), str(data["content"])
     except FileNotFoundError:
         return 0, ""

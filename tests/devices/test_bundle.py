@@ -209,7 +209,6 @@ def test_packing_refuses_blobs_the_manifest_does_not_describe() -> None:
 # Updates
 
 BASE = "ab" * 32
-BY_SHA256 = {BLOCK_SHA256: b"block", HEAD_SHA256: b"head", TRUNK_SHA256: b"trunk!"}
 
 
 @pytest.fixture(scope="module")

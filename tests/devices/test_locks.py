@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from edgecil_devices.files import told, write_synced
-from edgecil_devices.locks import LockHeldError, locked
+from edgecil_devices.locks import LockHeldError, lock_for_heirs, locked
 
 HOLDER = """
 import sys, time
@@ -89,6 +89,23 @@ def test_whoever_only_looks_for_a_moment_refuses_nobody(tmp_path: Path) -> None:
         leaving.join()
 
 
+def test_what_a_process_inherits_locked_stays_locked_until_it_ends(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"17 elsewhere\n")
+    with log.open("ab") as file:
+        assert lock_for_heirs(file, 0)
+        heir = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=file)
+    with log.open("ab") as file:
+        with pytest.raises(LockHeldError, match="another process"):  # a log names nobody
+            lock_for_heirs(file, 0.1)
+        ending = threading.Timer(0.2, heir.kill)
+        ending.start()
+        assert lock_for_heirs(file, 30)
+        ending.join()
+    heir.wait()
+    assert log.read_bytes() == b"17 elsewhere\n"
+
+
 def _linger(running: Event) -> None:
     running.set()
     time.sleep(60)
@@ -119,6 +136,8 @@ def test_a_file_system_without_locks_is_no_obstacle(
     monkeypatch.setattr(fcntl, "flock", unknown)
     with locked(tmp_path / "lock") as held:
         assert not held
+    with (tmp_path / "log").open("ab") as file:
+        assert not lock_for_heirs(file, 0)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")

@@ -71,7 +71,7 @@ def test_threads_are_the_profiles_but_never_more_than_cores(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for cores, expected in ((1, 1), (2, 2), (4, 4), (64, 4)):
-        monkeypatch.setattr(profiles, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(profiles, "usable_cores", lambda cores=cores: cores)
         assert profiles.default_threads() == expected
         assert Runtime(read_bundle(bundle_path)).threads == expected
 

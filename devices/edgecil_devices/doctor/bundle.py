@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgecil_devices._json import json_object
 from edgecil_devices.children import run_python
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.doctor.software import DEATHS, UPGRADE
@@ -41,7 +42,7 @@ def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
     elif ended.code != 0:
         yield Finding("fail", "bundle", ended.complaint)
     else:
-        found = json.loads(ended.printed)
+        found = json_object(ended.printed.encode())
         yield _agreement(found)
         yield _precision(found["compute"], profile)
 

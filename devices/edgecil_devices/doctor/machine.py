@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgecil_devices import limits
 from edgecil_devices.doctor.finding import Finding
-from edgecil_devices.profiles import Profile, available_cores, board_model
+from edgecil_devices.profiles import Profile, board_model
 
 CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 """ARM's part numbers in /proc/cpuinfo: Raspberry Pi 3 and Zero 2, 4, and 5."""
@@ -54,16 +54,15 @@ def processor(root: Path = ROOT) -> Finding:
 
 def threads(profile: Profile, root: Path = ROOT) -> Finding:
     """How many threads compute at once, and whether the cores for them may be used."""
-    cores = available_cores()
-    count = min(cores, profile.threads)
-    told = f"{count} at once on the {cores} of {os.cpu_count()} cores that may be used"
+    available = limits.available_cores()
+    count = min(limits.usable_cores(root), profile.threads)
+    told = f"{count} at once on the {available} of {os.cpu_count()} cores that may be used"
     allowed = limits.cores(root)
-    if allowed is not None and allowed < count:
+    if allowed is not None and allowed < min(available, profile.threads):
         return Finding(
             "warn",
             "threads",
-            f"{told}, but this service or container gets the time of {allowed:.1f}; "
-            f"give it more, or use --threads {max(1, int(allowed))}",
+            f"{told}, as this service or container gets the time of {allowed:.1f}; give it more",
         )
     return Finding("ok", "threads", told)
 

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from edgecil_devices.errors import UsageError
+from edgecil_devices.limits import usable_cores
 
 VARIABLE = "EDGECIL_PROFILE"
 """Names another profile than the board's own, for containers that hide the board, for example."""
@@ -80,14 +81,9 @@ def board_model(path: Path = MODEL) -> str:
         return ""
 
 
-def available_cores() -> int:
-    """Cores that this process may use, which a service or a container may have fewer of."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def default_threads() -> int:
-    """As many threads as the profile has, but not more than there are cores."""
-    return min(available_cores(), current_profile().threads)
+    """As many threads as the profile has, but not more than there are cores to use."""
+    return min(usable_cores(), current_profile().threads)
 
 
 def _named(name: str) -> Profile:

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
-from edgecil_devices._json import find, get, items, parse_object
+from edgecil_devices._json import find, get, items, json_object
 from edgecil_devices.errors import BundleCorruptError, StoreDamagedError
 from edgecil_devices.files import replace_atomically
 
@@ -175,8 +175,8 @@ def read_checked(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         data = file.read(min(_MAX_RECORD_BYTES, os.fstat(file.fileno()).st_size))
     try:
-        record = parse_object(data)
-    except BundleCorruptError as error:
+        record = json_object(data)
+    except (ValueError, TypeError) as error:
         raise damaged(path) from error
     check = record.pop("check", None)
     # The very bytes, not only their meaning: every change is one.

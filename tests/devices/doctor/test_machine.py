@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecil_devices import limits
 from edgecil_devices.doctor import machine
 from edgecil_devices.doctor.finding import Finding
 from tests.devices.doctor.conftest import BOARD, write
@@ -79,14 +80,16 @@ def test_a_limit_of_memory_around_this_process_counts(tmp_path: Path) -> None:
     [
         ("max 100000", "ok", "4 at once on the 8 of"),
         ("400000 100000", "ok", "4 at once"),
-        ("250000 100000", "warn", "the time of 2.5; give it more, or use --threads 2"),
-        ("50000 100000", "warn", "the time of 0.5; give it more, or use --threads 1"),
+        ("250000 100000", "warn", "2 at once on the 8 of"),
+        ("250000 100000", "warn", "the time of 2.5; give it more"),
+        ("50000 100000", "warn", "1 at once on the 8 of"),
+        ("50000 100000", "warn", "the time of 0.5; give it more"),
     ],
 )
 def test_a_quota_below_the_threads_is_warned_of(
     tmp_path: Path, cpu_max: str, state: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "available_cores", lambda: 8)
+    monkeypatch.setattr(limits, "available_cores", lambda: 8)
     in_group(tmp_path, **{"system__cpu.max": f"{cpu_max}\n"})
     found = machine.threads(BOARD, tmp_path)
     assert found.state == state

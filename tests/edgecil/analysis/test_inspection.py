@@ -13,7 +13,7 @@ import torch
 from edgecil.analysis.inspection import Inspection, inspect_run
 from edgecil.data import ImageDataset
 from edgecil.errors import DataError, RunError, UsageError
-from edgecil.training import run_data as library
+from edgecil.training import run_data
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
@@ -43,7 +43,7 @@ def data_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_dataset(data: str, **options: object) -> ImageDataset:
         return tiny_dataset(train=12)
 
-    monkeypatch.setattr(library, "load_dataset", load_dataset)
+    monkeypatch.setattr(run_data, "load_dataset", load_dataset)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_without_the_pictures_two_views_are_left(
     def gone(data: str, **options: object) -> ImageDataset:
         raise DataError("photos cannot be found; put them back")
 
-    monkeypatch.setattr(library, "load_dataset", gone)
+    monkeypatch.setattr(run_data, "load_dataset", gone)
     found = inspected(run)
     assert found.similarity is None
     assert found.notes == (
@@ -214,7 +214,7 @@ def test_of_several_data_sets_the_one_that_is_gone_is_named(
             raise UsageError("there is no folder photos")
         return tiny_dataset(train=12)
 
-    monkeypatch.setattr(library, "load_dataset", load_dataset)
+    monkeypatch.setattr(run_data, "load_dataset", load_dataset)
     found = inspected(run)
     assert found.similarity is not None
     assert found.similarity.images == 4 * 8

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from edgecil.data import Split
 from edgecil.errors import BudgetError, DataError, RunError, StateError, TrainingError
 from edgecil.evaluation.results import StageResult
-from edgecil.memory.codecs import codec_named
+from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State
+from edgecil.methods import METHODS
+from edgecil.methods.replay import Replay
+from edgecil.pictures.sequences import Pictures
 from edgecil.planning.candidates import Candidates, Offer
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.api import SilentReporter, train
@@ -250,7 +254,31 @@ def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
     codec = codec_named("jpeg:60")
     pixels = tiny_dataset(classes=1).train.pixels()
     payloads = codec.encode_many(pixels)
-    pictures = EncodedPictures(payloads, codec, 16, codec.shared_header(16))
+    pictures = EncodedPictures.of(pixels, codec)
     candidates = Candidates(pictures, torch.randn(len(pixels), 4), codec)
     exemplars = Offer(ExemplarSet.empty(codec, 16), [candidates]).filling(1 << 20)
     assert sorted(exemplars.payloads[0]) == sorted(payloads)
+
+
+def test_new_pictures_are_seen_as_exemplars_will_be_unless_the_method_says_otherwise() -> None:
+    new, method = tiny_dataset(classes=1).train, Replay()
+    assert method.as_trained_on(new, codec_named("webp-lossless")) is new
+    lossy = codec_named("jpeg:60")
+    seen = method.as_trained_on(new, lossy)
+    np.testing.assert_array_equal(seen.pixels(), lossy.roundtrip(new.pixels()))
+
+
+def test_a_method_may_see_new_pictures_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind(Replay):
+        """Sees every new picture as black, and therefore keeps black exemplars."""
+
+        def as_trained_on(self, new: Split, codec: ImageCodec) -> Pictures:
+            return super().as_trained_on(replace(new, images=np.zeros_like(new.pixels())), codec)
+
+    monkeypatch.setitem(METHODS, "blind", Blind)
+    learned(tmp_path / "run", request(method="blind", codec="webp:60", epochs=1))
+    state = State.read(tmp_path / "run" / "state")
+    assert len(state.exemplars)
+    assert not state.exemplars.pixels().any()
