@@ -64,7 +64,7 @@ class Tradeoffs:
 @cache
 def tradeoffs() -> Tradeoffs:
     """The table of this edgecil."""
-    data = tomllib.loads((files("edgecil") / "tradeoffs.toml").read_text())
+    data = tomllib.loads((files("edgecil.planning") / "tradeoffs.toml").read_text())
     return Tradeoffs(
         seen=tuple(data["network"].pop("seen")),
         points_a_doubling=data["network"].pop("points_a_doubling"),
