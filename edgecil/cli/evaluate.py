@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.training_options import DataDir
 from edgecil.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def evaluate(
         list[str],
         typer.Option(help="A data set, as for training; repeat it where classes are in several."),
     ],
-    data_dir: options.DataDir = None,
+    data_dir: DataDir = None,
     holdout: Annotated[
         float | None,
         typer.Option(

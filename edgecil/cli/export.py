@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.training_options import DataDir
 
 
 def export(
@@ -31,7 +32,7 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="With --compute int8: write it whatever is lost.")
     ] = False,
-    data_dir: options.DataDir = None,
+    data_dir: DataDir = None,
     classifier: Annotated[
         str,
         typer.Option(help="linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."),

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.verbs import described
 from edgecil.errors import UsageError
-from edgecil_devices.store.help import DEFAULT_STORE, HELP
+from edgecil_devices.store import update as device
+from edgecil_devices.store._verbs import DEFAULT_STORE
 
 
 def update(
@@ -36,12 +38,10 @@ def update(
     release: options.ReleaseNumber = None,
     new_keys: options.NewKeys = None,
     expires: options.Expires = None,
-    store: Annotated[Path, typer.Option(help="Take it into this store.", metavar="DIR")] = Path(
-        DEFAULT_STORE
-    ),
-    place: Annotated[
-        str | None, typer.Option("--from", help=HELP["from"], metavar="URL|DIR")
-    ] = None,
+    store: Annotated[
+        Path, typer.Option(help="Take it into this store.", metavar="DIR")
+    ] = DEFAULT_STORE,
+    place: Annotated[str | None, described(device.UpdateRequest, "place")] = None,
 ) -> None:
     """Make an update with what a new release adds to an old bundle, or take one into a store.
 
@@ -70,14 +70,7 @@ def update(
 
 
 def _take(source: Path | None, place: str | None, store: Path) -> None:
-    from edgecil_devices.store._verbs import tell
-    from edgecil_devices.store.update import update as take
-    from edgecil_devices.store.update import update_from
-
     if (source is None) == (place is None):
         raise UsageError("give either a file or --from; to make an update: a run and --since")
-    if source is not None:
-        tell(take(source, store), store)
-    elif place is not None and (outcome := update_from(place, store)):
-        tell(outcome, store)
+    device.run(device.UpdateRequest(source, store, place))
     print(f"next: edgecil predict {store} PICTURE.jpg", file=sys.stderr)
