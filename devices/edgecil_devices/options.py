@@ -11,7 +11,7 @@ typer, and so is the command that asks for the same once more. Imports the stand
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -19,34 +19,34 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Option:
     """A field of a request as a person gives it on a command line."""
 
-    name: str
-    """The field's."""
-    kind: type
-    """Of what is typed: str, int, float, bool or Path."""
-    many: bool
-    """Whether it may be given several times."""
-    required: bool
-    """Whether it has no default."""
-    default: Any
-    """None where it is required."""
     says: str
     """What it is, for --help."""
-    argument: bool
+    argument: bool = False
     """Whether it is known by its place and not by a flag."""
-    flag: str
-    """Such as --image-size."""
-    metavar: str | None
+    flag: str = ""
+    """Such as --image-size; "" is as the field is called. That of a bool is a switch."""
+    metavar: str | None = None
     """What stands for its value in --help."""
-    shown_default: str | None
+    shown_default: str | None = None
     """What happens without it, where the default does not tell."""
-    envvar: str | None
+    envvar: str | None = None
     """Variable of the environment that takes its place; `edgecil` alone looks at it."""
-    parse: Callable[[str], Any] | None
+    parse: Callable[[str], Any] | None = None
     """What makes the value of the typed text, where the type alone does not."""
+    name: str = ""
+    """The field's. This and what follows are read off the field, see `options_of`."""
+    kind: type = str
+    """Of what is typed: str, int, float, bool or Path."""
+    many: bool = False
+    """Whether it may be given several times."""
+    required: bool = False
+    """Whether the field has no default."""
+    default: Any = None
+    """The field's, None where it is required."""
 
     def value_of(self, typed: Any) -> Any:
         """What is put into the field."""
@@ -68,35 +68,15 @@ class Option:
         return [word for pair in pairs for word in pair]
 
 
+def described(says: str, **more: Any) -> dict[str, Option]:
+    """The metadata that make a field an option; `more` are fields of `Option`."""
+    return {"option": Option(says, **more)}
+
+
 def option(default: T, says: str, **more: Any) -> T:
-    """A field with a default that is an option, for the rest see `described`."""
+    """A field with a default that is an option; see `described`."""
     made: Any = field(default=default, metadata=described(says, **more))
     return made  # type: ignore[no-any-return]
-
-
-def described(
-    says: str,
-    *,
-    argument: bool = False,
-    flag: str | None = None,
-    metavar: str | None = None,
-    shown_default: str | None = None,
-    envvar: str | None = None,
-    parse: Callable[[str], Any] | None = None,
-) -> dict[str, Any]:
-    """The metadata that make a field an option; see `Option` for what they mean.
-
-    Without a `flag` it is called as the field, and a bool is a switch.
-    """
-    return {
-        "says": says,
-        "argument": argument,
-        "flag": flag,
-        "metavar": metavar,
-        "shown_default": shown_default,
-        "envvar": envvar,
-        "parse": parse,
-    }
 
 
 def options_of(request: type) -> list[Option]:
@@ -104,14 +84,14 @@ def options_of(request: type) -> list[Option]:
     hints = get_type_hints(request)
     found = []
     for one in fields(request):
-        if one.metadata:
+        if "option" in one.metadata:
+            told: Option = one.metadata["option"]
+            flag = told.flag or "--" + one.name.replace("_", "-")
             kind, many = _kind(hints[one.name])
+            read_off = replace(told, name=one.name, flag=flag, kind=kind, many=many)
             required = one.default is MISSING
-            described: dict[str, Any] = dict(one.metadata)
-            described["flag"] = described["flag"] or "--" + one.name.replace("_", "-")
             default = None if required else one.default
-            described |= {"required": required, "default": default}
-            found.append(Option(name=one.name, kind=kind, many=many, **described))
+            found.append(replace(read_off, required=required, default=default))
     return found
 
 

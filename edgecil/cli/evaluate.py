@@ -14,6 +14,7 @@ import typer
 from edgecil.cli import options
 from edgecil.cli.training_options import DataDir
 from edgecil.errors import DataError, UsageError
+from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from edgecil.data import HeldOut, ImageDataset
     from edgecil_devices import Classifier
 
-_USUAL_HOLDOUT, _USUAL_SEED = 0.2, 1993
+_USUAL_HOLDOUT, _USUAL_SEED = TrainRequest.holdout, TrainRequest.seed
 """What `edgecil train` takes where nothing is said; older bundles do not note it."""
 
 BATCH = 64

@@ -25,7 +25,7 @@ def learn(
     run: options.RunFolder,
     data: Annotated[str | None, described(TrainRequest, "data", shown_default=None)] = None,
     data_dir: DataDir = None,
-    holdout: Holdout = 0.2,
+    holdout: Holdout = TrainRequest.holdout,
     budget: Annotated[
         str | None, typer.Option(help="A new budget.", show_default="the run's")
     ] = None,

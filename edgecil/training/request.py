@@ -33,17 +33,17 @@ class TrainRequest:
     Each field says itself what it is, here and on the command lines that are derived from it.
     """
 
-    data: str | None = option(
-        None,
-        f"{', '.join(DATASETS)}, or a folder of class folders (photos/<class>/*.jpg), perhaps "
-        "in train/ and val/.",
-        shown_default="the protocol's",
-    )
     protocol: str | None = option(
         None,
         f"A published comparison: {', '.join(PROTOCOLS)}. It settles data (ImageNet: --data "
         "FOLDER), tasks, image size, recipe, and with --accounting published the backbone at "
         "the published budgets.",
+    )
+    data: str | None = option(
+        None,
+        f"{', '.join(DATASETS)}, or a folder of class folders (photos/<class>/*.jpg), perhaps "
+        "in train/ and val/.",
+        shown_default="the protocol's",
     )
     budget: str | int = field(
         metadata=described(

@@ -2,18 +2,20 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 
 from edgecil.cli import VERBS, command_called
-from edgecil.cli.verbs import Fields
+from edgecil.cli.verbs import Fields, command_of
 from edgecil.data import DATASETS
 from edgecil.memory.precisions import PRECISIONS
 from edgecil.methods import METHODS
@@ -21,7 +23,7 @@ from edgecil.methods.memo import TRUNK_POLICIES
 from edgecil.networks import BACKBONES
 from edgecil.pictures.policies import AUGMENTATIONS
 from edgecil.training.request import ACCOUNTINGS, TrainRequest
-from edgecil_devices.options import Option, options_of, request_from, words_of
+from edgecil_devices.options import Option, options_of, words_of
 
 
 def function_of(verb: str) -> Any:
@@ -44,10 +46,11 @@ def derived(verb: str) -> list[Option]:
     return found
 
 
-def typed(verb: str, words: list[str]) -> dict[str, Any]:
-    """What typer makes of the words of a verb, before it is called."""
-    found: dict[str, Any] = command_called(verb).make_context(verb, list(words)).params
-    return found
+def called(verb: Callable[..., None], words: list[str]) -> None:
+    """Call a function as typer does after the words of a command line."""
+    alone = typer.Typer(add_completion=False)
+    alone.command()(command_of(verb))
+    get_command(alone).main(list(words), standalone_mode=False)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -96,16 +99,26 @@ def requests(draw: st.DrawFn) -> TrainRequest:
 
 
 @given(requests())
-def test_the_words_of_a_request_ask_for_just_this(asked: TrainRequest) -> None:
+def test_the_words_of_a_request_ask_for_just_this(request_: TrainRequest) -> None:
+    found: dict[str, Any] = {}
+
+    def verb(asked: Annotated[dict[str, Any], Fields(TrainRequest)]) -> None:
+        found.update(asked)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("EDGECIL_DATA", raising=False)
-        values = typed("train", words_of(asked))
-    found = {one.name: one.value_of(values[one.name]) for one in options_of(TrainRequest)}
-    assert found == {name: getattr(asked, name) for name in found}
+        called(verb, words_of(request_))
+    assert found == {one.name: getattr(request_, one.name) for one in fields(TrainRequest)}
 
 
 def test_a_budget_is_bytes_from_the_command_line_on() -> None:
-    request = request_from(typed("train", ["--data", "glyphs", "--budget", "7.6MB"]), TrainRequest)
+    found: list[TrainRequest] = []
+
+    def verb(request: TrainRequest) -> None:
+        found.append(request)
+
+    called(verb, ["--data", "glyphs", "--budget", "7.6MB"])
+    (request,) = found
     assert isinstance(request.budget, int)
     assert request.budget == request.budget_bytes == 7_600_000
     assert words_of(request)[:4] == ["--data", "glyphs", "--budget", "7.6MB"]
