@@ -9,6 +9,8 @@ Other parameters are typer's own affair.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass, replace
+from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -46,27 +48,22 @@ class Fields:
 def command_of(verb: Callable[..., None]) -> Callable[..., None]:
     """The function that typer makes the command of, with a parameter for every option."""
     hints = get_type_hints(verb, include_extras=True)
-    taken: dict[str, Fields] = {}
-    built: dict[str, type] = {}
+    taken: dict[str, Callable[[dict[str, Any]], Any]] = {}
     parameters: list[inspect.Parameter] = []
     for name, own in inspect.signature(verb).parameters.items():
         if is_dataclass(hints[name]):
-            built[name] = hints[name]
+            taken[name] = partial(request_from, request=hints[name])
             parameters += map(_parameter, options_of(hints[name]))
-        elif fields := [one for one in get_args(hints[name]) if isinstance(one, Fields)]:
-            taken[name] = fields[0]
-            parameters += map(_parameter, fields[0].options)
+        elif asked := [one for one in get_args(hints[name]) if isinstance(one, Fields)]:
+            taken[name] = asked[0].take
+            parameters += map(_parameter, asked[0].options)
         else:
-            annotated = own.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            parameters.append(annotated)
-    own_names = inspect.signature(verb).parameters.keys() - built.keys() - taken.keys()
+            taken[name] = itemgetter(name)
+            as_it_is = own.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            parameters.append(as_it_is)
 
     def command(**typed: Any) -> None:
-        verb(
-            **{name: typed[name] for name in own_names},
-            **{name: request_from(typed, request) for name, request in built.items()},
-            **{name: fields.take(typed) for name, fields in taken.items()},
-        )
+        verb(**{name: take(typed) for name, take in taken.items()})
 
     command.__doc__ = verb.__doc__
     command.__annotations__ = {one.name: one.annotation for one in parameters}
