@@ -67,6 +67,11 @@ class TrainRequest:
     holdout: float = option(
         0.2, "Part of a folder's pictures kept for testing where it has no test split."
     )
+    no_mirror: bool = option(
+        False,
+        "Do not mirror training pictures: for classes that differ by left and right, such as "
+        "arrows, letters, turns.",
+    )
     base: int | None = option(None, "Classes of the first task.", shown_default="as --increment")
     increment: int | None = option(
         None, "Classes of every later task.", shown_default="a tenth of all, 10 or more"
@@ -127,11 +132,6 @@ class TrainRequest:
         "What happens to training pictures beyond crops, mirrors and brightness: plain, "
         "autoaugment, randaugment or trivialaugment, each also with +cutout.",
         shown_default="the recipe's",
-    )
-    no_mirror: bool = option(
-        False,
-        "Do not mirror training pictures: for classes that differ by left and right, such as "
-        "arrows, letters, turns.",
     )
 
     def __post_init__(self) -> None:
