@@ -39,8 +39,7 @@ import torch
 
 from edgecil.training.run import hardware, versions
 from edgecil_devices import read_bundle
-from edgecil_export import export
-from edgecil_export.accuracy_loss import Compute
+from edgecil_export import ExportRequest, export
 from latency_contenders import (
     IMAGE_SIZE_PX,
     Contender,
@@ -89,7 +88,7 @@ def measure(options: argparse.Namespace, blocks: int, peak_flops: Mapping[int, f
         state.write(Path(folder) / "run" / "state", None)
         of_fp32, of_int8 = (
             read_bundle(
-                export(f"{folder}/run", f"{folder}/{c}", compute=Compute(c, force=True)).path
+                export(f"{folder}/run", f"{folder}/{c}", ExportRequest(compute=c, force=True)).path
             )
             for c in ("fp32", "int8")
         )

@@ -1,9 +1,14 @@
 """What holds for all tests."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+# Networks of the tests are so small that threads wait for each other more than they compute. Set
+# before anything imports torch, for all processes that tests start; whoever sets it has his number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -76,14 +76,11 @@ def _budgets(text: str, protocol: str | None) -> list[str]:
 
 def _require_data(request: TrainRequest) -> None:
     """Say what is missing before any run does, and download once what several would."""
-    from edgecil.data import DATASETS, default_data_dir
-    from edgecil.planning.data_facts import is_absent
+    from edgecil.data import is_here
     from edgecil.training.resolving import load_requested
 
     data = request.chosen_data
-    is_folder = data is not None and Path(data).is_dir()
-    is_named = data in DATASETS and not is_absent(data, request.data_dir or default_data_dir())
-    if not is_folder and not is_named:
+    if data is None or not is_here(data, request.data_dir):
         load_requested(request)
 
 

@@ -15,7 +15,7 @@ from edgecil_devices.options import words_of
 
 if TYPE_CHECKING:
     from edgecil.planning.data_facts import DataFacts
-    from edgecil.planning.planner import Plan
+    from edgecil.planning.plans import Plan
     from edgecil.training.settings import RunSettings
 
 
@@ -101,8 +101,8 @@ def _points_of(protocol: str | None) -> tuple[int, ...]:
 
 def _facts(request: TrainRequest) -> "DataFacts":
     """What must be known of the data; planning downloads nothing."""
-    from edgecil.data import default_data_dir
-    from edgecil.planning.data_facts import cifar100_facts, facts_of, imagenet_facts, is_absent
+    from edgecil.data import DATASETS, is_here
+    from edgecil.planning.data_facts import facts_of, facts_without_data, imagenet_facts
     from edgecil.training.resolving import load_requested
 
     protocol, codecs = request.followed, request.possible_codecs
@@ -114,9 +114,10 @@ def _facts(request: TrainRequest) -> "DataFacts":
             file=sys.stderr,
         )
         return facts
-    if is_absent(request.chosen_data or "", request.data_dir or default_data_dir()):
-        print("cifar100 is not at hand: exemplars count their usual size", file=sys.stderr)
-        return cifar100_facts(codecs)
+    built_in = DATASETS.get(request.chosen_data or "")
+    if built_in and built_in.known and not is_here(built_in.name, request.data_dir):
+        print(f"{built_in.name} is not at hand: exemplars count their usual size", file=sys.stderr)
+        return facts_without_data(built_in.known, codecs)
     return facts_of(load_requested(request), codecs)
 
 

@@ -6,11 +6,12 @@ Where standard error is no terminal, every epoch has a line of its own and no co
 import sys
 
 from edgecil.budget import Ledger, format_bytes
+from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.training.loop import EpochReport
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 
 

@@ -9,7 +9,7 @@ from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
-    from edgecil.training.run import StageResult
+    from edgecil.evaluation.results import StageResult
 
 RUNS = Path("runs")
 """Where runs go that are given no folder."""

@@ -35,11 +35,6 @@ class GridCell:
         return self.folder.name
 
     @property
-    def results(self) -> Path:
-        """What the run came to."""
-        return self.folder / "results.json"
-
-    @property
     def arguments(self) -> tuple[str, ...]:
         """What follows `edgecil`: everything that decides the run, and nothing else."""
         options = [*words_of(self.request, _TOLD), "--device", self.device]

@@ -11,8 +11,13 @@ from typing import Any
 from edgecil.comparison.results import NEAREST_MEAN, Result
 from edgecil.comparison.table import MIB_BYTES, Curve, Row, curves_of, rows_of
 from edgecil.evaluation.measures import Spread
-from edgecil.published import published_accuracies, published_areas
-from edgecil.published.numbers import PublishedAccuracy, PublishedAreas
+from edgecil.published import (
+    PublishedAccuracy,
+    PublishedAreas,
+    published_accuracies,
+    published_areas,
+    published_at,
+)
 
 COLUMNS = (
     *("method", "backbone", "budget", "seeds", "average", "last", "forgetting"),
@@ -23,9 +28,6 @@ COLUMNS = (
 AREA_COLUMNS = ("method", "AUC-A", "AUC-L", "APM-S", "APM-E")
 """Of the second table: areas in accuracy (a fraction) times MiB, and percent per MiB."""
 
-SAME_BUDGET = 0.01
-"""Published budgets are labels with one decimal; ours are exact: 7.6 is 7,998,016 bytes."""
-
 
 def table_lines(results: Sequence[Result], published_protocol: str | None) -> list[str]:
     """The tables that end a comparison, with published numbers if a protocol is named."""
@@ -34,25 +36,27 @@ def table_lines(results: Sequence[Result], published_protocol: str | None) -> li
     cells = []
     for row in rows:
         cells.append(_row_cells(row))
-        if found := published_for(row, known):
+        if found := _published_for(row, known):
             cells.append(_published_cells(found))
     lines = _aligned(COLUMNS, cells)
     if curves := curves_of(rows):
         areas = published_areas(published_protocol) if published_protocol else ()
         lines += ["", *_aligned(AREA_COLUMNS, _area_cells(curves, areas))]
+        if areas:
+            mibs = dict.fromkeys(f"{e.budget_mib:g}" for e in known if e.read_off_plot)
+            lines += [
+                "",
+                f"published areas lie over {', '.join(mibs)} MiB; areas compare over the same only",
+            ]
     if published_protocol:
         lines += ["", "~ read off a plot, to about 0.3 points"]
     return lines
 
 
-def published_for(row: Row, known: Sequence[PublishedAccuracy]) -> PublishedAccuracy | None:
-    """What is published for a row's method and budget; printed numbers before plotted ones."""
-    for entry in known:
-        if entry.method != row.method or entry.budget_mib is None:
-            continue
-        if abs(entry.budget_mib * MIB_BYTES / row.budget_bytes - 1) < SAME_BUDGET:
-            return entry
-    return None
+def _published_for(row: Row, known: Sequence[PublishedAccuracy]) -> PublishedAccuracy | None:
+    """What is published for a row's method at its budget."""
+    at_budget = published_at(known, row.budget_bytes / MIB_BYTES)
+    return next((entry for entry in at_budget if entry.method == row.method), None)
 
 
 def to_csv(results: Sequence[Result]) -> bytes:
@@ -81,7 +85,7 @@ def to_json(
 
 
 def _published(row: Row, known: Sequence[PublishedAccuracy]) -> dict[str, Any]:
-    found = published_for(row, known)
+    found = _published_for(row, known)
     return {"published": asdict(found)} if found else {}
 
 

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgecil.errors import RunError
-from edgecil.evaluation.measures import average_incremental_accuracy, forgetting
-from edgecil.evaluation.stored import accuracy_over_all, read_results
+from edgecil.evaluation.measures import average_incremental_accuracy
+from edgecil.evaluation.results import RunResults, read_results
 
 LINEAR, NEAREST_MEAN = "linear", "nearest-mean"
 """The two classifiers that can be measured: the head, and the nearest mean of the exemplars."""
@@ -46,44 +44,28 @@ def results_of(folder: Path) -> list[Result]:
     Raises:
         RunError: results.json is damaged.
     """
-    path = folder / "results.json"
-    if not path.exists():
+    run = read_results(folder)
+    if not (run.finished and run.stages):
         return []
-    try:
-        run = read_results(path)
-        if not run["finished"]:
-            return []
-        stages = run["stages"]
-        linear = _result(
-            run, LINEAR, [accuracy_over_all(stage) for stage in stages], _last_forgetting(stages)
-        )
-        key = "nearest_mean_accuracy"
-        if any(stage.get(key) is None for stage in stages):
-            return [linear]
-        nearest_mean = [accuracy_over_all(stage, key) for stage in stages]
-        return [linear, _result(run, NEAREST_MEAN, nearest_mean, None)]
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{path} is damaged; restore it from a copy") from error
-
-
-def _last_forgetting(stages: list[dict[str, Any]]) -> float | None:
-    return forgetting([stage["accuracy_by_task"] for stage in stages])[-1]
+    linear = _result(run, LINEAR, run.accuracies, run.forgetting[-1])
+    if any(stage.nearest_mean_accuracy is None for stage in run.stages):
+        return [linear]
+    return [linear, _result(run, NEAREST_MEAN, run.nearest_mean_accuracies, None)]
 
 
 def _result(
-    run: dict[str, Any], classifier: str, accuracies: list[float | None], forgotten: float | None
+    run: RunResults, classifier: str, accuracies: list[float | None], forgotten: float | None
 ) -> Result:
-    last = run["stages"][-1]
     return Result(
-        method=run["method"],
+        method=run.method,
         classifier=classifier,
-        backbone=run["backbone"],
-        budget_bytes=run["budget_bytes"],
-        seed=run["seed"],
+        backbone=run.backbone,
+        budget_bytes=run.budget_bytes,
+        seed=run.seed,
         average_accuracy=average_incremental_accuracy(accuracies),
         last_accuracy=accuracies[-1],
         forgetting=forgotten,
-        exemplars=last["exemplars"],
-        state_bytes=last["state_bytes"],
-        seconds=run["seconds"],
+        exemplars=run.stages[-1].exemplars,
+        state_bytes=run.stages[-1].state_bytes,
+        seconds=run.seconds,
     )

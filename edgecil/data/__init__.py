@@ -1,15 +1,15 @@
 """Pictures, classes and tasks to learn from."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from edgecil.data.cifar100 import load_cifar100
+from edgecil.data.cifar100 import CIFAR100
 from edgecil.data.class_folders import read_class_list
 from edgecil.data.datasets import ImageDataset, Split
 from edgecil.data.folder import load_folder
 from edgecil.data.folder_report import FolderReport
-from edgecil.data.glyphs import load_glyphs
+from edgecil.data.glyphs import GLYPHS
 from edgecil.data.held_out import HeldOut
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
 from edgecil.errors import UsageError
@@ -24,6 +24,7 @@ __all__ = [
     "Task",
     "class_increments",
     "default_data_dir",
+    "is_here",
     "load_dataset",
     "load_folder",
     "located",
@@ -31,11 +32,8 @@ __all__ = [
     "read_tasks",
 ]
 
-DATASETS: dict[str, Callable[[Path, int | None, int], ImageDataset]] = {
-    "cifar100": lambda data_dir, image_size_px, _: load_cifar100(data_dir, image_size_px),
-    "glyphs": lambda _, image_size_px, seed: load_glyphs(image_size_px=image_size_px, seed=seed),
-}
-"""The data sets with a name: how each is loaded from (data_dir, image_size_px, seed)."""
+DATASETS = {built_in.name: built_in for built_in in (CIFAR100, GLYPHS)}
+"""The data sets with a name: how each is loaded, whether it is here, what is known of it."""
 
 
 def load_dataset(
@@ -56,7 +54,7 @@ def load_dataset(
     What is wrong with the pictures of a folder goes to the log, before this returns.
 
     Args:
-        data: "cifar100", "glyphs", or the path of a folder of class folders ("./glyphs" is one).
+        data: a name of `DATASETS`, or the path of a folder of class folders ("./glyphs" is one).
         data_dir: where downloaded data are and go; None means the environment variable
             EDGECIL_DATA, and ~/.cache/edgecil where it is not set.
         image_size_px: side of the square that the network sees; None lets the data decide.
@@ -77,7 +75,7 @@ def load_dataset(
     if data in DATASETS:
         if classes is not None:
             raise UsageError(f"--classes-file is for folders, and {data} is none; leave it out")
-        return DATASETS[data](data_dir or default_data_dir(), image_size_px, seed)
+        return DATASETS[data].load(data_dir or default_data_dir(), image_size_px, seed)
     if Path(data).is_dir():
         dataset, _ = load_folder(
             Path(data),
@@ -95,6 +93,18 @@ def load_dataset(
         f"there is no data set and no folder {data!r}; "
         f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"
     )
+
+
+def is_here(data: str, data_dir: Path | None = None) -> bool:
+    """Whether `data` can be had without a download: a folder, or a built-in data set that is here.
+
+    Args:
+        data: as for `load_dataset`.
+        data_dir: likewise.
+    """
+    if data in DATASETS:
+        return DATASETS[data].is_here(data_dir or default_data_dir())
+    return Path(data).is_dir()
 
 
 def located(data: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from edgecil.data.built_in import BuiltIn
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, Split, fingerprint_of
 from edgecil.errors import DataError, UsageError
 from edgecil_devices.images import Pixels, Preprocessing
@@ -109,7 +110,7 @@ def load_glyphs(
         labels = np.repeat(np.arange(len(masters), dtype=np.int64), per_class)
         splits.append(Split(images, labels, preprocessing))
     return ImageDataset(
-        name="glyphs",
+        name=GLYPHS.name,
         classes=CLASSES,
         train=splits[0],
         test=splits[1],
@@ -119,6 +120,11 @@ def load_glyphs(
         fingerprint=fingerprint_of(CLASSES, *splits),
         mirrors=False,
     )
+
+
+GLYPHS = BuiltIn(
+    "glyphs", lambda _, image_size_px, seed: load_glyphs(image_size_px=image_size_px, seed=seed)
+)
 
 
 def _master(character: str) -> Image.Image:

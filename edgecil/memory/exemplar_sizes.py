@@ -21,14 +21,6 @@ from edgecil.memory.tensorfile import file_size
 Ints = NDArray[np.int64]
 
 
-def published_quota(memory: int, class_count: int) -> int:
-    """Exemplars of each class where `memory` images are shared out evenly, the rest unused.
-
-    Source: PyCIL, `models/base.py`.
-    """
-    return memory // class_count
-
-
 def has_aspects(image_size_px: int) -> bool:
     """Whether exemplars of this size are whole pictures, whose aspects are kept beside them."""
     return image_size_px > LARGEST_PADDED_CROP_PX

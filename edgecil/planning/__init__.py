@@ -1,1 +1,1 @@
-"""What fits a byte budget, and what the planner proposes for it, before anything is trained."""
+"""What fits a byte budget: proposed before anything is trained, and chosen after every task."""

@@ -2,26 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
 
 from edgecil.data import HeldOut, ImageDataset
-from edgecil.data.cifar100 import IMAGE_SIZE_PX, MEAN, STD
+from edgecil.data.built_in import EncodedSizes, KnownData
+from edgecil.data.cifar100 import KNOWN as CIFAR100
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from edgecil.memory.codecs import ImageCodec, Pixels, codec_named
 from edgecil.planning.protocols import Protocol
 
 SAMPLED_PICTURES = 128
 """Pictures that are encoded to learn how many bytes an exemplar takes."""
-
-# Mean bytes an exemplar over 2,000 training pictures of CIFAR-100, by quality (Pillow 13.0).
-_CIFAR100_BYTES = {
-    "webp": {50: 236, 75: 306, 85: 431, 95: 692},
-    "jpeg": {50: 245, 75: 365, 85: 490, 95: 861},
-}
-_CIFAR100_LOSSLESS_BYTES = 1727
 
 
 @dataclass(frozen=True)
@@ -85,17 +78,20 @@ def _mean_bytes(codec: ImageCodec, pixels: Pixels) -> float:
     return mean(len(payload) for payload in codec.encode_many(pixels))
 
 
-def cifar100_facts(codecs: Sequence[str]) -> DataFacts:
-    """The facts of CIFAR-100 where its files are not at hand, for planning only."""
+def facts_without_data(known: KnownData, codecs: Sequence[str]) -> DataFacts:
+    """The facts of a data set whose files are not at hand, for planning only."""
     return DataFacts(
-        classes=tuple(f"class-{label:02d}" for label in range(100)),
-        image_size_px=IMAGE_SIZE_PX,
-        shorter_side_px=None,
-        images_per_class=500,
-        exemplar_bytes={name: _assumed_bytes(name, IMAGE_SIZE_PX) for name in codecs},
-        mean=MEAN,
-        std=STD,
-        mirrors=True,
+        classes=known.classes,
+        image_size_px=known.image_size_px,
+        shorter_side_px=known.shorter_side_px,
+        images_per_class=known.images_per_class,
+        exemplar_bytes={
+            name: _assumed_bytes(codec_named(name), known.encoded, known.image_size_px)
+            for name in codecs
+        },
+        mean=known.mean,
+        std=known.std,
+        mirrors=known.mirrors,
         fingerprint="",
     )
 
@@ -106,33 +102,26 @@ def imagenet_facts(protocol: Protocol, codecs: Sequence[str]) -> DataFacts:
     Pictures count as many encoded bytes a pixel as those of CIFAR-100. Larger ones take fewer, so
     there will be room for more exemplars than this lets a plan say.
     """
-    size_px = protocol.images.image_size_px
-    return DataFacts(
+    images = protocol.images
+    known = KnownData(
         classes=tuple(f"n{label:08d}" for label in range(protocol.class_count)),
-        image_size_px=size_px,
-        shorter_side_px=protocol.images.shorter_side_px,
-        images_per_class=protocol.images.images_per_class,
-        exemplar_bytes={name: _assumed_bytes(name, size_px) for name in codecs},
+        image_size_px=images.image_size_px,
+        shorter_side_px=images.shorter_side_px,
+        images_per_class=images.images_per_class,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        mirrors=True,
-        fingerprint="",
+        encoded=CIFAR100.encoded,
     )
+    return facts_without_data(known, codecs)
 
 
-def _assumed_bytes(codec_name: str, image_size_px: int) -> float:
-    """Mean bytes of an encoded picture that encodes like CIFAR-100's."""
-    codec = codec_named(codec_name)
+def _assumed_bytes(codec: ImageCodec, encoded: EncodedSizes, image_size_px: int) -> float:
+    """Mean bytes of a picture that takes as many encoded bytes a pixel as others do."""
     if (exact_bytes := codec.payload_bytes(image_size_px)) is not None:
         return exact_bytes
-    pixels = (image_size_px / IMAGE_SIZE_PX) ** 2
+    pixels = (image_size_px / encoded.image_size_px) ** 2
     if codec.lossless:
-        return _CIFAR100_LOSSLESS_BYTES * pixels
+        return encoded.lossless * pixels
     kind, quality = codec.name.split(":")
-    table = _CIFAR100_BYTES[kind]
+    table = encoded.lossy[kind]
     return float(np.interp(float(quality), [*table], [*table.values()])) * pixels
-
-
-def is_absent(data: str, data_dir: Path) -> bool:
-    """Whether `data` is CIFAR-100 and would have to be downloaded."""
-    return data == "cifar100" and not (data_dir / "cifar-100-python" / "train").exists()

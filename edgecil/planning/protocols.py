@@ -96,7 +96,7 @@ class Protocol:
 
     def _bytes_of(self, backbone: str, count: int) -> int:
         """`count` whole backbones and the exemplars, as the papers count."""
-        from edgecil.planning.planner import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
+        from edgecil.planning.accounting import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
 
         _, parameters = parameter_counts(backbone, "whole")
         pixels_bytes = self.exemplars * self.images.image_size_px**2 * 3

@@ -17,15 +17,9 @@ from statistics import mean
 import numpy as np
 
 from edgecil.budget import format_bytes
-from edgecil.planning.planner import (
-    Demand,
-    Plan,
-    alternatives,
-    encoded_sizes,
-    parameter_counts,
-    plan,
-    too_small,
-)
+from edgecil.planning.accounting import ACCOUNTINGS, encoded_sizes, parameter_counts
+from edgecil.planning.planner import alternatives, plan, too_small
+from edgecil.planning.plans import Demand, Plan
 
 
 @dataclass(frozen=True)
@@ -168,7 +162,7 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
                 f"{other.exemplars_per_class:.0f} in {other_demand.codec}"
             )
             break
-    if demand.method.keeps_exemplars and demand.accounting == "strict":
+    if demand.method.keeps_exemplars and ACCOUNTINGS[demand.accounting].bounds_files:
         block_bytes = encoded_sizes(planned.backbone, planned.cut, demand.precision)[1]
         told += (
             f"; a block costs {format_bytes(block_bytes)}, "

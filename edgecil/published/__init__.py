@@ -11,6 +11,13 @@ from edgecil.published.numbers import (
     PublishedAreas,
     published_accuracies,
     published_areas,
+    published_at,
 )
 
-__all__ = ["PublishedAccuracy", "PublishedAreas", "published_accuracies", "published_areas"]
+__all__ = [
+    "PublishedAccuracy",
+    "PublishedAreas",
+    "published_accuracies",
+    "published_areas",
+    "published_at",
+]

@@ -1,10 +1,14 @@
 """Reads the data files of published numbers."""
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+SAME_BUDGET = 0.01
+"""How far a printed budget lies from the bytes that it stands for, at most, as a part of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,29 @@ def published_accuracies(protocol: str) -> tuple[PublishedAccuracy, ...]:
     found = [*_of_tables(), *_of_curves()]
     found.sort(key=lambda entry: entry.read_off_plot)
     return tuple(entry for entry in found if entry.protocol == protocol)
+
+
+def published_at(
+    entries: Iterable[PublishedAccuracy], budget_mib: float
+) -> list[PublishedAccuracy]:
+    """What is published at a budget, one a method: the rule for what may stand beside ours.
+
+    A number counts only where it was measured at the same bytes. The papers print their budgets cut
+    or rounded: 16.0 for 16.124 MiB is furthest off, 0.8 %, so what is within 1 % is the same one.
+    No two budgets of a protocol are that close. A wider rule would let a number stand at bytes that
+    it was not measured at: 7.6 MB is 7.25 MiB, 5 % less than the 7.6 that the papers print. What
+    lies between the budgets is to be seen on the curves, each at its own bytes.
+
+    Args:
+        entries: of one protocol; the first of a method wins, and `published_accuracies` has printed
+            numbers before those read off plots.
+        budget_mib: ours, exactly.
+    """
+    found: dict[str, PublishedAccuracy] = {}
+    for entry in entries:
+        if entry.budget_mib is not None and abs(entry.budget_mib / budget_mib - 1) < SAME_BUDGET:
+            found.setdefault(entry.method, entry)
+    return list(found.values())
 
 
 @cache

@@ -1,32 +1,12 @@
 """Tables of accuracy: measured rows, and published ones marked as such."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from edgecil.evaluation.measures import Spread, accuracy_per_mib, area_under_curve
 from edgecil.published import PublishedAccuracy, PublishedAreas
 from edgecil.report.cells import Outcome, mib
 from edgecil.report.html import NOTHING, Row, table
-
-NEAR = 0.25
-"""A published budget stands beside ours if it is no further away than this part of it."""
-
-
-def near(entries: Iterable[PublishedAccuracy], budget_mib: float) -> list[PublishedAccuracy]:
-    """The published rows for a table: those of the nearest budget, one a method.
-
-    Printed numbers go before those read off plots. None where no budget is near.
-    """
-    with_budget = [(e.budget_mib, e) for e in entries if e.budget_mib is not None]
-    nearest = min((b for b, _ in with_budget), key=lambda b: abs(b - budget_mib), default=0.0)
-    if abs(nearest - budget_mib) > NEAR * budget_mib:
-        return []
-    found: dict[str, PublishedAccuracy] = {}
-    for budget, entry in with_budget:
-        if budget == nearest:
-            found.setdefault(entry.method, entry)
-    return list(found.values())
-
 
 FORGETTING = 2
 """Place of forgetting, of which least is best, among the measures of a row."""

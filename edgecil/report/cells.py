@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from edgecil.evaluation.measures import Spread, average_incremental_accuracy, forgetting
+from edgecil.evaluation.measures import Spread, average_incremental_accuracy
 from edgecil.report.runs import SavedRun
 from edgecil.training.settings import RunSettings
 
@@ -56,7 +56,7 @@ class Cell:
     @cached_property
     def matrix(self) -> list[list[float | None]]:
         """Accuracy of task i after task k in row k, the mean over seeds; None if one has none."""
-        matrices = [[stage.accuracy_by_task for stage in run.stages] for run in self.runs]
+        matrices = [[stage.accuracy_by_task for stage in run.results.stages] for run in self.runs]
         return [
             [
                 None if (spread := Spread.of_all(values)) is None else spread.mean
@@ -112,14 +112,11 @@ def budgets_of(cells: Iterable[Cell]) -> list[int]:
 
 def outcomes_of(cell: Cell) -> list[Outcome]:
     """The rows of a cell: one, or two where the nearest mean was measured too."""
-    linear = [[stage.accuracy for stage in run.stages] for run in cell.runs]
-    means = [
-        [mean for stage in run.stages if (mean := stage.nearest_mean_accuracy) is not None]
-        for run in cell.runs
-    ]
-    losses = [forgetting([stage.accuracy_by_task for stage in run.stages]) for run in cell.runs]
+    linear = [run.results.accuracies for run in cell.runs]
+    means = [run.results.nearest_mean_accuracies for run in cell.runs]
+    losses = [run.results.forgetting for run in cell.runs]
     forgotten = tuple(Spread.of_all(values) for values in zip(*losses, strict=True))
-    if any(len(row) != len(run.stages) for row, run in zip(means, cell.runs, strict=True)):
+    if any(None in row for row in means):
         return [_outcome(cell.label, cell, linear, forgotten)]
     return [
         _outcome(f"{cell.label}, linear", cell, linear, forgotten),

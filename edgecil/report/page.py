@@ -7,9 +7,9 @@ from importlib.metadata import version
 from importlib.resources import files
 from operator import itemgetter
 
-from edgecil.published import PublishedAccuracy
+from edgecil.published import PublishedAccuracy, published_at
 from edgecil.report import sections
-from edgecil.report.accuracy_tables import near, published_percent
+from edgecil.report.accuracy_tables import published_percent
 from edgecil.report.cells import Outcome, mib
 from edgecil.report.html import listed, section
 from edgecil.report.runs import Collection, tasks_in_words
@@ -115,12 +115,12 @@ def _findings(material: Material) -> list[str]:
             told += f" and {last_percent:.2f}&#8239;% after the last task."
         else:
             told += f"; after the last task {escape(last.label)} with {last_percent:.2f}&#8239;%."
-        found.append(told + _published_finding(best, near(material.published, budget)))
+        found.append(told + _published_finding(best, published_at(material.published, budget)))
     return found
 
 
 def _published_finding(best: Outcome, published: Sequence[PublishedAccuracy]) -> str:
-    """What the papers have for the same method, near the same budget."""
+    """What the papers have for the same method at the same budget."""
     for entry in published:
         if entry.method == best.cell.settings.method and entry.average is not None:
             average = published_percent(entry.average, entry)

@@ -50,7 +50,7 @@ def sessions_plot(
 ) -> Figure:
     """Session accuracy over the classes learned, deviations shaded, published ones dashed."""
     figure, axes = _panel(title, "classes learned", "accuracy, %")
-    classes = [stage.classes for stage in outcomes[0].cell.runs[0].stages]
+    classes = [stage.classes for stage in outcomes[0].cell.runs[0].results.stages]
     for entry in published:
         if len(entry.sessions) == len(classes):
             axes.plot(classes, entry.sessions, **line_of(entry.method).drawn_as_published())
@@ -126,10 +126,10 @@ def bytes_plot(cell: Cell) -> Figure:
     """Bytes of the state after every task, stacked by owner, against the budget."""
     figure, axes = _panel(_cell_title(cell), "tasks learned", "state, MiB")
     run = cell.runs[0]
-    tasks = np.arange(1, len(run.stages) + 1)
+    tasks = np.arange(1, len(run.results.stages) + 1)
     bottom = np.zeros(len(tasks))
     for owner, colour in OWNER_COLOURS.items():
-        sizes = [owned(stage.bytes_by_owner)[owner] / BYTES_PER_MIB for stage in run.stages]
+        sizes = [owned(stage.bytes_by_owner)[owner] / BYTES_PER_MIB for stage in run.results.stages]
         axes.bar(
             tasks, sizes, 0.82, bottom, color=colour, label=owner, edgecolor="white", linewidth=0.4
         )

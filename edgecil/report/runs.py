@@ -1,7 +1,4 @@
-"""Reads finished runs for a report; torch is not needed.
-
-Results that an older edgecil wrote lack what it did not measure: None or empty here.
-"""
+"""Reads finished runs for a report; torch is not needed."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -9,33 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+from edgecil.data import DATASETS
 from edgecil.errors import RunError
-from edgecil.evaluation.stored import accuracy_over_all, read_results
+from edgecil.evaluation.results import RunResults, read_object, read_results
 from edgecil.training.settings import RunSettings
-
-
-@dataclass(frozen=True)
-class SavedStage:
-    """What a run came to after one task."""
-
-    classes: int
-    """Classes learned so far."""
-    accuracy: float | None
-    """Session accuracy in percent; None where a class so far had no test images."""
-    nearest_mean_accuracy: float | None
-    """The same with the nearest mean of exemplars as the classifier, where the method has one."""
-    accuracy_by_task: tuple[float | None, ...]
-    """Accuracy in percent over the images of each task so far; None where one was not measured."""
-    state_bytes: int
-    """All files of the state."""
-    bytes_by_owner: dict[str, int]
-    """The same by trunk, blocks, head, exemplars and the rest."""
-    exemplars: int
-    """Pictures kept."""
-    seconds: float
-    """Time spent on the task."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +21,10 @@ class SavedRun:
     """Where it is."""
     settings: RunSettings
     """What it was asked for."""
-    stages: tuple[SavedStage, ...]
-    """One a task."""
+    results: RunResults
+    """What it came to."""
     protocol: str | None
     """The protocol of its data and tasks, None if they are nobody's."""
-    versions: dict[str, str]
-    """Of edgecil and the packages under it."""
-    hardware: dict[str, Any]
-    """What it ran on."""
 
     @property
     def task_sizes(self) -> tuple[int, ...]:
@@ -64,11 +35,6 @@ class SavedRun:
     def classes(self) -> tuple[str, ...]:
         """Class names in learning order."""
         return self.settings.classes
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on all tasks."""
-        return sum(stage.seconds for stage in self.stages)
 
     @cached_property
     def confusion(self) -> tuple[tuple[int, ...], ...]:
@@ -122,11 +88,11 @@ def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collecti
     for folder in _run_folders(paths):
         run = _read(folder)
         total = run.settings.stage_count
-        if len(run.stages) == total:
+        if len(run.results.stages) == total:
             finished.append(run)
         else:
-            unfinished.append(f"{folder} ({len(run.stages)} of {total} tasks)")
-            going_on = run.settings.going_on(folder, len(run.stages))
+            unfinished.append(f"{folder} ({len(run.results.stages)} of {total} tasks)")
+            going_on = run.settings.going_on(folder, len(run.results.stages))
     if unfinished and not finished_only:
         raise RunError(
             f"unfinished: {', '.join(unfinished)}; finish with {going_on}, "
@@ -142,7 +108,7 @@ def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collecti
 
 def _coverage_notes(run: SavedRun) -> list[str]:
     """What was measured over some classes only, or not at all."""
-    stages = [str(k) for k, stage in enumerate(run.stages, 1) if stage.accuracy is None]
+    stages = [str(k) for k, accuracy in enumerate(run.results.accuracies, 1) if accuracy is None]
     if not stages:
         return []
     return [
@@ -172,7 +138,7 @@ def _failures(comparisons: Iterable[Path]) -> list[str]:
     for path in comparisons:
         file = path / "comparison.json"
         if file.exists():
-            cells = _read_results(file).get("cells", [])
+            cells = read_object(file).get("cells", [])
             found += [
                 f"Not run, {cell['name']}: {cell['reason']}."
                 for cell in cells
@@ -182,59 +148,29 @@ def _failures(comparisons: Iterable[Path]) -> list[str]:
 
 
 def _read(folder: Path) -> SavedRun:
-    results = _read_results(folder / "results.json")
-    versions = results.get("versions", {})
+    results = read_results(folder)
     try:
         settings = RunSettings.load(folder / "config.json")
     except RunError as error:
-        theirs, ours = versions.get("edgecil"), version("edgecil")
+        theirs, ours = results.versions.get("edgecil"), version("edgecil")
         if theirs in (None, ours):
             raise
         raise RunError(
             f"{folder} was written by edgecil {theirs}, which this edgecil {ours} cannot read; "
             f"make the report with edgecil {theirs}, or leave the run out"
         ) from error
-    try:
-        stages = tuple(_stage(stage) for stage in results["stages"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / 'results.json'} is damaged; restore it from a copy") from error
-    return SavedRun(
-        folder=folder,
-        settings=settings,
-        stages=stages,
-        protocol=settings.protocol or _protocol_of(settings),
-        versions=versions,
-        hardware=results.get("hardware", {}),
-    )
-
-
-def _read_results(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"stages": []}
-    return read_results(path)
-
-
-def _stage(stage: dict[str, Any]) -> SavedStage:
-    return SavedStage(
-        classes=stage["classes"],
-        accuracy=accuracy_over_all(stage),
-        nearest_mean_accuracy=accuracy_over_all(stage, "nearest_mean_accuracy"),
-        accuracy_by_task=tuple(stage["accuracy_by_task"]),
-        state_bytes=stage["state_bytes"],
-        bytes_by_owner=dict(stage["bytes_by_owner"]),
-        exemplars=stage["exemplars"],
-        seconds=stage["seconds"],
-    )
+    return SavedRun(folder, settings, results, settings.protocol or _protocol_of(settings))
 
 
 def _protocol_of(settings: RunSettings) -> str | None:
     """The name of the published protocol that a run follows without having been told to."""
     first, *later = (len(task.classes) for task in settings.tasks)
-    names = [source.data for source in settings.sources]
-    if names != ["cifar100"] or len(set(later)) != 1 or first + sum(later) != 100:
+    built_in = DATASETS.get(settings.sources[0].data)
+    known = built_in.known if built_in and len(settings.sources) == 1 else None
+    if known is None or len(set(later)) != 1 or first + sum(later) != len(known.classes):
         return None
     base = 0 if first == later[0] else first
-    return f"cifar100-b{base}-inc{later[0]}"
+    return f"{settings.sources[0].data}-b{base}-inc{later[0]}"
 
 
 def _require_same_tasks(runs: Sequence[SavedRun]) -> None:
@@ -275,7 +211,8 @@ def _version_notes(runs: Sequence[SavedRun]) -> list[str]:
     ours = version("edgecil")
     theirs: dict[str, list[str]] = {}
     for run in runs:
-        theirs.setdefault(run.versions.get("edgecil", "unknown"), []).append(str(run.folder))
+        name = run.results.versions.get("edgecil", "unknown")
+        theirs.setdefault(name, []).append(str(run.folder))
     return [
         f"Trained by edgecil {name}, while this report is of edgecil {ours}: {', '.join(folders)}."
         for name, folders in theirs.items()

@@ -6,7 +6,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from edgecil.published import PublishedAccuracy, published_accuracies, published_areas
+from edgecil.published import PublishedAccuracy, published_accuracies, published_areas, published_at
 from edgecil.report import accuracy_tables, plots, tables
 from edgecil.report.cells import Cell, Outcome, cells_of, mib, outcomes_of
 from edgecil.report.drawing import Picture
@@ -63,7 +63,7 @@ def accuracy(material: Material, draw: Draw) -> list[str]:
     parts = []
     curves = []
     for budget, outcomes in material.by_budget().items():
-        published = accuracy_tables.near(material.published, budget)
+        published = published_at(material.published, budget)
         if len(material.by_budget()) > 1:
             parts.append(f"<h3>{mib(budget)} MiB</h3>\n")
         parts.append(accuracy_tables.sessions_table(outcomes, published))

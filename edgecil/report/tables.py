@@ -17,7 +17,7 @@ def bytes_table(cells: Sequence[Cell]) -> str:
     """Who owns the bytes of the state after the last task."""
     rows = []
     for cell in cells:
-        stage = cell.runs[0].stages[-1]
+        stage = cell.runs[0].results.stages[-1]
         sizes = [f"{size / BYTES_PER_MIB:.3f}" for size in owned(stage.bytes_by_owner).values()]
         budget = cell.settings.budget_bytes
         rows.append(
@@ -69,15 +69,15 @@ def runs_table(runs: Sequence[SavedRun]) -> str:
     columns: dict[str, Callable[[SavedRun], object]] = {
         "run": lambda run: run.folder.name,
         "seed": lambda run: run.settings.seed,
-        "training time": lambda run: duration(run.seconds),
-        "edgecil": lambda run: run.versions.get("edgecil"),
-        "Python": lambda run: run.versions.get("python"),
-        "torch": lambda run: run.versions.get("torch"),
-        "numpy": lambda run: run.versions.get("numpy"),
-        "device": lambda run: run.hardware.get("gpu") or run.hardware.get("device"),
-        "processor": lambda run: run.hardware.get("processor"),
-        "cores": lambda run: run.hardware.get("cores"),
-        "threads": lambda run: run.hardware.get("threads"),
+        "training time": lambda run: duration(run.results.seconds),
+        "edgecil": lambda run: run.results.versions.get("edgecil"),
+        "Python": lambda run: run.results.versions.get("python"),
+        "torch": lambda run: run.results.versions.get("torch"),
+        "numpy": lambda run: run.results.versions.get("numpy"),
+        "device": lambda run: run.results.hardware.get("gpu") or run.results.hardware.get("device"),
+        "processor": lambda run: run.results.hardware.get("processor"),
+        "cores": lambda run: run.results.hardware.get("cores"),
+        "threads": lambda run: run.results.hardware.get("threads"),
     }
     rows = [
         Row(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
+from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
 from edgecil.pictures.readers import end_if_only_imported
 from edgecil.planning.data_facts import facts_of
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.team import team
 from edgecil.training.distributed import in_turn, joined, lead
 from edgecil.training.label_changes import warn_of_label_changes
@@ -18,7 +19,7 @@ from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, choose_device
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import load_requested, settle
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import Reporter

@@ -6,7 +6,7 @@ a crash between the two leaves a task without a checkpoint, which counts as neve
 
 from edgecil.errors import RunError
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.training.resolving import source_of, with_new_task
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings, Source

@@ -18,6 +18,7 @@ from edgecil.evaluation.accuracy import (
     predicted_labels,
 )
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
+from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
@@ -25,11 +26,11 @@ from edgecil.methods import TaskView, method_named
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.pictures.readers import death_of_readers_told
-from edgecil.planning.planner import published_memory
+from edgecil.planning.accounting import ACCOUNTINGS
+from edgecil.planning.candidates import Candidates, Offer
 from edgecil.training.distributed import lead
 from edgecil.training.loop import epoch_seed
-from edgecil.training.rehearsal import Candidates, by_quota, class_features, filled
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.run_data import Labelled, Library
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
@@ -62,6 +63,7 @@ class Learner:
         self._library = Library(datasets, settings.tasks)
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
+        self._accounting = ACCOUNTINGS[settings.accounting]
 
     @death_of_readers_told()
     def learn(self) -> list[StageResult]:
@@ -130,7 +132,8 @@ class Learner:
         started = time.perf_counter()
         self._method.finish(network, task)
         after = self._state_after(task, network, kept, new, images)
-        after.write(self._run.state_folder, self._bound_bytes)
+        bound_bytes = self._settings.budget_bytes if self._accounting.bounds_files else None
+        after.write(self._run.state_folder, bound_bytes)
         self._run.checkpoints.delete()
         return time.perf_counter() - started
 
@@ -156,14 +159,14 @@ class Learner:
             return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
         of_classes = torch.split(torch.arange(len(images)), list(task.class_counts))
         candidates = [
-            Candidates(pictures, class_features(network, images, indices), self._codec)
+            Candidates(pictures, _class_features(network, images, indices), self._codec)
             for pictures, indices in zip(new, of_classes[task.known_classes :], strict=True)
         ]
         bare = State.of(settings, network.cpu(), self._no_exemplars())
-        if self._bound_bytes is None:
-            return replace(bare, exemplars=by_quota(kept, candidates, self._published_memory()))
-        capacity_bytes = self._bound_bytes - bare.size_without_exemplars_bytes
-        return replace(bare, exemplars=filled(kept, candidates, capacity_bytes))
+        budget_bytes, horizon = self._settings.budget_bytes, len(self._settings.horizon_sizes)
+        offer = Offer(kept, candidates)
+        chosen = self._accounting.chosen(offer, bare, budget_bytes, horizon)
+        return replace(bare, exemplars=chosen)
 
     def _measured(self, stage: int, seconds: float) -> StageResult:
         """Measure the state as it lies on disk: what was really kept, decoded."""
@@ -182,35 +185,19 @@ class Learner:
                 network, images, lambda pixels: nearest_mean_logits(network.features(pixels), means)
             )
             nearest_mean = percent_correct(test.labels, nearest)
+        by_task = accuracy_by_task(test.labels, predicted, state.settings.task_sizes)
         ledger = Ledger.of_folder(self._run.state_folder)
         return StageResult(
             stage=stage,
             classes=classes,
             accuracy=percent_correct(test.labels, predicted),
-            accuracy_by_task=accuracy_by_task(test.labels, predicted, state.settings.task_sizes),
+            accuracy_by_task=tuple(by_task),
             measured_classes=len(np.unique(test.labels)),
             nearest_mean_accuracy=nearest_mean,
             state_bytes=ledger.total_bytes,
             bytes_by_owner=ledger.by_owner(),
             exemplars=len(state.exemplars),
             seconds=seconds + time.perf_counter() - started,
-        )
-
-    @property
-    def _bound_bytes(self) -> int | None:
-        """The bound on the state's files; the published accounting does not look at files."""
-        strict = self._settings.accounting == "strict"
-        return self._settings.budget_bytes if strict else None
-
-    def _published_memory(self) -> int:
-        asked = self._settings
-        return published_memory(
-            self._method,
-            asked.backbone,
-            asked.cut,
-            len(asked.horizon_sizes),
-            asked.image_size_px,
-            asked.budget_bytes,
         )
 
     def _record(self, results: list[StageResult]) -> None:
@@ -262,6 +249,17 @@ class Learner:
         payloads = self._codec.encode_many(pictures.pixels())
         header = self._codec.shared_header(size)
         return EncodedPictures(payloads, self._codec, size, header, pictures.aspects)
+
+
+def _class_features(
+    network: ExpandableNetwork, images: Images, indices: torch.Tensor, batch_size: int = 256
+) -> torch.Tensor:
+    """Concatenated features of the plain images at `indices` (n,) -> (n, F) float32 on the CPU."""
+    network.eval()
+    with torch.inference_mode():
+        batches = images.plain_batches(batch_size, indices)
+        features = [network.features(pixels).cpu() for pixels, _ in batches]
+    return torch.cat(features)
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecil.budget import ByteBudget
 from edgecil.data import DATASETS
@@ -16,14 +17,16 @@ from edgecil.networks.backbones import can_be_cut
 from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
 from edgecil_devices.options import described, one_of, option
 
-ACCOUNTINGS = ("strict", "published")
-"""What `--accounting` takes."""
+if TYPE_CHECKING:
+    from edgecil.planning.accounting import Accounting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What `--device` takes."""
 
 SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.smallest_image_px == 1]
 LARGE_BACKBONES = [name for name in BACKBONES if name not in SMALL_BACKBONES]
+
+DATA_DIR = described("Where built-in data sets are, or are downloaded to.", envvar="EDGECIL_DATA")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +55,7 @@ class TrainRequest:
         )
     )
     """As text such as 7.6MB or in bytes; `budget_bytes` has the bytes."""
-    data_dir: Path | None = option(
-        None, "Where built-in data sets are, or are downloaded to.", envvar="EDGECIL_DATA"
-    )
+    data_dir: Path | None = field(default=None, metadata=DATA_DIR)
     classes_file: Path | None = option(
         None, "The class folders that count, one name a line in label order; # starts a remark."
     )
@@ -136,11 +137,13 @@ class TrainRequest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be before any data are read."""
-        from edgecil.pictures.policies import Policy  # takes torch, which --help does not
+        # These take torch, which --help does not.
+        from edgecil.pictures.policies import Policy
+        from edgecil.planning.accounting import ACCOUNTINGS
 
         _require_known("accounting", self.accounting, ACCOUNTINGS)
         _require_known("state precision", self.precision or "fp32", PRECISIONS)
-        if self.accounting == "published" and (self.codec or self.precision):
+        if (self.counting.codec and self.codec) or (self.counting.precision and self.precision):
             raise UsageError(
                 "published accounting counts raw pixels and fp32 weights; "
                 "leave out --codec and --state-precision"
@@ -173,6 +176,13 @@ class TrainRequest:
         return int(self.budget)
 
     @property
+    def counting(self) -> "Accounting":
+        """How the budget is counted."""
+        from edgecil.planning.accounting import ACCOUNTINGS
+
+        return ACCOUNTINGS[self.accounting]
+
+    @property
     def followed(self) -> Protocol | None:
         """The protocol asked for."""
         return protocol_named(self.protocol) if self.protocol else None
@@ -194,8 +204,11 @@ class TrainRequest:
 
     @property
     def published_backbone(self) -> str | None:
-        """The protocol's backbone where the budget is one of its points; None elsewhere."""
-        if self.followed is None or self.accounting != "published":
+        """The protocol's backbone where the budget is one of its points; None elsewhere.
+
+        A budget that bounds files is none, however large.
+        """
+        if self.followed is None or self.counting.bounds_files:
             return None
         name = self.followed.backbone_at(self.budget_bytes, self.method)
         return name if name and can_be_cut(BACKBONES[name], self.chosen_cut) else None
@@ -207,19 +220,17 @@ class TrainRequest:
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:
-        """The codec asked for, or the published one, or what the planner may choose from."""
-        if self.codec:
-            return (self.codec,)
+        """The codec asked for, or the accounting's own, or what the planner may choose from."""
         from edgecil.planning.tradeoffs import tradeoffs  # takes torch, which --help does not
 
-        return ("raw",) if self.accounting == "published" else tuple(tradeoffs().codec)
+        codec = self.codec or self.counting.codec
+        return (codec,) if codec else tuple(tradeoffs().codec)
 
     @property
     def possible_precisions(self) -> tuple[str, ...]:
-        """The precision asked for, or the published one, or what the planner may choose from."""
-        if self.precision:
-            return (self.precision,)
-        return ("fp32",) if self.accounting == "published" else ("fp16", "int8")
+        """The precision asked for, or the accounting's own, or what the planner may choose from."""
+        precision = self.precision or self.counting.precision
+        return (precision,) if precision else ("fp16", "int8")
 
 
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -12,7 +12,8 @@ from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
 from edgecil.methods.recipes import recipe_named
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.planner import Demand, Plan, fitting
+from edgecil.planning.planner import fitting
+from edgecil.planning.plans import Demand, Plan
 from edgecil.planning.tradeoffs import choose
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source

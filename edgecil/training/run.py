@@ -18,7 +18,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import torch
 
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import average_incremental_accuracy
-from edgecil.evaluation.stored import accuracy_over_all, read_results
+from edgecil.evaluation.results import RESULTS, StageResult, read_results
 from edgecil.team import team
 from edgecil.training.access import LOCK, writing
 from edgecil.training.checkpoint import Checkpoint, Checkpoints
@@ -39,47 +39,6 @@ from edgecil_devices.files import naming, replace_atomically
 
 METRICS = ("stage", "phase", "epoch", "loss", "images_per_second")
 """Columns of metrics.csv."""
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a run came to after one task."""
-
-    stage: int
-    """Counted from 1."""
-    classes: int
-    """Classes learned so far."""
-    accuracy: float | None
-    """Top-1 accuracy over the test images of all classes so far, in percent; None without any."""
-    accuracy_by_task: list[float | None]
-    """The same for the images of each task; None where a class of it has no test images."""
-    state_bytes: int
-    """Sum of the sizes of all files of the state."""
-    bytes_by_owner: dict[str, int]
-    """The same by trunk, blocks, head, exemplars and names."""
-    exemplars: int
-    """Pictures kept."""
-    seconds: float
-    """Time spent on the task, evaluation included."""
-    nearest_mean_accuracy: float | None = None
-    """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
-    measured_classes: int | None = None
-    """Classes that had test images; an older edgecil did not say."""
-
-    @property
-    def whole_accuracy(self) -> float | None:
-        """The accuracy if it covers all classes so far, else None."""
-        return accuracy_over_all(vars(self))
-
-    @property
-    def accuracy_in_words(self) -> str:
-        """The accuracy, and what it covers where that is not all classes."""
-        if self.accuracy is None:
-            return "not measured"
-        if self.whole_accuracy is not None:
-            return f"{self.accuracy:.2f} %"
-        covered = "some" if self.measured_classes is None else str(self.measured_classes)
-        return f"{self.accuracy:.2f} % over {covered} of {self.classes} classes"
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -117,7 +76,7 @@ class Run:
         self.folder = folder
         self.config_file = folder / "config.json"
         self.state_folder = folder / "state"
-        self.results_file = folder / "results.json"
+        self.results_file = folder / RESULTS
         self.confusion_file = folder / "confusion.csv"
         self.metrics_file = folder / "metrics.csv"
         self.checkpoints = Checkpoints(folder / "checkpoint")
@@ -207,13 +166,7 @@ class Run:
         Raises:
             RunError: results.json cannot be read.
         """
-        if not self.results_file.exists():
-            return []
-        try:
-            stages = read_results(self.results_file)["stages"]
-            return [StageResult(**stage) for stage in stages]
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{self.results_file} is damaged; restore it from a copy") from error
+        return list(read_results(self.folder).stages)
 
     def record(
         self, settings: RunSettings, results: list[StageResult], device: torch.device

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgecil.data.held_out import HeldOut
 from edgecil.errors import RunError
-from edgecil.methods.recipes import Recipe, recipe_named
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
 
 if TYPE_CHECKING:
+    from edgecil.methods.recipes import Recipe
     from edgecil.pictures.policies import Augment
 
 
@@ -177,11 +177,13 @@ class RunSettings:
 
         return Augment(Policy(self.augmentation), self.brightens)
 
-    def training_recipe(self, images: int) -> Recipe:
+    def training_recipe(self, images: int) -> "Recipe":
         """The recipe for a task of so many pictures.
 
         What the run names itself, epochs, learning rate or batch size, is as it says.
         """
+        from edgecil.methods.recipes import recipe_named  # the room takes torch
+
         recipe = recipe_named(self.recipe, self.method).for_images(images)
         return recipe.adapted(
             epochs=self.epochs,

@@ -6,16 +6,17 @@ from functools import partial
 from typing import Protocol
 
 from edgecil.budget import Ledger
+from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images
-from edgecil.planning.planner import Plan
+from edgecil.planning.plans import Plan
 from edgecil.training.checkpoint import Checkpoint
 from edgecil.training.distributed import lead
 from edgecil.training.history import EpochRecorder
 from edgecil.training.loop import EpochReport, epoch_seed, train_phase
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecil_export.exporter import ExportReport, export
+    from edgecil_export.request import ExportRequest
 
-__all__ = ["ExportReport", "export"]
+__all__ = ["ExportReport", "ExportRequest", "export"]
 
 
 def __getattr__(name: str) -> Any:

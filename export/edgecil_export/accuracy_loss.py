@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil.data import DATASETS, ImageDataset, default_data_dir
-from edgecil.errors import EdgecilError, ExportError, UsageError
-from edgecil.memory.state import State
+from edgecil.data import ImageDataset, is_here
+from edgecil.errors import EdgecilError, ExportError
 from edgecil.pictures.batches import Pictures
 from edgecil.pictures.sequences import SeenInTest
-from edgecil.training.run import Run
 from edgecil.training.run_data import Library, load_source
 from edgecil.training.settings import RunSettings, Source
-from edgecil_devices.manifest import COMPUTES, Accuracy
+from edgecil_devices.manifest import Accuracy
+from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Logits
+from edgecil_export.request import ExportRequest
 
 MOST_IMAGES = 10_000
 """All of CIFAR's test pictures; more would take long and hardly say more."""
@@ -27,35 +27,6 @@ TEST_PICTURES = "test pictures"
 EXEMPLARS = "exemplars that were not calibrated on (the test pictures are not here)"
 
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Compute:
-    """What a bundle's graphs are to compute in, and what that may cost.
-
-    Raises:
-        UsageError: there is no such way, or the bound is not a number of points.
-    """
-
-    kind: str = "fp32"
-    """"fp32" or "int8"."""
-    max_loss_points: float = 1.0
-    """int8 only: how many points of percent of accuracy may be lost."""
-    force: bool = False
-    """int8 only: write the bundle whatever is lost."""
-    data_dir: Path | None = None
-    """int8 only: where built-in data sets are, as for training."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in COMPUTES:
-            raise UsageError(f"unknown compute {self.kind!r}; choose one of: {', '.join(COMPUTES)}")
-        if not 0 <= self.max_loss_points <= 100:
-            raise UsageError(
-                f"--max-loss is a number of points from 0 to 100, not {self.max_loss_points:g}"
-            )
-
-
-FP32 = Compute()
 
 
 @dataclass(frozen=True)
@@ -98,21 +69,21 @@ class AccuracyLoss:
 
 
 def sample_for(
-    run: Path, state: State, calibrated_on: NDArray[np.int64], data_dir: Path | None
+    opened: OpenedRun, calibrated_on: NDArray[np.int64], data_dir: Path | None
 ) -> Sample:
     """The run's test pictures, or the exemplars that were not calibrated on.
 
     Args:
-        run: the run folder.
-        state: its state.
+        opened: the run.
         calibrated_on: positions of exemplars that must not count.
         data_dir: where built-in data sets are; nothing is downloaded.
 
     Raises:
         ExportError: neither is there.
     """
-    if (sample := _test_sample(Run(run), state, data_dir)) is not None:
+    if (sample := _test_sample(opened, data_dir)) is not None:
         return sample
+    state = opened.state
     left = np.setdiff1d(np.arange(len(state.exemplars)), calibrated_on)
     if len(left) == 0:
         raise ExportError(
@@ -144,41 +115,38 @@ def accuracy_loss(
     return AccuracyLoss(sample.name, len(sample.labels), _percent(by_network, images), accuracy)
 
 
-def require_small(loss: AccuracyLoss, compute: Compute) -> None:
+def require_small(loss: AccuracyLoss, request: ExportRequest) -> None:
     """Check that a loss is acceptable.
 
     Raises:
         ExportError: it is not, and was not forced.
     """
-    if loss.points > compute.max_loss_points and not compute.force:
+    if loss.points > request.max_loss_points and not request.force:
         raise ExportError(
-            f"{loss.line()}, a loss of more than {compute.max_loss_points:g} points; nothing was "
+            f"{loss.line()}, a loss of more than {request.max_loss_points:g} points; nothing was "
             "written, export with --compute fp32, a higher --max-loss or --force"
         )
 
 
-def _test_sample(run: Run, state: State, data_dir: Path | None) -> Sample | None:
+def _test_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
     """Test pictures of every class of the state, or None."""
+    settings, learned = opened.settings, opened.state.settings
+    if settings is None:
+        return None
     try:
-        settings = run.settings()
         datasets = [_dataset(settings, source, data_dir) for source in settings.sources]
-        labelled = Library(datasets, settings.tasks).test(state.settings.stage)
+        labelled = Library(datasets, settings.tasks).test(learned.stage)
     except (EdgecilError, OSError, ValueError):  # whatever is wrong with the data, they are missing
         return None
     chosen = _spread(np.arange(len(labelled.labels)))
     labels = labelled.labels[chosen]
-    if set(labels) != set(range(len(state.settings.classes))):
+    if set(labels) != set(range(len(learned.classes))):
         return None
     return Sample(labelled.pictures, chosen, labels, TEST_PICTURES)
 
 
 def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> ImageDataset | None:
-    folder = data_dir or default_data_dir()
-    if source.data == "cifar100" and not (folder / "cifar-100-python").is_dir():
-        return None  # loading it would download it
-    if source.data not in DATASETS and not Path(source.data).is_dir():
-        return None
-    return load_source(settings, source, data_dir)
+    return load_source(settings, source, data_dir) if is_here(source.data, data_dir) else None
 
 
 def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from edgecil.errors import ExportError, UsageError
-from edgecil_devices.manifest import WEIGHTS
+from edgecil.errors import ExportError
 
 Floats = NDArray[np.float32]
 
@@ -38,16 +37,6 @@ class Stored:
         return values * self.scales.reshape(-1, *[1] * (values.ndim - 1))
 
 
-def require_precision(precision: str) -> None:
-    """Check the name of a precision.
-
-    Raises:
-        UsageError: there is no such precision.
-    """
-    if precision not in WEIGHTS:
-        raise UsageError(f"unknown weights {precision!r}; choose one of: {', '.join(WEIGHTS)}")
-
-
 def store(weight: Floats, precision: str) -> Stored:
     """Store a weight in fp32, fp16 or int8.
 
@@ -66,6 +55,17 @@ def store(weight: Floats, precision: str) -> Stored:
     scales[scales < np.finfo(np.float32).tiny] = 1  # a channel of zeros, or nearly
     steps = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
     return Stored(np.clip(steps, -127, 127).astype(np.int8), scales)
+
+
+def store_head(table: Floats, precision: str) -> Stored:
+    """Store a head (C, F+1), which takes half precision in int8 too.
+
+    Raises:
+        ExportError: a value is not finite, or does not fit the precision.
+    """
+    if not np.isfinite(table).all():
+        raise ExportError("the head holds values that are not finite; train the task again")
+    return Stored(table if precision == "fp32" else to_half(table))
 
 
 def to_half(weight: Floats) -> NDArray[np.float16]:

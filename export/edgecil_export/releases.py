@@ -6,36 +6,19 @@ needed to go on learning, and does not count against the budget.
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edgecil.errors import ExportError
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.manifest import MAX_RELEASE, Manifest
 from edgecil_devices.signing import read_public_keys
+from edgecil_export.request import ExportRequest
 
 RECORD = "releases.json"
 
 
-@dataclass(frozen=True)
-class Release:
-    """What is asked of a release."""
-
-    number: int | None = None
-    """None: of a signed bundle, one above the last release of the run; else none."""
-    sign: Path | None = None
-    """The private key that signs it."""
-    new_keys: Path | None = None
-    """Public keys that devices are to trust from this release on."""
-    expires: str | None = None
-    """The day after which a device should have had a later release, as in "2027-06-30"."""
-
-
-PLAIN = Release()
-"""No release at all: a bundle for one's own desk."""
-
-
-def released(manifest: Manifest, asked: Release, run: Path) -> Manifest:
+def released(manifest: Manifest, asked: ExportRequest, run: Path) -> Manifest:
     """A manifest with its release number, new keys and expiry.
 
     A bundle with the content of the last release gets that number again, so that exporting twice
@@ -47,7 +30,7 @@ def released(manifest: Manifest, asked: Release, run: Path) -> Manifest:
         UsageError: the keys cannot be read.
     """
     keys = read_public_keys(asked.new_keys).texts if asked.new_keys else None
-    number = asked.number
+    number = asked.release
     if number is None and (asked.sign or keys):
         last, content = _last(run)
         draft = replace(manifest, release=1, keys=keys, expires=asked.expires)

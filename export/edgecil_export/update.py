@@ -1,7 +1,7 @@
 """An update: what a release has and its base lacks, as one file."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecil.errors import ExportError, UsageError
@@ -9,9 +9,8 @@ from edgecil_devices.bundle import complete
 from edgecil_devices.files import cannot_be_written, replace_atomically
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
-from edgecil_export.accuracy_loss import Compute
-from edgecil_export.exporter import CLASSIFIERS, export
-from edgecil_export.releases import Release
+from edgecil_export.exporter import export
+from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class UpdateReport:
 
 
 def make_update(
-    new: Path, since: Path, out: Path, release: Release, bundle: Path | None = None
+    new: Path, since: Path, out: Path, request: ExportRequest = PLAIN, bundle: Path | None = None
 ) -> UpdateReport:
     """Write what a device with `since` needs to become `new`.
 
@@ -52,7 +51,8 @@ def make_update(
         new: a bundle, or a run, which is then exported as `since` was.
         since: the bundle that devices have.
         out: the update.
-        release: of a run: its number, by default one above that of `since`, and who signs it.
+        request: of a run: its release, by default one above that of `since`, and who signs it; its
+            weights, classifier and compute are those of `since`.
         bundle: of a run: where to keep the whole bundle, for devices that have none.
 
     Raises:
@@ -66,28 +66,32 @@ def make_update(
     if new.is_dir():
         whole = bundle or out.with_name(f".{out.name}.{os.getpid()}.whole")
         try:
-            _export_like(base, new, whole, release)
+            _export_like(base, new, whole, request)
             return _cut(read_package(whole), base, out)
         finally:
             if bundle is None:
                 whole.unlink(missing_ok=True)
-    if release != Release() or bundle:
+    if request != PLAIN or bundle:
         raise UsageError(f"{new} is a finished bundle; --sign and --release go with a run")
     return _cut(read_package(new), base, out)
 
 
-def _export_like(base: Package, run: Path, whole: Path, asked: Release) -> None:
+def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) -> None:
     """Export a run with the precision and the classifier of `base`."""
     manifest = base.manifest
     if base.signatures and asked.sign is None:
         raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
-    number = asked.number
+    number = asked.release
     if number is None and manifest.release is not None:
         number = manifest.release + 1
-    release = Release(number, asked.sign, asked.new_keys, asked.expires)
-    roles = {role: name for name, role in CLASSIFIERS.items()}
-    compute = Compute(manifest.compute)
-    export(run, whole, manifest.weights, roles[manifest.head.role], release, compute)
+    request = replace(
+        asked,
+        weights=manifest.weights,
+        classifier={role: name for name, role in CLASSIFIERS.items()}[manifest.head.role],
+        compute=manifest.compute,
+        release=number,
+    )
+    export(run, whole, request)
 
 
 def _cut(new: Package, base: Package, out: Path) -> UpdateReport:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.request import urlopen
@@ -29,8 +30,7 @@ from edgecil_devices.bundle import read_bundle
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.images import Pixels, Preprocessing
 from edgecil_devices.runtime import Runtime
-from edgecil_export.accuracy_loss import Compute
-from edgecil_export.exporter import export
+from edgecil_export import ExportRequest, export
 from tests.devices.conftest import tiny as tiny
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -89,12 +89,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "pixels.npy", np.concatenate(pixels))
     (folder / "run").mkdir()
     state_of(exemplars).write(folder / "run" / "state", None)
-    for name, weights, compute in (
-        ("fp32", "fp32", Compute()),
-        ("weights-int8", "int8", Compute()),
-        ("compute-int8", "int8", Compute("int8", force=True)),
+    for name, asked in (
+        ("fp32", ExportRequest()),
+        ("weights-int8", ExportRequest(weights="int8")),
+        ("compute-int8", ExportRequest(compute="int8", force=True)),
     ):
-        export(folder / "run", folder / f"{name}.edgecil", weights, "nearest-mean", compute=compute)
+        request = replace(asked, classifier="nearest-mean")
+        export(folder / "run", folder / f"{name}.edgecil", request)
     return folder
 
 

@@ -12,20 +12,20 @@ from PIL import Image
 
 from edgecil.errors import ExportError, UsageError
 from edgecil.memory.exemplars import ExemplarSet
-from edgecil.memory.state import State
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.manifest import Accuracy
+from edgecil_export import ExportRequest
 from edgecil_export import accuracy_loss as module
 from edgecil_export.accuracy_loss import (
     EXEMPLARS,
     TEST_PICTURES,
     AccuracyLoss,
-    Compute,
     Sample,
     accuracy_loss,
     require_small,
     sample_for,
 )
+from edgecil_export.opened_run import OpenedRun
 
 Pixels = NDArray[np.uint8]
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
@@ -64,7 +64,7 @@ def folder_with(path: Path, classes: tuple[str, ...]) -> Path:
 def sample_of_run(run: Path, data: str) -> Sample:
     settings_with(data).save(run / "config.json")
     calibrated_on = np.arange(0, 20, 2)
-    return sample_for(run, State.read(run / "state"), calibrated_on, run / "no-data")
+    return sample_for(OpenedRun.read(run), calibrated_on, run / "no-data")
 
 
 def test_the_runs_test_pictures_are_measured_on(run: Path, tmp_path: Path) -> None:
@@ -89,14 +89,15 @@ def test_without_them_the_other_exemplars_are(
 
 
 def test_a_run_without_settings_has_exemplars(run: Path) -> None:
-    sample = sample_for(run, State.read(run / "state"), np.arange(10), None)
+    sample = sample_for(OpenedRun.read(run), np.arange(10), None)
     assert (sample.name, len(sample.indices)) == (EXEMPLARS, 10)
 
 
 def test_where_there_is_nothing_to_measure_on_it_says_so(run: Path, exemplars: ExemplarSet) -> None:
-    state = replace(State.read(run / "state"), exemplars=exemplars.truncate([1] * 5))
+    opened = OpenedRun.read(run)
+    few = replace(opened, state=replace(opened.state, exemplars=exemplars.truncate([1] * 5)))
     with pytest.raises(ExportError, match="give --data-dir, or export with --compute fp32"):
-        sample_for(run, state, np.arange(5), None)
+        sample_for(few, np.arange(5), None)
 
 
 def test_large_test_sets_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,21 +141,21 @@ def test_both_are_counted_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch, 
 def test_a_loss_above_the_bound_is_refused_unless_forced() -> None:
     loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()))
     with pytest.raises(ExportError, match=r"48\.90 % .* 50\.00 %, a loss of more than 1 points"):
-        require_small(loss, Compute("int8"))
-    require_small(loss, Compute("int8", max_loss_points=1.2))
-    require_small(loss, Compute("int8", force=True))
-    require_small(replace(loss, network=40.0), Compute("int8", max_loss_points=0))
+        require_small(loss, ExportRequest(compute="int8"))
+    require_small(loss, ExportRequest(compute="int8", max_loss_points=1.2))
+    require_small(loss, ExportRequest(compute="int8", force=True))
+    require_small(replace(loss, network=40.0), ExportRequest(compute="int8", max_loss_points=0))
 
 
 @pytest.mark.parametrize("points", [-1.0, 101.0, float("nan")])
 def test_a_bound_that_is_no_number_of_points_is_refused(points: float) -> None:
     with pytest.raises(UsageError, match="--max-loss is a number of points"):
-        Compute("int8", max_loss_points=points)
+        ExportRequest(compute="int8", max_loss_points=points)
 
 
 def test_an_unknown_way_to_compute_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError, match="unknown compute 'int4'; choose one of: fp32, int8"):
-        Compute("int4")
+        ExportRequest(compute="int4")
 
 
 def test_the_settings_above_are_those_of_a_run(run: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgecil.errors import ExportError
 from edgecil_devices.bundle import read_bundle
-from edgecil_export.exporter import export
+from edgecil_export import ExportRequest, export
 from tests.crash.disks import Disk, crashes
 from tests.crash.recording import Recorder
 
@@ -21,10 +21,10 @@ def test_c2_a_power_cut_at_any_moment_leaves_the_old_or_the_new_bundle(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    export(run, folder / "a.edgecil", weights="int8")
+    export(run, folder / "a.edgecil", ExportRequest(weights="int8"))
     before = Disk.of(folder)
     with Recorder(folder) as recorder:
-        export(run, folder / "a.edgecil", weights="fp32")
+        export(run, folder / "a.edgecil", ExportRequest(weights="fp32"))
     found = set()
     for number, (_, disk) in enumerate(crashes(before, recorder.operations)):
         left = tmp_path / str(number)
@@ -37,14 +37,14 @@ def test_c2_a_power_cut_at_any_moment_leaves_the_old_or_the_new_bundle(
 def test_c6_any_failing_operation_leaves_the_old_or_the_new_bundle(
     run: Path, tmp_path: Path
 ) -> None:
-    export(run, tmp_path / "old.edgecil", weights="int8")
+    export(run, tmp_path / "old.edgecil", ExportRequest(weights="int8"))
     for number in itertools.count(1):
         folder = tmp_path / str(number)
         folder.mkdir()
         shutil.copy(tmp_path / "old.edgecil", folder / "a.edgecil")
         with Recorder(folder, number, errno.EIO) as recorder:
             try:
-                export(run, folder / "a.edgecil", weights="fp32")
+                export(run, folder / "a.edgecil", ExportRequest(weights="fp32"))
             except ExportError:
                 told = True
             else:

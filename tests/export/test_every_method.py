@@ -14,7 +14,7 @@ from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
 from edgecil_devices import Classifier
-from edgecil_export import export
+from edgecil_export import ExportRequest, export
 from tests.edgecil.training.tiny import tiny_dataset
 
 
@@ -51,7 +51,7 @@ def test_the_device_says_what_torch_says(method: str, tmp_path: Path) -> None:
 def test_the_device_finds_the_nearest_mean_of_exemplars(tmp_path: Path) -> None:
     run = learned("icarl", tmp_path / "run")
     bundle = tmp_path / "x.edgecil"
-    report = export(run, bundle, classifier="nearest-mean")
+    report = export(run, bundle, ExportRequest(classifier="nearest-mean"))
     assert report.manifest.head.role == "nearest-mean"
 
     state = State.read(run / "state")
@@ -72,7 +72,7 @@ def test_the_device_finds_the_nearest_mean_of_exemplars(tmp_path: Path) -> None:
 def test_a_nearest_mean_needs_exemplars_and_a_classifier_a_known_name(tmp_path: Path) -> None:
     run = learned("finetune", tmp_path / "run")
     with pytest.raises(ExportError, match="needs an exemplar of every class"):
-        export(run, tmp_path / "x.edgecil", classifier="nearest-mean")
+        export(run, tmp_path / "x.edgecil", ExportRequest(classifier="nearest-mean"))
     with pytest.raises(UsageError, match="linear, nearest-mean"):
-        export(run, tmp_path / "x.edgecil", classifier="nearest")
+        export(run, tmp_path / "x.edgecil", ExportRequest(classifier="nearest"))
     assert not (tmp_path / "x.edgecil").exists()

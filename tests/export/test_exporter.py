@@ -20,8 +20,8 @@ from edgecil.networks import ExpandableNetwork
 from edgecil_devices import Classifier, read_bundle
 from edgecil_devices.manifest import Accuracy
 from edgecil_devices.selftest import self_test
-from edgecil_export import contents, export, exporter, parity
-from edgecil_export.accuracy_loss import AccuracyLoss, Compute
+from edgecil_export import ExportRequest, contents, export, exporter, parity
+from edgecil_export.accuracy_loss import AccuracyLoss
 from edgecil_export.graphs import with_weights
 
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
@@ -53,7 +53,7 @@ def torch_logits(network: ExpandableNetwork, pixels: NDArray[np.uint8]) -> NDArr
 def test_the_bundle_computes_what_the_network_computes(
     run: Path, network: ExpandableNetwork, pixels: NDArray[np.uint8], weights: str, error: float
 ) -> None:
-    report = export(run, run / "x.edgecil", weights)
+    report = export(run, run / "x.edgecil", ExportRequest(weights=weights))
     expected = torch_logits(network, pixels)
     found = Classifier.load(report.path).logits(pixels)
     assert np.abs(found - expected).max() < error * np.abs(expected).max()
@@ -62,13 +62,16 @@ def test_the_bundle_computes_what_the_network_computes(
 
 
 def test_rounded_weights_take_a_half_and_a_quarter(run: Path) -> None:
-    sizes = {w: export(run, run / w, w).size_bytes for w in ("fp32", "fp16", "int8")}
+    sizes = {
+        w: export(run, run / w, ExportRequest(weights=w)).size_bytes
+        for w in ("fp32", "fp16", "int8")
+    }
     assert sizes["fp16"] / sizes["fp32"] == pytest.approx(0.51, abs=0.02)
     assert sizes["int8"] / sizes["fp32"] == pytest.approx(0.28, abs=0.03)
 
 
 def test_the_manifest_says_what_the_state_is(run: Path) -> None:
-    manifest = export(run, run / "x.edgecil", "int8").manifest
+    manifest = export(run, run / "x.edgecil", ExportRequest(weights="int8")).manifest
     assert read_bundle(run / "x.edgecil").manifest == manifest
     assert manifest.classes == ("ape", "bee", "cat", "dog", "eel")
     assert manifest.tasks == (range(3), range(3, 5))
@@ -103,13 +106,13 @@ def test_one_block_for_all_tasks_belongs_to_the_last(
 
 
 def test_exported_twice_the_bytes_are_the_same(run: Path) -> None:
-    export(run, run / "one.edgecil", "int8")
-    export(run, run / "two.edgecil", "int8")
+    export(run, run / "one.edgecil", ExportRequest(weights="int8"))
+    export(run, run / "two.edgecil", ExportRequest(weights="int8"))
     assert (run / "one.edgecil").read_bytes() == (run / "two.edgecil").read_bytes()
 
 
 def test_the_graphs_are_plain_and_say_nothing_about_the_workstation(run: Path) -> None:
-    export(run, run / "x.edgecil", "fp16")
+    export(run, run / "x.edgecil", ExportRequest(weights="fp16"))
     for name, data in read_bundle(run / "x.edgecil").blobs.items():
         for trace in (b"site-packages", b".py", b"torch", b"pkg.", str(Path.home()).encode()):
             assert trace not in data, (name, trace)
@@ -124,7 +127,7 @@ def test_the_graphs_are_plain_and_say_nothing_about_the_workstation(run: Path) -
 def test_int8_compute_says_what_it_costs_and_computes_nearly_the_same(
     run: Path, network: ExpandableNetwork, pixels: NDArray[np.uint8]
 ) -> None:
-    report = export(run, run / "x.edgecil", compute=Compute("int8", max_loss_points=40))
+    report = export(run, run / "x.edgecil", ExportRequest(compute="int8", max_loss_points=40))
     manifest = report.manifest
     assert (manifest.compute, manifest.weights) == ("int8", "int8")
     assert manifest.accuracy is None  # these are no test pictures
@@ -135,13 +138,14 @@ def test_int8_compute_says_what_it_costs_and_computes_nearly_the_same(
     found = Classifier.load(report.path).logits(pixels)
     assert 0 < np.abs(found - expected).max() < 0.25 * np.abs(expected).max()
     assert self_test(read_bundle(report.path)).samples > 0
-    again = export(run, run / "y.edgecil", compute=Compute("int8", force=True))
+    again = export(run, run / "y.edgecil", ExportRequest(compute="int8", force=True))
     assert again.path.read_bytes() == report.path.read_bytes()
 
 
 def test_int8_compute_keeps_old_blocks_when_a_task_comes(run: Path) -> None:
     """So that an update carries the new block alone."""
-    later = export(run, run / "later.edgecil", compute=Compute("int8", force=True)).manifest
+    request = ExportRequest(compute="int8", force=True)
+    later = export(run, run / "later.edgecil", request).manifest
     state = State.read(run / "state")
     network = state.network()
     earlier = replace(state.settings, block_count=1, classes=CLASSES[:3], task_sizes=(3,))
@@ -150,7 +154,7 @@ def test_int8_compute_keeps_old_blocks_when_a_task_comes(run: Path) -> None:
     small.blocks[0].load_state_dict(network.blocks[0].state_dict())
     exemplars = replace(state.exemplars, payloads=state.exemplars.payloads[:3])
     State.of(earlier, small, exemplars).write(run / "state", None)
-    manifest = export(run, run / "earlier.edgecil", compute=Compute("int8", force=True)).manifest
+    manifest = export(run, run / "earlier.edgecil", request).manifest
     assert manifest.trunk == later.trunk
     assert manifest.blocks == later.blocks[:1]
 
@@ -162,13 +166,13 @@ def test_int8_compute_that_costs_too_much_is_not_written(
     monkeypatch.setattr(exporter, "accuracy_loss", lambda *_: much)
     (tmp_path / "out").mkdir()
     with pytest.raises(ExportError, match=r"a loss of more than 1 points; nothing was written"):
-        export(run, tmp_path / "out" / "x.edgecil", compute=Compute("int8"))
+        export(run, tmp_path / "out" / "x.edgecil", ExportRequest(compute="int8"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_int8_compute_takes_int8_weights_alone(run: Path) -> None:
     with pytest.raises(UsageError, match="leave out --weights"):
-        export(run, run / "x.edgecil", "fp16", compute=Compute("int8"))
+        export(run, run / "x.edgecil", ExportRequest(weights="fp16", compute="int8"))
 
 
 def test_nothing_but_the_bundle_is_left_in_its_folder(run: Path, tmp_path: Path) -> None:
@@ -245,7 +249,7 @@ def test_what_cannot_be_vouched_for_is_not_written(
 
 def test_wrong_arguments_are_refused_before_any_work(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown weights 'int4'; choose one of: fp32, fp16, int8"):
-        export(run, tmp_path / "x.edgecil", "int4")
+        export(run, tmp_path / "x.edgecil", ExportRequest(weights="int4"))
     with pytest.raises(ExportError, match="cannot be written"):
         export(run, tmp_path / "none" / "x.edgecil")
     with pytest.raises(ExportError, match="cannot be written"):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgecil.errors import ExportError, UsageError
-from edgecil_export.precision import Floats, require_precision, store, to_half
+from edgecil_export import ExportRequest
+from edgecil_export.precision import Floats, store, store_head, to_half
 
 
 def matrix(*rows: list[float]) -> Floats:
@@ -42,6 +43,21 @@ def test_vectors_and_per_channel_factors_stay_as_they_are(precision: str) -> Non
         np.testing.assert_array_equal(stored.restored, vector)
 
 
+@pytest.mark.parametrize(
+    ("precision", "kept"), [("fp32", np.float32), ("fp16", np.float16), ("int8", np.float16)]
+)
+def test_a_head_is_rounded_to_half_precision_but_in_fp32(precision: str, kept: type) -> None:
+    stored = store_head(matrix([1 + 2**-12, 0.5], [3, -4]), precision)
+    assert stored.values.dtype == kept
+    expected = [[1 + 2**-12 if kept is np.float32 else 1.0, 0.5], [3, -4]]
+    assert stored.restored.tolist() == expected
+
+
+def test_a_head_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ExportError, match="the head holds values that are not finite"):
+        store_head(matrix([np.inf, 1.0]), "fp16")
+
+
 def test_what_half_precision_cannot_hold_is_refused() -> None:
     with pytest.raises(ExportError, match="too large for half precision"):
         to_half(matrix([65520.0]))
@@ -49,7 +65,7 @@ def test_what_half_precision_cannot_hold_is_refused() -> None:
 
 def test_an_unknown_precision_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError, match="unknown weights 'fp8'; choose one of: fp32, fp16, int8"):
-        require_precision("fp8")
+        ExportRequest(weights="fp8")
 
 
 @given(arrays(np.float32, (4, 3, 2), elements=st.floats(-(2.0**20), 2.0**20, width=32)))

@@ -17,9 +17,9 @@ from edgecil_devices.errors import BundleCorruptError
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify
-from edgecil_export import contents, export
+from edgecil_export import ExportRequest, contents, export
 from edgecil_export.keys import new_key
-from edgecil_export.releases import Release, bundle_of
+from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
 from tests.export.conftest import SETTINGS, pictures
 
@@ -54,12 +54,11 @@ def earlier(run: Path, network: ExpandableNetwork, exemplars: ExemplarSet, tmp_p
     folder.mkdir()
     of_three = ExemplarSet.empty(codec, 16).with_new_classes(payloads)
     State.of(settings, before, of_three).write(folder / "state", None)
-    (folder / "results.json").write_text(json.dumps({"stages": []}))
     return folder
 
 
 def exported(run: Path, out: Path, weights: str = "fp32", **release: Any) -> Path:
-    export(run, out, weights, release=Release(**release))
+    export(run, out, ExportRequest(weights=weights, **release))
     return out
 
 
@@ -94,17 +93,17 @@ def test_a_plain_bundle_has_no_number_and_leaves_no_record(run: Path) -> None:
 
 
 def test_numbers_go_on_from_the_highest_that_was_used(run: Path, key: Path) -> None:
-    exported(run, run / "a", sign=key, number=41)
-    exported(run, run / "b", "fp16", sign=key, number=7)
+    exported(run, run / "a", sign=key, release=41)
+    exported(run, run / "b", "fp16", sign=key, release=7)
     assert read_package(exported(run, run / "c", "int8", sign=key)).manifest.release == 42
 
 
 def test_after_the_last_number_there_is_none(run: Path, key: Path) -> None:
-    exported(run, run / "a", sign=key, number=2**53 - 1)
+    exported(run, run / "a", sign=key, release=2**53 - 1)
     with pytest.raises(ExportError, match="was the last there can be"):
         exported(run, run / "b", "fp16", sign=key)
     with pytest.raises(BundleCorruptError, match="impossible release number"):
-        exported(run, run / "b", sign=key, number=2**53)
+        exported(run, run / "b", sign=key, release=2**53)
 
 
 def test_a_damaged_record_asks_for_a_number(run: Path, key: Path) -> None:
@@ -133,7 +132,7 @@ def test_an_update_and_its_base_are_the_new_bundle_byte_for_byte(
 ) -> None:
     base = exported(earlier, tmp_path / "1", weights, sign=key)
     whole = tmp_path / "2"
-    report = make_update(run, base, tmp_path / "u", Release(sign=key), whole)
+    report = make_update(run, base, tmp_path / "u", ExportRequest(sign=key), whole)
     assert list(report.carried) == ["block-01.onnx", "head.npy", "golden-logits.npy"]
 
     update, old, new = (read_package(path) for path in (tmp_path / "u", base, whole))
@@ -149,18 +148,18 @@ def test_two_bundles_make_the_same_update_as_a_run_and_a_bundle(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
     base = exported(earlier, tmp_path / "1", sign=key)
-    make_update(run, base, tmp_path / "a", Release(sign=key), tmp_path / "2")
-    make_update(tmp_path / "2", base, tmp_path / "b", Release())
+    make_update(run, base, tmp_path / "a", ExportRequest(sign=key), tmp_path / "2")
+    make_update(tmp_path / "2", base, tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(UsageError, match="is a finished bundle"):
-        make_update(tmp_path / "2", base, tmp_path / "b", Release(sign=key))
+        make_update(tmp_path / "2", base, tmp_path / "b", ExportRequest(sign=key))
     with pytest.raises(UsageError, match="is an update; give the whole bundle"):
-        make_update(run, tmp_path / "a", tmp_path / "c", Release(sign=key))
+        make_update(run, tmp_path / "a", tmp_path / "c", ExportRequest(sign=key))
 
 
 def test_an_update_of_plain_bundles_has_no_number(run: Path, earlier: Path, tmp_path: Path) -> None:
     base = exported(earlier, tmp_path / "1")
-    report = make_update(run, base, tmp_path / "u", Release())
+    report = make_update(run, base, tmp_path / "u")
     assert report.manifest.release is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "earlier", "run", "u"]
 
@@ -168,7 +167,7 @@ def test_an_update_of_plain_bundles_has_no_number(run: Path, earlier: Path, tmp_
 def test_a_signed_base_wants_a_signed_update(run: Path, earlier: Path, key: Path) -> None:
     base = exported(earlier, run / "1", sign=key)
     with pytest.raises(UsageError, match="give --sign KEY"):
-        make_update(run, base, run / "u", Release())
+        make_update(run, base, run / "u")
 
 
 def test_an_unrelated_bundle_is_no_base(run: Path, earlier: Path, key: Path) -> None:
@@ -176,20 +175,20 @@ def test_an_unrelated_bundle_is_no_base(run: Path, earlier: Path, key: Path) -> 
     other = replace(base.manifest, classes=("pea", "oat", "rye"))
     (run / "other").write_bytes(pack(other, complete(base, {}).blobs, signatures=base.signatures))
     with pytest.raises(ExportError, match="knows other classes, so it is of another run"):
-        make_update(run, run / "other", run / "u", Release(sign=key))
+        make_update(run, run / "other", run / "u", ExportRequest(sign=key))
     assert not (run / "u").exists()
 
 
 def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: Path) -> None:
-    base = exported(earlier, run / "1", sign=key, number=5)
-    new = exported(run, run / "2", sign=key, number=5)
+    base = exported(earlier, run / "1", sign=key, release=5)
+    new = exported(run, run / "2", sign=key, release=5)
     with pytest.raises(ExportError, match="release 5 is not above release 5"):
-        make_update(new, base, run / "u", Release())
-    again = exported(earlier, run / "3", sign=key, number=6)
+        make_update(new, base, run / "u")
+    again = exported(earlier, run / "3", sign=key, release=6)
     with pytest.raises(ExportError, match="there is nothing new in it"):
-        make_update(again, base, run / "u", Release())
+        make_update(again, base, run / "u")
     with pytest.raises(ExportError, match="has a release number and the other has none"):
-        make_update(exported(run, run / "4"), base, run / "u", Release())
+        make_update(exported(run, run / "4"), base, run / "u")
     assert not (run / "u").exists()
 
 

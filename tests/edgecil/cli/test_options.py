@@ -22,7 +22,8 @@ from edgecil.methods import METHODS
 from edgecil.methods.memo import TRUNK_POLICIES
 from edgecil.networks import BACKBONES
 from edgecil.pictures.policies import AUGMENTATIONS
-from edgecil.training.request import ACCOUNTINGS, TrainRequest
+from edgecil.planning.accounting import ACCOUNTINGS
+from edgecil.training.request import TrainRequest
 from edgecil_devices.options import Option, options_of, words_of
 
 

@@ -1,8 +1,10 @@
 """A data set is found by its name or by its folder, and never half."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,7 +14,10 @@ import pytest
 from PIL import Image
 
 import edgecil.data
-from edgecil.data import load_dataset
+from edgecil.cli import main
+from edgecil.data import DATASETS, is_here, load_dataset
+from edgecil.data.built_in import BuiltIn
+from edgecil.data.cifar100 import KNOWN
 from edgecil.errors import DataError, MissingExtraError, UsageError
 
 DATA_DIR = os.environ.get("EDGECIL_DATA", "")
@@ -48,7 +53,8 @@ def test_data_folder_is_the_option_the_environment_or_the_cache(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path] = []
-    monkeypatch.setitem(edgecil.data.DATASETS, "cifar100", lambda folder, *_: asked.append(folder))
+    asks: Any = BuiltIn("cifar100", lambda folder, *_: asked.append(folder))  # type: ignore[arg-type]
+    monkeypatch.setitem(edgecil.data.DATASETS, "cifar100", asks)
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("EDGECIL_DATA", "" if given == "neither" else "/from/environment")
     load_dataset("cifar100", data_dir=tmp_path if given == "option" else None)
@@ -134,3 +140,37 @@ def test_data_is_loaded_without_torch() -> None:
         "from edgecil.data import load_dataset; load_dataset('glyphs')"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_folder_and_glyphs_are_here_and_a_download_only_once_it_is_there(tmp_path: Path) -> None:
+    assert is_here("glyphs", tmp_path / "nowhere")
+    assert is_here(str(tmp_path))
+    assert not is_here(str(tmp_path / "nowhere"))
+    assert not is_here("cifar100", tmp_path)
+    (tmp_path / "cifar-100-python").mkdir()
+    assert not is_here("cifar100", tmp_path)  # no more than begun
+    (tmp_path / "cifar-100-python" / "train").touch()
+    assert is_here("cifar100", tmp_path)
+
+
+def test_another_data_set_is_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is not here is planned from what is known, and named; nothing goes by a name."""
+    known = replace(KNOWN, classes=tuple("abcdefghijklmnopqrst"), image_size_px=64)
+    row = BuiltIn("stamps", lambda *_: pytest.fail("loaded"), lambda data_dir: False, known)
+    monkeypatch.setitem(edgecil.data.DATASETS, "stamps", row)
+    words = ["--data", "stamps", "--data-dir", str(tmp_path), "--budget", "5MB", "--json"]
+    monkeypatch.setattr(sys, "argv", ["edgecil", "plan", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    told = capsys.readouterr()
+    assert "stamps is not at hand" in told.err
+    assert json.loads(told.out)["stages"][-1]["classes"] == 20
+
+
+@pytest.mark.parametrize("built_in", DATASETS.values(), ids=lambda built_in: built_in.name)
+def test_what_may_be_away_is_known(built_in: BuiltIn, tmp_path: Path) -> None:
+    """A plan downloads nothing, so it has to know what it cannot look at."""
+    assert built_in.is_here(tmp_path) == (built_in.known is None)

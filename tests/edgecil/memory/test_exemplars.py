@@ -9,7 +9,7 @@ from safetensors.numpy import load, save
 
 from edgecil.errors import BudgetError, StateCorruptError, StateError
 from edgecil.memory.codecs import ImageCodec, codec_named
-from edgecil.memory.exemplar_sizes import fill, published_quota, uniform_size
+from edgecil.memory.exemplar_sizes import fill, uniform_size
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 
 RAW, WEBP, JPEG = codec_named("raw"), codec_named("webp-lossless"), codec_named("jpeg:75")
@@ -215,11 +215,6 @@ def test_impossible_aspects_are_refused(aspects: list[float]) -> None:
     small = load(made_up(WEBP, [[9, 5]], size=64).to_bytes())
     with pytest.raises(StateCorruptError):
         ExemplarSet.from_bytes(save(small | {"aspects": np.ones(2, np.float32)}), WEBP, 64)
-
-
-def test_the_published_rule_rounds_down() -> None:
-    assert published_quota(3312, 100) == 33
-    assert published_quota(2000, 10) == 200
 
 
 def test_the_file_is_plain_safetensors() -> None:

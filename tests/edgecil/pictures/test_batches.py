@@ -30,7 +30,7 @@ from edgecil.training.api import SilentReporter, train
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing
-from edgecil_export import export
+from edgecil_export import ExportRequest, export
 from tests.edgecil.training.tiny import tiny_dataset
 
 CPU = torch.device("cpu")
@@ -344,7 +344,8 @@ def test_large_photos_of_all_shapes_are_learned_and_deployed(
         sorted(learned.aspects[learned.labels == label].tolist()) for label in range(2)
     ]
     classifier = {"icarl": "nearest-mean", "memo": "linear"}[method]
-    report = export(tmp_path / "memory", tmp_path / "photos.edgecil", classifier=classifier)
+    as_measured = ExportRequest(classifier=classifier)
+    report = export(tmp_path / "memory", tmp_path / "photos.edgecil", as_measured)
     assert report.parity.real
 
 

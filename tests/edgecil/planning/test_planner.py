@@ -6,7 +6,9 @@ import pytest
 
 from edgecil.errors import BudgetError
 from edgecil.methods import method_named
-from edgecil.planning.planner import Demand, alternatives, fitting, plan
+from edgecil.planning.accounting import published_quota
+from edgecil.planning.planner import alternatives, fitting, plan
+from edgecil.planning.plans import Demand
 
 PUBLISHED = Demand(
     method=method_named("memo"),
@@ -37,6 +39,11 @@ def test_published_accounting_gives_the_published_exemplars(
 ) -> None:
     planned = plan(PUBLISHED, backbone, "last", budget_bytes)
     assert {stage.exemplars for stage in planned.stages} == {exemplars}
+
+
+def test_the_published_rule_rounds_down() -> None:
+    assert published_quota(3312, 100) == 33
+    assert published_quota(2000, 10) == 200
 
 
 def test_one_resnet32_weighs_as_much_as_603_cifar_images() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from edgecil.errors import UsageError
 from edgecil.methods import method_named
-from edgecil.planning.planner import parameter_counts, published_memory, published_model_bytes
+from edgecil.planning.accounting import parameter_counts, published_memory, published_model_bytes
 from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
 
 MIB = 1 << 20
@@ -17,9 +17,14 @@ def exemplars(protocol: Protocol, method: str, budget_bytes: int) -> int:
     """What the papers' rule leaves a method at a budget, with its published backbone."""
     backbone = protocol.backbone_at(budget_bytes, method)
     assert backbone is not None
-    chosen = method_named(method)
     tasks, size_px = len(protocol.task_sizes), protocol.images.image_size_px
-    return published_memory(chosen, backbone, chosen.cuts[0], tasks, size_px, budget_bytes)
+    return memory(method, backbone, tasks, size_px, budget_bytes)
+
+
+def memory(method: str, backbone: str, tasks: int, size_px: int, budget_bytes: int) -> int:
+    chosen = method_named(method)
+    model_bytes = published_model_bytes(chosen, backbone, chosen.cuts[0], tasks)
+    return published_memory(chosen, budget_bytes - model_bytes, size_px)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +116,8 @@ def test_memo_2_leaves_3033_exemplars_to_memo() -> None:
     trunk, block = parameter_counts("resnet32", "last-two")
     assert (trunk, block) == (23_824, 439_680)
     budget_bytes = 4 * (trunk + 10 * block) + 2000 * 3072
-    assert (
-        published_memory(method_named("memo-2"), "resnet32", "last-two", 10, 32, budget_bytes)
-        == 2000
-    )
-    assert published_memory(method_named("memo"), "resnet32", "last", 10, 32, budget_bytes) == 3033
+    assert memory("memo-2", "resnet32", 10, 32, budget_bytes) == 2000
+    assert memory("memo", "resnet32", 10, 32, budget_bytes) == 3033
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

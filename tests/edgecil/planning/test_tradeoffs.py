@@ -12,7 +12,9 @@ from edgecil.memory.precisions import PRECISIONS
 from edgecil.methods import method_named
 from edgecil.networks import BACKBONES
 from edgecil.planning import tradeoffs as module
-from edgecil.planning.planner import Demand, parameter_counts, plan
+from edgecil.planning.accounting import parameter_counts
+from edgecil.planning.planner import plan
+from edgecil.planning.plans import Demand
 from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
 
 BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
@@ -150,7 +152,7 @@ def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> 
 
 
 def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:
-    results = Path(__file__).parents[2] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
+    results = Path(__file__).parents[3] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
     measured = json.loads(results.read_text())
     table, noise = tradeoffs(), 2.0
     assert set(table.precision) == set(PRECISIONS)

@@ -6,7 +6,8 @@ from statistics import fmean
 
 import pytest
 
-from edgecil.published import published_accuracies, published_areas
+from edgecil.planning.protocols import protocol_named
+from edgecil.published import published_accuracies, published_areas, published_at
 
 PROTOCOLS = {
     "cifar100-b0-inc5",
@@ -54,6 +55,38 @@ def test_numbers_read_off_plots_say_so() -> None:
     read = {e.budget_mib for e in entries if e.read_off_plot}
     assert read == {7.6, 12.4, 16.0, 19.8, 23.5}
     assert {e.exemplars for e in entries if not e.read_off_plot} == {None, 2000}
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_every_printed_budget_is_one_point_of_its_protocol(protocol: str) -> None:
+    """The exact bytes follow from the papers' rule; what is printed is cut or rounded."""
+    entries = published_accuracies(protocol)
+    points = [size / 2**20 for size in protocol_named(protocol).budgets_bytes]
+    for entry in entries:
+        if entry.budget_mib is not None:
+            assert sum(published_at([entry], point) == [entry] for point in points) == 1
+    assert any(published_at(entries, point) for point in points)
+
+
+def test_a_number_stands_beside_ours_only_at_the_bytes_that_it_was_measured_at() -> None:
+    entries = published_accuracies("cifar100-b0-inc10")
+    at = published_at(entries, 24_684_160 / 2**20)
+    assert {entry.budget_mib for entry in at} == {23.5}
+    assert len(at) == len({entry.method for entry in at}) == 10
+    assert not any(entry.read_off_plot for entry in at)
+    assert {entry.budget_mib for entry in published_at(entries, 7_998_016 / 2**20)} == {7.6}
+    # 7.6 MB, as someone may write who takes the label at its word.
+    assert published_at(entries, 7_600_000 / 2**20) == []
+    assert published_at(entries, 2.0) == []
+    assert published_at((), 7.6) == []
+
+
+def test_a_point_that_is_printed_in_two_ways_has_the_numbers_of_both() -> None:
+    """792,822,528 bytes are 756 in a table, and 755 on a plot that has two more methods."""
+    at = published_at(published_accuracies("imagenet100-b50-inc5"), 792_822_528 / 2**20)
+    labels = {entry.method: entry.budget_mib for entry in at}
+    printed = dict.fromkeys(("replay", "icarl", "wa", "der", "memo"), 756)
+    assert labels == printed | {"foster": 755, "podnet": 755}
 
 
 def test_a_protocol_without_published_numbers_has_none() -> None:

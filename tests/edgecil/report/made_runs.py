@@ -88,6 +88,9 @@ def write_run(
     if stages:
         results = {
             "method": settings.method,
+            "backbone": settings.backbone,
+            "budget_bytes": settings.budget_bytes,
+            "seed": settings.seed,
             "finished": len(stages) == len(sizes),
             "stages": stages,
             "versions": {"edgecil": edgecil or version("edgecil"), "python": "3.11.7"},

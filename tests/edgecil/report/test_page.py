@@ -11,6 +11,7 @@ from PIL import Image
 
 from edgecil.errors import UsageError
 from edgecil.report.report import write_report
+from edgecil.training.settings import Source
 from tests.edgecil.report.made_runs import write_run
 
 
@@ -121,3 +122,17 @@ def test_a_page_of_runs_that_were_not_measured_wholly_has_dashes(tmp_path: Path)
     assert "not all classes were measured" in html
     assert ">nan" not in html.lower()
     assert "<td>90.00</td>" in html
+
+
+@pytest.mark.parametrize(("budget_bytes", "stands"), [(7_998_016, True), (7_600_000, False)])
+def test_published_numbers_stand_only_at_the_bytes_that_they_were_measured_at(
+    tmp_path: Path, budget_bytes: int, stands: bool
+) -> None:
+    """The papers' 7.6 are 7,998,016 bytes; 7.6 MB are 5 % less."""
+    source = (Source("cifar100", 0.2, "f00d"),)
+    write_run(tmp_path / "run", sizes=(10,) * 10, sources=source, budget_bytes=budget_bytes)
+    write_report([tmp_path / "run"], tmp_path / "report.html", tmp_path / "plots")
+    html = (tmp_path / "report.html").read_text()
+    assert ("Published for memo at 7.6 MiB" in html) == stands
+    accuracy = html[html.index('id="accuracy"') : html.index('id="memory"')]
+    assert ('class="published"' in accuracy) == stands

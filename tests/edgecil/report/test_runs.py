@@ -10,9 +10,10 @@ import torch
 
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import Spread
+from edgecil.evaluation.results import StageResult
 from edgecil.report.cells import cells_of, outcomes_of
 from edgecil.report.runs import read_runs, tasks_in_words
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.settings import Source
 from tests.edgecil.report.made_runs import write_run
 
@@ -24,7 +25,7 @@ def test_a_run_that_training_wrote_is_read(tmp_path: Path) -> None:
         stage=1,
         classes=2,
         accuracy=80.0,
-        accuracy_by_task=[80.0],
+        accuracy_by_task=(80.0,),
         nearest_mean_accuracy=None,
         state_bytes=15,
         bytes_by_owner=owners,
@@ -35,7 +36,7 @@ def test_a_run_that_training_wrote_is_read(tmp_path: Path) -> None:
         stage=2,
         classes=3,
         accuracy=60.0,
-        accuracy_by_task=[50.0, 80.0],
+        accuracy_by_task=(50.0, 80.0),
         nearest_mean_accuracy=61.0,
         state_bytes=15,
         bytes_by_owner=owners,
@@ -45,13 +46,13 @@ def test_a_run_that_training_wrote_is_read(tmp_path: Path) -> None:
     run.record(run.settings(), [first, second], torch.device("cpu"))
     (read,) = read_runs([run.folder]).runs
     assert read.task_sizes == (2, 1)
-    assert [stage.accuracy for stage in read.stages] == [80, 60]
-    assert read.stages[1].accuracy_by_task == (50, 80)
-    assert [stage.nearest_mean_accuracy for stage in read.stages] == [None, 61]
-    assert read.stages[1].bytes_by_owner == owners
-    assert read.seconds == 7
-    assert read.versions["torch"] == torch.__version__.partition("+")[0]
-    assert read.hardware["device"] == "cpu"
+    assert read.results.accuracies == [80, 60]
+    assert read.results.stages[1].accuracy_by_task == (50, 80)
+    assert [stage.nearest_mean_accuracy for stage in read.results.stages] == [None, 61]
+    assert read.results.stages[1].bytes_by_owner == owners
+    assert read.results.seconds == 7
+    assert read.results.versions["torch"] == torch.__version__.partition("+")[0]
+    assert read.results.hardware["device"] == "cpu"
 
 
 def test_a_folder_of_runs_stands_for_its_runs(tmp_path: Path) -> None:
@@ -73,16 +74,16 @@ def test_what_a_comparison_could_not_run_is_noted(tmp_path: Path) -> None:
 def test_what_was_measured_over_some_classes_is_left_out_and_noted(tmp_path: Path) -> None:
     """Of the last task an older edgecil has NaN; of the second this one says what it covers."""
     folder = write_run(tmp_path / "run")
-    results = json.loads((folder / "results.json").read_text())
-    first, second, third = results["stages"]
+    written = json.loads((folder / "results.json").read_text())
+    first, second, third = written["stages"]
     first["measured_classes"] = 2
     second |= {"measured_classes": 3, "accuracy_by_task": [None, 90.0]}
     third["accuracy_by_task"][0] = float("nan")
-    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "results.json").write_text(json.dumps(written))
     collection = read_runs([folder])
-    stages = collection.first.stages
-    assert [stage.accuracy for stage in stages] == [first["accuracy"], None, None]
-    assert stages[2].accuracy_by_task == (None, 80.0, 90.0)
+    results = collection.first.results
+    assert results.accuracies == [first["accuracy"], None, None]
+    assert results.stages[2].accuracy_by_task == (None, 80.0, 90.0)
     assert collection.notes == (
         f"{folder}: after task 2, 3 not all classes were measured, as the pictures of some were "
         "not there; tables and curves are without these accuracies.",
@@ -102,7 +103,7 @@ def test_what_an_older_run_did_not_measure_is_missing(tmp_path: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results))
     (read,) = read_runs([folder]).runs
     assert read.confusion == ()
-    assert read.stages[0].nearest_mean_accuracy is None
+    assert read.results.stages[0].nearest_mean_accuracy is None
 
 
 def test_a_run_on_cifar100_follows_its_protocol_without_being_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas
-from edgecil.report.accuracy_tables import areas_table, near, sessions_table
+from edgecil.report.accuracy_tables import areas_table, sessions_table
 from edgecil.report.cells import Outcome, cells_of, outcomes_of
 from edgecil.report.runs import read_runs
 from edgecil.report.tables import (
@@ -95,17 +95,6 @@ def test_published_rows_are_marked_and_read_off_ones_have_one_decimal(tmp_path: 
     assert wa[1:] == ["60.25", "50.00", "", "8", "", "80.00", "60.00", "40.75"]
     assert der[1:3] == ["≈\u202f60.2", "≈\u202f50.0"]
     assert html.count('class="published"') == 2
-
-
-def test_the_nearest_published_budget_stands_beside_ours_if_it_is_near() -> None:
-    entries = published_accuracies("cifar100-b0-inc10")
-    at = near(entries, 24_684_160 / 2**20)
-    assert {entry.budget_mib for entry in at} == {23.5}
-    assert len(at) == len({entry.method for entry in at}) == 10
-    assert not any(entry.read_off_plot for entry in at)
-    assert {entry.budget_mib for entry in near(entries, 7.25)} == {7.6}
-    assert near(entries, 2.0) == []
-    assert near((), 7.25) == []
 
 
 def test_areas_are_those_under_the_budgets_that_were_run(tmp_path: Path) -> None:

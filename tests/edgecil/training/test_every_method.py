@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecil.evaluation.results import StageResult
 from edgecil.methods import METHODS, TaskView
 from edgecil.methods.lesson import Phase
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.loop import EpochReport
 from edgecil.training.request import TrainRequest
-from edgecil.training.run import StageResult
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
 

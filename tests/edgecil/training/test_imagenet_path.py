@@ -55,7 +55,7 @@ def learned_and_deployed(
     assert results[-1].exemplars >= 4
     assert Run(run).settings().recipe == "published"
 
-    export(run, run.with_suffix(".edgecil"), weights="fp32")
+    export(run, run.with_suffix(".edgecil"))
     classifier = Classifier.load(run.with_suffix(".edgecil"))
     measured = measure(classifier, [dataset]).overall
     assert measured.percent == pytest.approx(results[-1].accuracy)

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from edgecil.errors import BudgetError, DataError, RunError, StateError, TrainingError
+from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
 from edgecil.memory.state import State
+from edgecil.planning.candidates import Candidates, Offer
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
-from edgecil.training.rehearsal import Candidates, filled
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import with_new_task
-from edgecil.training.run import Run, StageResult
+from edgecil.training.run import Run
 from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
 
@@ -251,5 +252,5 @@ def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
     payloads = codec.encode_many(pixels)
     pictures = EncodedPictures(payloads, codec, 16, codec.shared_header(16))
     candidates = Candidates(pictures, torch.randn(len(pixels), 4), codec)
-    exemplars = filled(ExemplarSet.empty(codec, 16), [candidates], 1 << 20)
+    exemplars = Offer(ExemplarSet.empty(codec, 16), [candidates]).filling(1 << 20)
     assert sorted(exemplars.payloads[0]) == sorted(payloads)

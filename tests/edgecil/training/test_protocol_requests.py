@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecil.data.cifar100 import KNOWN
 from edgecil.errors import DataError, UsageError
-from edgecil.planning.data_facts import cifar100_facts, imagenet_facts
+from edgecil.planning.data_facts import facts_without_data, imagenet_facts
 from edgecil.planning.protocols import protocol_named
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import load_requested, settle
@@ -19,7 +20,7 @@ SMALLEST, LARGEST = "7998016", "24684160"
 
 def settled(**asked: object) -> tuple[RunSettings, str]:
     request = TrainRequest(**asked)  # type: ignore[arg-type]
-    settings, _, reason = settle(request, cifar100_facts(request.possible_codecs))
+    settings, _, reason = settle(request, facts_without_data(KNOWN, request.possible_codecs))
     return settings, reason
 
 

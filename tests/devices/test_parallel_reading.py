@@ -17,9 +17,9 @@ from edgecil_devices import (
     ImageError,
     UsageError,
     images,
+    parallel_reading,
     profiles,
     sources,
-    together,
 )
 from edgecil_devices.__main__ import main
 from edgecil_devices.parallel_reading import Room, read_together
@@ -90,7 +90,7 @@ def test_pictures_are_decoded_side_by_side_only_as_memory_allows(
             at_work -= pixels
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(together, "read_pixels", read)
+    monkeypatch.setattr(parallel_reading, "read_pixels", read)
     monkeypatch.setattr(profiles.Profile, "most_pixels", 300)
     sizes = [8, 8, 8, 16, 20, 16]  # 64, 256 and 400 pixels: the last two kinds only alone
     found = read_together([png(0, size) for size in sizes], Preprocessing(8), threads=3)

@@ -1,0 +1,157 @@
+"""results.json: what a run came to, as everybody reads it; torch is not needed.
+
+What was not measured is null. An older edgecil wrote NaN, which is read as null too, and left out
+what it did not measure at all.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgecil.errors import RunError
+from edgecil.evaluation.measures import forgetting
+
+RESULTS = "results.json"
+"""Name of the file in a run's folder."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a run came to after one task."""
+
+    stage: int
+    """Counted from 1."""
+    classes: int
+    """Classes learned so far."""
+    accuracy: float | None
+    """Top-1 accuracy over the test images of all classes so far, in percent; None without any."""
+    accuracy_by_task: tuple[float | None, ...]
+    """The same for the images of each task; None where a class of it has no test images."""
+    state_bytes: int
+    """Sum of the sizes of all files of the state."""
+    bytes_by_owner: dict[str, int]
+    """The same by trunk, blocks, head, exemplars and names."""
+    exemplars: int
+    """Pictures kept."""
+    seconds: float
+    """Time spent on the task, evaluation included."""
+    nearest_mean_accuracy: float | None = None
+    """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
+    measured_classes: int | None = None
+    """Classes that had test images; an older edgecil did not say."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all classes so far had test images.
+
+        What covers some of them compares with nothing, so tables and curves are without it.
+        """
+        if self.measured_classes is None:  # tasks without an accuracy had no images
+            return None not in self.accuracy_by_task
+        return self.measured_classes == self.classes
+
+    @property
+    def whole_accuracy(self) -> float | None:
+        """The accuracy if it covers all classes so far, else None."""
+        return self.accuracy if self.is_whole else None
+
+    @property
+    def whole_nearest_mean_accuracy(self) -> float | None:
+        """The same with the nearest mean of exemplars."""
+        return self.nearest_mean_accuracy if self.is_whole else None
+
+    @property
+    def accuracy_in_words(self) -> str:
+        """The accuracy, and what it covers where that is not all classes."""
+        if self.accuracy is None:
+            return "not measured"
+        if self.is_whole:
+            return f"{self.accuracy:.2f} %"
+        covered = "some" if self.measured_classes is None else str(self.measured_classes)
+        return f"{self.accuracy:.2f} % over {covered} of {self.classes} classes"
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a run came to so far; nothing where no task is finished yet."""
+
+    stages: tuple[StageResult, ...] = ()
+    """One a finished task."""
+    finished: bool = False
+    """Whether these are all tasks."""
+    method: str = ""
+    """Name of the method."""
+    backbone: str = ""
+    """Name of the backbone."""
+    budget_bytes: int = 0
+    """Bound on the state."""
+    seed: int = 0
+    """The run's."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of edgecil and the packages under it."""
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    """What it ran on."""
+
+    @property
+    def accuracies(self) -> list[float | None]:
+        """Session accuracies in percent; None where a class so far had no test images."""
+        return [stage.whole_accuracy for stage in self.stages]
+
+    @property
+    def nearest_mean_accuracies(self) -> list[float | None]:
+        """The same with the nearest mean of exemplars, where it was measured."""
+        return [stage.whole_nearest_mean_accuracy for stage in self.stages]
+
+    @property
+    def forgetting(self) -> list[float | None]:
+        """Forgetting after every task, in points."""
+        return forgetting([stage.accuracy_by_task for stage in self.stages])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on all tasks."""
+        return sum(stage.seconds for stage in self.stages)
+
+
+def read_results(run: Path) -> RunResults:
+    """The results of the run in a folder; what a later edgecil adds to them is passed over.
+
+    Raises:
+        RunError: the file is not what was written.
+    """
+    path = run / RESULTS
+    if not path.exists():
+        return RunResults()
+    content = read_object(path)
+    try:
+        content["stages"] = tuple(map(_stage, content["stages"]))
+        return RunResults(**{named.name: content[named.name] for named in fields(RunResults)})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _stage(content: Mapping[str, Any]) -> StageResult:
+    names = {named.name for named in fields(StageResult)}
+    known = {name: value for name, value in content.items() if name in names}
+    known["accuracy_by_task"] = tuple(content["accuracy_by_task"])
+    known["bytes_by_owner"] = dict(content["bytes_by_owner"])
+    return StageResult(**known)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of results; NaN is None.
+
+    Raises:
+        RunError: the file is not what was written.
+        FileNotFoundError: there is none.
+    """
+    try:
+        return dict(json.loads(path.read_bytes(), parse_constant=lambda _: None))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> RunError:
+    return RunError(f"{path} is damaged; restore it from a copy")

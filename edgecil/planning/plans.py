@@ -1,0 +1,73 @@
+"""What a budget has to hold, and what a backbone comes to under it."""
+
+from dataclasses import dataclass
+
+from edgecil.methods import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a budget has to hold."""
+
+    method: Method
+    """How the network grows."""
+    task_sizes: tuple[int, ...]
+    """Classes of every task up to the horizon."""
+    image_size_px: int
+    """S, height and width of a picture."""
+    images_per_class: int
+    """Training pictures of a class: more exemplars there cannot be."""
+    precision: str
+    """How weights are encoded."""
+    codec: str
+    """How exemplars are encoded."""
+    exemplar_bytes: float
+    """Mean bytes of an encoded exemplar."""
+    accounting: str = "strict"
+    """Name of the accounting: what the budget bounds."""
+    shorter_side_px: int | None = None
+    """The margin of the preprocessing, which is written into the state."""
+    class_names: tuple[str, ...] = ()
+    """Names in learning order, which are kept too; unnamed classes count ten letters each."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What is kept after one task."""
+
+    stage: int
+    """Counted from 1."""
+    classes: int
+    """Classes learned by then."""
+    model_bytes: int
+    """All that is not exemplars: weights, and under strict accounting names and headers."""
+    exemplars: int
+    """Pictures that fit beside it."""
+    total_bytes: int
+    """Both together, at most the budget."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backbone comes to under a budget."""
+
+    backbone: str
+    """Name of the backbone."""
+    cut: str
+    """Where it is cut into trunk and block."""
+    budget_bytes: int
+    """The budget."""
+    stages: tuple[StagePlan, ...]
+    """One a task."""
+    smallest_budget_bytes: int
+    """The least budget that holds every stage with one exemplar a class."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every stage fits with at least one exemplar a class."""
+        return self.budget_bytes >= self.smallest_budget_bytes
+
+    @property
+    def exemplars_per_class(self) -> float:
+        """At the last stage, where they are fewest."""
+        return self.stages[-1].exemplars / self.stages[-1].classes

@@ -1,0 +1,81 @@
+"""What a person asks for in a bundle, checked before anything is read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecil.errors import UsageError
+from edgecil.training.request import DATA_DIR
+from edgecil_devices.blobs import HEAD, NEAREST_MEAN
+from edgecil_devices.manifest import COMPUTES, WEIGHTS
+from edgecil_devices.options import option
+
+CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
+"""What `--classifier` takes, and the role of its blob."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What a bundle is to be; one for one's own desk unless more is said."""
+
+    weights: str | None = option(
+        None,
+        "Store weights as fp32, fp16 (half the bytes) or int8 (a quarter).",
+        shown_default="as --compute",
+    )
+    compute: str = option(
+        "fp32", "fp32, or int8: faster on many processors; calibrated on exemplars."
+    )
+    max_loss_points: float = option(
+        1.0,
+        "With --compute int8: points of accuracy that may be lost, in percent.",
+        flag="--max-loss",
+    )
+    force: bool = option(False, "With --compute int8: write it whatever is lost.")
+    data_dir: Path | None = field(default=None, metadata=DATA_DIR)
+    """int8 only."""
+    classifier: str = option(
+        "linear", "linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."
+    )
+    sign: Path | None = option(None, "Sign the release with this private key.", metavar="KEY")
+    release: int | None = option(
+        None,
+        "Number of the release; devices take only higher ones.",
+        shown_default="of a signed one, one above the last",
+    )
+    new_keys: Path | None = option(
+        None,
+        "Public keys that devices trust from this release on; see keys rotate.",
+        metavar="PUB",
+    )
+    expires: str | None = option(
+        None,
+        "Day after which a device should have had a later release; status warns then.",
+        metavar="YYYY-MM-DD",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        _require_known("compute", self.compute, COMPUTES)
+        if not 0 <= self.max_loss_points <= 100:
+            raise UsageError(
+                f"--max-loss is a number of points from 0 to 100, not {self.max_loss_points:g}"
+            )
+        _require_known("weights", self.stored_weights, WEIGHTS)
+        if self.compute == "int8" and self.stored_weights != "int8":
+            raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
+        _require_known("classifier", self.classifier, CLASSIFIERS)
+
+    @property
+    def stored_weights(self) -> str:
+        """How weights are stored."""
+        return self.compute if self.weights is None else self.weights
+
+
+def _require_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
+
+
+PLAIN = ExportRequest()
+"""Nothing but the network."""
