@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 from edgecil.errors import BudgetError, UsageError
 
@@ -53,6 +54,25 @@ def parse_bytes(text: str) -> int:
             f"number or in {', '.join(UNIT_BYTES)}"
         )
     return size_bytes
+
+
+class ByteBudget(int):
+    """A number of bytes that is written as it was read: `ByteBudget("7.6MB") == 7_600_000`.
+
+    Raises:
+        UsageError: as of `parse_bytes`.
+    """
+
+    def __new__(cls, size: str | int) -> Self:
+        """Read a size."""
+        found = super().__new__(cls, parse_bytes(str(size)))
+        found._written = str(size)
+        return found
+
+    _written: str
+
+    def __str__(self) -> str:
+        return self._written
 
 
 def format_bytes(size_bytes: int) -> str:

@@ -25,6 +25,7 @@ The names below are imported when they are first used, so that `import edgecil_d
                                 computes golden samples, `children` runs what may crash,
                                 `limits` knows the cores and the memory that are left
     store/, signing.py          releases: installed, updated, rolled back, checked
+    options.py                  a verb's options, described once as the fields of its request
     __main__.py                 all verbs with argparse alone
 """
 

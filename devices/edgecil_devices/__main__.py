@@ -9,28 +9,32 @@ if sys.version_info < (3, 11):  # noqa: UP036  # pip refuses it, but files can b
     )
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_type_hints
 
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.files import FULL, told
+from edgecil_devices.options import add_arguments, request_from
 from edgecil_devices.output import output_written
 
-# A verb's module has add_arguments(parser: ArgumentParser) -> None and run(arguments: Namespace)
-# -> int, the exit code. It is imported only when its verb is called.
 VERBS = {
-    "predict": ("edgecil_devices.predict", "Classify pictures; one line each."),
-    "serve": ("edgecil_devices.serving.verb", "Classify pictures in a browser and over HTTP."),
-    "bench": ("edgecil_devices.bench", "Measure how fast a bundle is on this device."),
-    "doctor": ("edgecil_devices.doctor.verb", "Check this device, and a bundle on it."),
-    "install": ("edgecil_devices.store.install", "Make a release current in a store."),
-    "update": ("edgecil_devices.store.update", "Bring a store up to date."),
-    "rollback": ("edgecil_devices.store.rollback", "Return to the release before."),
-    "status": ("edgecil_devices.store.status", "Show what a store holds."),
-    "fsck": ("edgecil_devices.store.fsck", "Check every byte of a store."),
+    "predict": ("predict:predict", "Classify pictures; one line each."),
+    "serve": ("serving.verb:serve", "Classify pictures in a browser and over HTTP."),
+    "bench": ("bench:bench", "Measure how fast a bundle is on this device."),
+    "doctor": ("doctor.verb:doctor", "Check this device, and a bundle on it."),
+    "install": ("store.install:run", "Make a release current in a store."),
+    "update": ("store.update:run", "Bring a store up to date."),
+    "rollback": ("store.rollback:run", "Return to the release before."),
+    "status": ("store.status:run", "Show what a store holds."),
+    "fsck": ("store.fsck:run", "Check every byte of a store."),
 }
-"""Verb: its module, and what it does."""
+"""Verb: the function behind it, whose module is imported when it is called, and what it does.
+
+The function's one parameter is the verb's request, whose fields are its options; it returns the
+exit code, or None for 0.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,13 +61,29 @@ def _run(words: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
     parser.add_argument("--version", action="version", version=f"edgecil {_version()}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, (module, description) in VERBS.items():
+    for verb, (_, description) in VERBS.items():
         of_verb = verbs.add_parser(verb, help=description, description=description)
         if verb in words:
-            import_module(module).add_arguments(of_verb)
+            add_arguments(of_verb, request_of(function_of(verb)))
     arguments = parser.parse_args(words)
-    code: int = import_module(VERBS[arguments.verb][0]).run(arguments)
-    return code
+    function = function_of(arguments.verb)
+    code: int | None = function(request_from(vars(arguments), request_of(function)))
+    return code or 0
+
+
+def function_of(verb: str) -> Callable[[Any], int | None]:
+    """The function behind a verb."""
+    module, _, name = VERBS[verb][0].partition(":")
+    function: Callable[[Any], int | None] = getattr(
+        import_module(f"edgecil_devices.{module}"), name
+    )
+    return function
+
+
+def request_of(function: Callable[[Any], int | None]) -> type:
+    """What the function behind a verb takes."""
+    request: type = get_type_hints(function)["request"]
+    return request
 
 
 def _version() -> str:

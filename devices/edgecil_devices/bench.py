@@ -3,26 +3,18 @@
 import json
 import sys
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecil_devices.errors import UsageError
+from edgecil_devices.options import BUNDLE, JSON, THREADS, option
 
 if TYPE_CHECKING:
     from edgecil_devices.bench_measuring import Report
     from edgecil_devices.board import BoardState
 
-HELP = {
-    "threads": "Threads that may compute at once.",
-    "seconds": "How long to measure, about.",
-    "json": "Print one JSON object.",
-}
-"""One description of each option for both command lines."""
-
-DEFAULT_SECONDS = 10.0
 _MOST_SECONDS = 3600.0
 
 _REMEDIES = {
@@ -42,41 +34,16 @@ class BenchRequest:
         UsageError: the values cannot be.
     """
 
-    bundle: Path
-    """A bundle, or the folder of a store."""
-    threads: int | None = None
-    """How many threads may compute at once; None: as the profile has it."""
-    seconds: float = DEFAULT_SECONDS
-    """How long to measure, about."""
-    json: bool = False
-    """Print one JSON object."""
+    bundle: Path = field(metadata=BUNDLE)
+    threads: int | None = field(default=None, metadata=THREADS)
+    seconds: float = option(10, "How long to measure, about.", metavar="S")
+    json: bool = field(default=False, metadata=JSON)
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= _MOST_SECONDS:
             raise UsageError(
                 f"--seconds must be above 0 and at most {_MOST_SECONDS:.0f}, not {self.seconds:g}"
             )
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle, or a store.")
-    parser.add_argument("--threads", type=int, metavar="N", help=HELP["threads"])
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=DEFAULT_SECONDS,
-        metavar="S",
-        help=f"{HELP['seconds']} ({DEFAULT_SECONDS:.0f})",
-    )
-    parser.add_argument("--json", action="store_true", help=HELP["json"])
-
-
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in BenchRequest.__dataclass_fields__}
-    bench(BenchRequest(**values))
-    return 0
 
 
 def bench(request: BenchRequest) -> None:

@@ -2,34 +2,19 @@
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgecil_devices.errors import ImageError, UsageError
+from edgecil_devices.options import BUNDLE, THREADS, option
 from edgecil_devices.output import CLOSED_PIPE, write_line
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
 if TYPE_CHECKING:
     from edgecil_devices.following import Following
     from edgecil_devices.sources import Item, Unreadable
-
-HELP = {
-    "sources": "Files, folders, quoted patterns, - for paths on standard input, http(s) addresses; "
-    "or alone: camera, camera:N (USB), csi.",
-    "watch": "Go on with the pictures that appear in this folder from now on.",
-    "top": "How many of the likeliest classes to show.",
-    "threshold": "Below this probability, 0 to 1, the answer is unknown.",
-    "agree": "For streams: tell a label only when so many of the last frames say so, 3/5.",
-    "batch": "Pictures to classify at once: faster for many, but their lines come together. "
-    "A camera and --watch take one at a time.",
-    "threads": "Threads that may compute at once.",
-    "timing": "Show what the time was spent on.",
-    "json": "Print one JSON object a picture.",
-}
-"""One description of each option for both command lines."""
 
 _MOST_BYTES_AT_ONCE = 16_000_000
 """Files of a batch, before they are decoded; one alone may be larger."""
@@ -43,26 +28,32 @@ class PredictRequest:
         UsageError: the values cannot be.
     """
 
-    bundle: Path
-    """A bundle, or the folder of a store, whose releases are followed."""
-    sources: tuple[str, ...] = ()
-    """As `edgecil_devices.sources.pictures_of` takes them."""
-    watch: Path | None = None
-    """A folder whose new pictures come after the sources."""
-    top: int = 3
-    """How many of the likeliest classes to show."""
-    threshold: float | None = None
-    """Below this probability, 0 to 1, the answer is unknown."""
-    agree: str | None = None
-    """`3/5`: at least 3 of the last 5 frames must say so."""
-    batch: int = 1
-    """How many pictures are classified at once, where they need not be waited for; at most 256."""
-    threads: int | None = None
-    """How many threads may compute at once; None: as the profile has it."""
-    timing: bool = False
-    """Show what the time was spent on."""
-    json: bool = False
-    """Print JSON lines."""
+    bundle: Path = field(metadata=BUNDLE)
+    sources: tuple[str, ...] = option(
+        (),
+        "Files, folders, quoted patterns, - for paths on standard input, http(s) addresses; or "
+        "alone: camera, camera:N (USB), csi.",
+        argument=True,
+        metavar="SOURCE",
+    )
+    watch: Path | None = option(
+        None, "Go on with the pictures that appear in this folder from now on.", metavar="DIR"
+    )
+    top: int = option(3, "How many of the likeliest classes to show.")
+    threshold: float | None = option(None, "Below this probability, 0 to 1, the answer is unknown.")
+    agree: str | None = option(
+        None,
+        "For streams: tell a label only when so many of the last frames say so, 3/5.",
+        metavar="K/N",
+    )
+    batch: int = option(
+        1,
+        "Pictures to classify at once: faster for many, but their lines come together. A "
+        "camera and --watch take one at a time.",
+    )
+    threads: int | None = field(default=None, metadata=THREADS)
+    timing: bool = option(False, "Show what the time was spent on.")
+    json: bool = option(False, "Print one JSON object a picture.")
 
     def __post_init__(self) -> None:
         if self.top < 1:
@@ -76,26 +67,6 @@ class PredictRequest:
         if self.threshold is None and self.agree is None:
             return None
         return Answerer(self.threshold, Agreement.parse(self.agree) if self.agree else None)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle, or a store.")
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help=HELP["sources"])
-    parser.add_argument("--watch", type=Path, metavar="DIR", help=HELP["watch"])
-    parser.add_argument("--top", type=int, default=3, metavar="N", help=HELP["top"] + " (3)")
-    parser.add_argument("--threshold", type=float, metavar="T", help=HELP["threshold"])
-    parser.add_argument("--agree", metavar="K/N", help=HELP["agree"])
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help=HELP["batch"] + " (1)")
-    parser.add_argument("--threads", type=int, metavar="N", help=HELP["threads"])
-    parser.add_argument("--timing", action="store_true", help=HELP["timing"])
-    parser.add_argument("--json", action="store_true", help=HELP["json"])
-
-
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in PredictRequest.__dataclass_fields__}
-    return predict(PredictRequest(**values | {"sources": tuple(arguments.sources)}))
 
 
 def predict(request: PredictRequest) -> int:

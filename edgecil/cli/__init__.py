@@ -1,64 +1,85 @@
-"""The command line: `edgecil VERB`. One module a verb; heavy parts are imported when it runs."""
+"""The command line: `edgecil VERB`. One module a verb, imported when it is called.
+
+Heavy parts are imported when it runs, so that its --help is there at once and needs no torch.
+"""
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from edgecil.cli import (
-    analyse,
-    bench,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    fsck,
-    info,
-    install,
-    keys,
-    learn,
-    plan,
-    predict,
-    report,
-    rollback,
-    serve,
-    status,
-    train,
-    update,
-)
 from edgecil.errors import EdgecilError, MissingExtraError
 from edgecil_devices.files import FULL, told
 from edgecil_devices.output import output_written
 
+VERBS = {
+    "demo": "Learn glyphs task by task under a budget, export them, and classify them.",
+    "plan": "Show what a budget holds after every task, and the backbones that fit it.",
+    "train": "Learn a data set task after task; what is kept never exceeds the budget.",
+    "compare": "Train every method under every budget with every seed.",
+    "report": "Write runs as one self-contained page, with published numbers.",
+    "analyse": "Plot gradients, change and similarity of a run's layers, shallow to deep.",
+    "learn": "Teach a run new classes: those of a folder become its next task.",
+    "export": "Write what a run has learned as a bundle.",
+    "update": "Make an update with what a new release adds, or take one into a store.",
+    "install": "Make a release current in a store.",
+    "rollback": "Make the previous release of a store current.",
+    "status": "Show which release of a store is current, and since when.",
+    "fsck": "Check every byte of a store.",
+    "keys": "Make and show the keys that sign releases.",
+    "predict": "Classify pictures.",
+    "serve": "Classify pictures in a browser, live from its camera, and over HTTP.",
+    "bench": "Measure how fast a bundle is on this device.",
+    "eval": "Measure a bundle on the test pictures of a data set.",
+    "info": "Show what a run or a bundle holds.",
+    "doctor": "Check this device, and a bundle on it.",
+}
+"""Verb: its line in `edgecil --help`. Its module here and the function there have its name."""
+
+
+class _Verbs(TyperGroup):
+    """All verbs by their lines; the one that is called is imported then."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the words begin with."""
+        verb, listed, rest = super().resolve_command(ctx, args)
+        return verb, listed if verb is None else command_called(verb), rest
+
+
 app = typer.Typer(
+    cls=_Verbs,
     help="Class-incremental image classifiers for small computers, under a strict byte budget.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("plan")(plan.plan)
-app.command("train")(train.train)
-app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("analyse")(analyse.analyse)
-app.command("learn")(learn.learn)
-app.command("export")(export.export)
-app.command("update")(update.update)
-app.command("install")(install.install)
-app.command("rollback")(rollback.rollback)
-app.command("status")(status.status)
-app.command("fsck")(fsck.fsck)
-app.add_typer(keys.keys, name="keys")
-app.command("predict")(predict.predict)
-app.command("serve")(serve.serve)
-app.command("bench")(bench.bench)
-app.command("eval")(evaluate.evaluate)
-app.command("info")(info.info)
-app.command("doctor")(doctor.doctor)
+
+
+def _listed() -> None:
+    """Stands for a verb in the list of all."""
+
+
+for _name, _line in VERBS.items():
+    app.command(_name, help=_line)(_listed)
+
+
+def command_called(verb: str) -> Any:
+    """The command of a verb, made of its function or its group of functions."""
+    from edgecil.cli.verbs import command_of
+
+    name = "evaluate" if verb == "eval" else verb  # Python has an eval of its own
+    found = getattr(import_module(f"edgecil.cli.{name}"), name)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(verb)(command_of(found))
+    return get_command(alone)
+
 
 TRAINING_PACKAGES = {"torch", "torchvision", "onnx", "onnxscript", "safetensors"}
 """Packages of the extra `train`; a base installation runs bundles without them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.training_options import DataDir, Device
 
 if TYPE_CHECKING:
     from edgecil.analysis.inspection import Inspection, Similarity
@@ -27,8 +28,8 @@ def analyse(
     images: Annotated[
         int, typer.Option(help="Test images on which the tasks' networks are compared.")
     ] = 2000,
-    data_dir: options.DataDir = None,
-    device: options.Device = "auto",
+    data_dir: DataDir = None,
+    device: Device = "auto",
 ) -> None:
     """Plot gradients, change and similarity of a run's layers, shallow to deep.
 

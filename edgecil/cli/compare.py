@@ -4,21 +4,23 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecil.cli import options
+from edgecil.cli.training_options import Device, StopAfter
+from edgecil.cli.verbs import Fields
+from edgecil.comparison.engine import Engine
 from edgecil.errors import EdgecilError, UsageError
+from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
     from edgecil.comparison.comparison import Comparison, Standing
-    from edgecil.comparison.engine import Engine
     from edgecil.comparison.processes import Event
-    from edgecil.training.request import TrainRequest
 
 
 def compare(
+    *,
     methods: Annotated[str, typer.Option(help="Methods, separated by commas: memo,der,wa.")],
     budgets: Annotated[
         str,
@@ -28,101 +30,31 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1993",
-    data: options.Data = None,
-    protocol: options.ProtocolName = None,
-    data_dir: options.DataDir = None,
-    classes_file: options.ClassesFile = None,
-    image_size: options.ImageSize = None,
-    holdout: options.Holdout = 0.2,
-    base: options.Base = None,
-    increment: options.Increment = None,
-    tasks: options.Tasks = None,
-    tasks_ahead: options.TasksAhead = 0,
-    backbone: options.BackboneName = None,
-    cut: options.Cut = None,
-    trunk: options.Trunk = "auto",
-    accounting: options.Accounting = "strict",
-    codec: options.Codec = None,
-    state_precision: options.StatePrecision = None,
-    recipe: options.Recipe = None,
-    epochs: options.Epochs = None,
-    first_epochs: options.FirstEpochs = None,
-    learning_rate: options.LearningRate = None,
-    batch_size: options.BatchSize = None,
-    augmentation: options.Augmentation = None,
-    no_mirror: options.NoMirror = False,
-    device: options.Device = "auto",
-    jobs: Annotated[
-        int, typer.Option(help="Runs at a time; on a Ray cluster their resources decide.")
-    ] = 1,
-    cpus_per_run: Annotated[
-        int | None, typer.Option(help="Processors of a run.", show_default="cores / jobs")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="processes, or ray (extra edgecil[ray]).")] = (
-        "processes"
-    ),
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="A Ray cluster, all of whose nodes see --out.", show_default="a local Ray"
-        ),
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(help="GPUs of a run on Ray, 0.5 for two on one.", show_default="1 if any"),
-    ] = None,
+    asked: Annotated[dict[str, Any], Fields(TrainRequest, without=("method", "budget", "seed"))],
+    device: Device = "auto",
+    engine: Engine,
     published: Annotated[
         bool, typer.Option(help="Show the protocol's published numbers beside ours.")
     ] = False,
-    stop_after: options.StopAfter = None,
+    stop_after: StopAfter = None,
 ) -> None:
     """Train every method under every budget with every seed; the same command goes on."""
     from edgecil.comparison.comparison import Comparison, sole_use
-    from edgecil.comparison.engine import Engine
     from edgecil.comparison.grid import grid
-    from edgecil.training.request import TrainRequest
     from edgecil.training.stopping import parse_duration
 
-    where = Engine(
-        name=engine, at_once=jobs, cpus=cpus_per_run, gpus=gpus_per_run, ray_address=ray_address
-    )
+    protocol = asked["protocol"]
     chosen_methods, chosen_budgets = _listed(methods, "methods"), _budgets(budgets, protocol)
     if published and not protocol:
         raise UsageError("published numbers belong to a protocol; give --protocol")
-    request = TrainRequest(
-        data=data,
-        protocol=protocol,
-        budget=chosen_budgets[0],
-        data_dir=data_dir,
-        classes_file=classes_file,
-        image_size_px=image_size,
-        holdout=holdout,
-        base=base,
-        increment=increment,
-        tasks=tasks,
-        tasks_ahead=tasks_ahead,
-        method=chosen_methods[0],
-        backbone=backbone,
-        cut=cut,
-        trunk=trunk,
-        accounting=accounting,
-        codec=codec,
-        precision=state_precision,
-        recipe=recipe,
-        epochs=epochs,
-        first_epochs=first_epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        augmentation=augmentation,
-        no_mirror=no_mirror,
-    )
+    request = TrainRequest(**asked, method=chosen_methods[0], budget=chosen_budgets[0])
     chosen_seeds = [_seed(text) for text in _listed(seeds, "seeds")]
     cells = grid(request, chosen_methods, chosen_budgets, chosen_seeds, out, device)
     seconds = parse_duration(stop_after) if stop_after else None
     _require_data(request)
     with sole_use(out):
         comparison = Comparison(out, cells, protocol if published else None)
-        _end(comparison, *_run(comparison, where, seconds))
+        _end(comparison, *_run(comparison, engine, seconds))
 
 
 def _listed(text: str, what: str) -> list[str]:
@@ -142,7 +74,7 @@ def _budgets(text: str, protocol: str | None) -> list[str]:
     return [str(size) for size in protocol_named(protocol).budgets_bytes]
 
 
-def _require_data(request: "TrainRequest") -> None:
+def _require_data(request: TrainRequest) -> None:
     """Say what is missing before any run does, and download once what several would."""
     from edgecil.data import is_here
     from edgecil.training.resolving import load_requested
@@ -158,7 +90,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _run(comparison: "Comparison", engine: "Engine", seconds: float | None) -> tuple[int, str]:
+def _run(comparison: "Comparison", engine: Engine, seconds: float | None) -> tuple[int, str]:
     """Run what is not finished -> the exit code, and what stopped it if anything did."""
     from edgecil.comparison.comparison import FINISHED, WAITING
     from edgecil.training.stopping import EXIT_STOPPED, Stopped, stopping_on_signals

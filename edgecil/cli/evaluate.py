@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.training_options import DataDir
 from edgecil.errors import DataError, UsageError
+from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from edgecil.data import HeldOut, ImageDataset
     from edgecil_devices import Classifier
 
-_USUAL_HOLDOUT, _USUAL_SEED = 0.2, 1993
+_USUAL_HOLDOUT, _USUAL_SEED = TrainRequest.holdout, TrainRequest.seed
 """What `edgecil train` takes where nothing is said; older bundles do not note it."""
 
 BATCH = 64
@@ -34,7 +36,7 @@ def evaluate(
         list[str],
         typer.Option(help="A data set, as for training; repeat it where classes are in several."),
     ],
-    data_dir: options.DataDir = None,
+    data_dir: DataDir = None,
     holdout: Annotated[
         float | None,
         typer.Option(

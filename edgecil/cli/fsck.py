@@ -1,18 +1,15 @@
 """`edgecil fsck`: every byte of a device's store is checked."""
 
 import sys
-from pathlib import Path
 
 import typer
 
-from edgecil.cli.install import Store
-from edgecil_devices.store.help import DEFAULT_STORE
+from edgecil_devices.store import fsck as device
+from edgecil_devices.store._verbs import StoreRequest
 
 
-def fsck(store: Store = Path(DEFAULT_STORE)) -> None:
+def fsck(request: StoreRequest) -> None:
     """Check every byte of a store; exit code 1 if one is not what was written."""
-    from edgecil_devices.store.fsck import tell_damage
-
-    if code := tell_damage(store):
+    if code := device.run(request):
         raise typer.Exit(code)
-    print(f"next: edgecil status --store {store}", file=sys.stderr)
+    print(f"next: edgecil status --store {request.store}", file=sys.stderr)

@@ -1,24 +1,11 @@
 """`edgecil install`: a release into a device's store, which is made if there is none."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from edgecil_devices.store.help import DEFAULT_STORE, HELP
-
-Store = Annotated[Path, typer.Option(help=HELP["store"], metavar="DIR")]
+from edgecil_devices.store import install as device
 
 
-def install(
-    file: Annotated[Path, typer.Argument(help=HELP["install"], metavar="FILE")],
-    store: Store = Path(DEFAULT_STORE),
-    trust: Annotated[Path | None, typer.Option(help=HELP["trust"], metavar="KEY")] = None,
-) -> None:
+def install(request: device.InstallRequest) -> None:
     """Make the release in FILE current, once its self-test has passed."""
-    from edgecil_devices.store._verbs import tell
-    from edgecil_devices.store.install import install as install_release
-
-    tell(install_release(file, store, trust), store)
-    print(f"next: edgecil predict {store} PICTURE.jpg", file=sys.stderr)
+    device.run(request)
+    print(f"next: edgecil predict {request.store} PICTURE.jpg", file=sys.stderr)

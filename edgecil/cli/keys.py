@@ -9,6 +9,7 @@ import typer
 keys = typer.Typer(
     help="Make and show the keys that sign releases.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 KeyFile = Annotated[Path, typer.Argument(help="The private key's file.", metavar="KEY")]

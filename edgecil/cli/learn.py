@@ -9,7 +9,10 @@ import typer
 
 from edgecil.cli import options
 from edgecil.cli.train import say_results
+from edgecil.cli.training_options import DataDir, Device, Holdout, StopAfter
+from edgecil.cli.verbs import described
 from edgecil.errors import EdgecilError, RunError, UsageError
+from edgecil.training.request import TrainRequest
 from edgecil_devices.class_names import composed
 
 if TYPE_CHECKING:
@@ -19,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def learn(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
-    data: options.NewData = None,
-    data_dir: options.DataDir = None,
-    holdout: options.Holdout = 0.2,
+    run: options.RunFolder,
+    data: Annotated[str | None, described(TrainRequest, "data", shown_default=None)] = None,
+    data_dir: DataDir = None,
+    holdout: Holdout = TrainRequest.holdout,
     budget: Annotated[
         str | None, typer.Option(help="A new budget.", show_default="the run's")
     ] = None,
-    device: options.Device = "auto",
+    device: Device = "auto",
     discard: Annotated[
         bool,
         typer.Option(
@@ -34,7 +37,7 @@ def learn(
             help="First give up the new classes that were begun and are not learned yet.",
         ),
     ] = False,
-    stop_after: options.StopAfter = None,
+    stop_after: StopAfter = None,
 ) -> None:
     """Teach a run new classes: those of a folder become its next task, under its budget.
 

@@ -3,89 +3,46 @@
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from edgecil.budget import format_bytes
 from edgecil.cli import options
+from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
+from edgecil.training.request import TrainRequest
+from edgecil_devices.options import words_of
 
 if TYPE_CHECKING:
     from edgecil.planning.data_facts import DataFacts
     from edgecil.planning.plans import Plan
-    from edgecil.training.request import TrainRequest
     from edgecil.training.settings import RunSettings
 
 
-def plan(
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Bound on all that is kept between tasks: 7.6MB, 500kB, 8MiB, 7600000.",
-            show_default="all budget points of the protocol",
-        ),
-    ] = None,
-    data: options.Data = None,
-    protocol: options.ProtocolName = None,
-    data_dir: options.DataDir = None,
-    classes_file: options.ClassesFile = None,
-    image_size: options.ImageSize = None,
-    holdout: options.Holdout = 0.2,
-    base: options.Base = None,
-    increment: options.Increment = None,
-    tasks: options.Tasks = None,
-    tasks_ahead: options.TasksAhead = 0,
-    seed: options.Seed = 1993,
-    method: options.MethodName = "memo",
-    backbone: options.BackboneName = None,
-    cut: options.Cut = None,
-    accounting: options.Accounting = "strict",
-    codec: options.Codec = None,
-    state_precision: options.StatePrecision = None,
-    recipe: options.Recipe = None,
-    epochs: options.Epochs = None,
-    first_epochs: options.FirstEpochs = None,
-    augmentation: options.Augmentation = None,
-    no_mirror: options.NoMirror = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+Asked = Annotated[
+    dict[str, Any],
+    Fields(
+        TrainRequest,
+        without=("trunk", "learning_rate", "batch_size"),
+        optional={"budget": "all budget points of the protocol"},
+    ),
+]
+
+
+def plan(asked: Asked, as_json: options.AsJson = False) -> None:
     """Show what a budget holds after every task, and the backbones that fit it.
 
     Without --data and --protocol it is CIFAR-100 in ten tasks.
     """
     from edgecil.training.label_changes import warn_of_label_changes
-    from edgecil.training.request import TrainRequest
 
-    request = TrainRequest(
-        data=data or (None if protocol else "cifar100"),
-        protocol=protocol,
-        budget=budget or str(_points_of(protocol)[0]),
-        data_dir=data_dir,
-        classes_file=classes_file,
-        image_size_px=image_size,
-        holdout=holdout,
-        base=base,
-        increment=increment,
-        tasks=tasks,
-        tasks_ahead=tasks_ahead,
-        seed=seed,
-        method=method,
-        backbone=backbone,
-        cut=cut,
-        accounting=accounting,
-        codec=codec,
-        precision=state_precision,
-        recipe=recipe,
-        epochs=epochs,
-        first_epochs=first_epochs,
-        augmentation=augmentation,
-        no_mirror=no_mirror,
-    )
+    budget, protocol = asked["budget"], asked["protocol"]
+    asked["data"] = asked["data"] or (None if protocol else "cifar100")
+    asked["budget"] = budget or _points_of(protocol)[0]
+    request = TrainRequest(**asked)
     facts = _facts(request)
     if budget is None:
-        points = [replace(request, budget=str(size)) for size in _points_of(protocol)]
+        points = [replace(request, budget=size) for size in _points_of(protocol)]
         _tell_points(points, facts, as_json)
     else:
         planning = _planned(request, facts)
@@ -125,7 +82,7 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
     }
 
 
-def _planned(request: "TrainRequest", facts: "DataFacts") -> _Planning:
+def _planned(request: TrainRequest, facts: "DataFacts") -> _Planning:
     from edgecil.planning.planner import alternatives
     from edgecil.training.resolving import demand_of, settle
 
@@ -142,7 +99,7 @@ def _points_of(protocol: str | None) -> tuple[int, ...]:
     return protocol_named(protocol).budgets_bytes
 
 
-def _facts(request: "TrainRequest") -> "DataFacts":
+def _facts(request: TrainRequest) -> "DataFacts":
     """What must be known of the data; planning downloads nothing."""
     from edgecil.data import DATASETS, is_here
     from edgecil.planning.data_facts import facts_of, facts_without_data, imagenet_facts
@@ -191,7 +148,7 @@ def _print_table(planning: _Planning) -> None:
         print(f"  {other.backbone:<19} {told}")
 
 
-def _tell_points(requests: "list[TrainRequest]", facts: "DataFacts", as_json: bool) -> None:
+def _tell_points(requests: list[TrainRequest], facts: "DataFacts", as_json: bool) -> None:
     """One line, or one plan, for every budget point of the protocol; none stops the others."""
     plans: list[dict[str, Any]] = []
     for request in requests:
@@ -218,41 +175,8 @@ def _tell_points(requests: "list[TrainRequest]", facts: "DataFacts", as_json: bo
         print(f"{size:>10} {size / 2**20:>8.2f}  {held}")
 
 
-_ASKED = {
-    "protocol": "--protocol",
-    "data": "--data",
-    "classes_file": "--classes-file",
-    "image_size_px": "--image-size",
-    "holdout": "--holdout",
-    "budget": "--budget",
-    "base": "--base",
-    "increment": "--increment",
-    "tasks": "--tasks",
-    "tasks_ahead": "--tasks-ahead",
-    "seed": "--seed",
-    "method": "--method",
-    "accounting": "--accounting",
-    "codec": "--codec",
-    "precision": "--state-precision",
-    "recipe": "--recipe",
-    "first_epochs": "--first-epochs",
-    "epochs": "--epochs",
-    "augmentation": "--augmentation",
-    "no_mirror": "--no-mirror",
-    "backbone": "--backbone",
-    "cut": "--cut",
-    "data_dir": "--data-dir",
-}
-"""The options of `edgecil train` for what a plan may be asked, by the field of the request."""
-
-
-def _training_command(request: "TrainRequest") -> str:
+def _training_command(request: TrainRequest) -> str:
     """What trains just this, with a folder for the person to fill in where none was named."""
     if request.data is None and request.chosen_data is None:
         request = replace(request, data="FOLDER")
-    usual = {field.name: field.default for field in fields(request)}
-    words = ["edgecil", "train"]
-    for name, option in _ASKED.items():
-        if (value := getattr(request, name)) != usual[name]:
-            words += [option] if value is True else [option, str(value)]
-    return shlex.join(words)
+    return shlex.join(["edgecil", "train", *words_of(request)])

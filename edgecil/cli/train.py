@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.cli import options
+from edgecil.cli.training_options import Device, StopAfter
+from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
     from edgecil.evaluation.results import StageResult
@@ -15,33 +16,8 @@ RUNS = Path("runs")
 
 
 def train(
-    budget: options.Budget,
-    data: options.Data = None,
-    protocol: options.ProtocolName = None,
-    data_dir: options.DataDir = None,
-    classes_file: options.ClassesFile = None,
-    image_size: options.ImageSize = None,
-    holdout: options.Holdout = 0.2,
-    base: options.Base = None,
-    increment: options.Increment = None,
-    tasks: options.Tasks = None,
-    tasks_ahead: options.TasksAhead = 0,
-    seed: options.Seed = 1993,
-    method: options.MethodName = "memo",
-    backbone: options.BackboneName = None,
-    cut: options.Cut = None,
-    trunk: options.Trunk = "auto",
-    accounting: options.Accounting = "strict",
-    codec: options.Codec = None,
-    state_precision: options.StatePrecision = None,
-    recipe: options.Recipe = None,
-    epochs: options.Epochs = None,
-    first_epochs: options.FirstEpochs = None,
-    learning_rate: options.LearningRate = None,
-    batch_size: options.BatchSize = None,
-    augmentation: options.Augmentation = None,
-    no_mirror: options.NoMirror = False,
-    device: options.Device = "auto",
+    request: TrainRequest,
+    device: Device = "auto",
     run: Annotated[
         Path | None,
         typer.Option(help="Folder of the run.", show_default="runs/train, runs/train-2 ..."),
@@ -49,45 +25,23 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on with the run in the folder, if there is one.")
     ] = False,
-    keep_history: options.KeepHistory = False,
-    stop_after: options.StopAfter = None,
+    keep_history: Annotated[
+        bool,
+        typer.Option(
+            "--keep-history",
+            help="Record in RUN/history what edgecil analyse shows: weights and gradients of every "
+            "task. The budget does not count it; a resumed run goes on with it.",
+        ),
+    ] = False,
+    stop_after: StopAfter = None,
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
-    from edgecil.training.request import TrainRequest
     from edgecil.training.run import latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
 
-    request = TrainRequest(
-        data=data,
-        protocol=protocol,
-        budget=budget,
-        data_dir=data_dir,
-        classes_file=classes_file,
-        image_size_px=image_size,
-        holdout=holdout,
-        base=base,
-        increment=increment,
-        tasks=tasks,
-        tasks_ahead=tasks_ahead,
-        seed=seed,
-        method=method,
-        backbone=backbone,
-        cut=cut,
-        trunk=trunk,
-        accounting=accounting,
-        codec=codec,
-        precision=state_precision,
-        recipe=recipe,
-        epochs=epochs,
-        first_epochs=first_epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        augmentation=augmentation,
-        no_mirror=no_mirror,
-    )
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
     with stopping_on_signals():

@@ -2,16 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgecil.cli import options
+from edgecil.cli.verbs import Fields, described
 from edgecil.errors import UsageError
-from edgecil_devices.store.help import DEFAULT_STORE, HELP
+from edgecil_devices.store import update as device
+from edgecil_devices.store._verbs import DEFAULT_STORE
+from edgecil_export.request import ExportRequest
+
+Asked = Annotated[
+    dict[str, Any],
+    Fields(
+        ExportRequest,
+        without=("weights", "compute", "max_loss_points", "force", "data_dir", "classifier"),
+    ),
+]
+"""What makes an update a release; all else is as in the bundle before."""
 
 
 def update(
+    *,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -32,16 +44,11 @@ def update(
     bundle: Annotated[
         Path | None, typer.Option(help="Write the whole new bundle here as well.")
     ] = None,
-    sign: options.Sign = None,
-    release: options.ReleaseNumber = None,
-    new_keys: options.NewKeys = None,
-    expires: options.Expires = None,
-    store: Annotated[Path, typer.Option(help="Take it into this store.", metavar="DIR")] = Path(
-        DEFAULT_STORE
-    ),
-    place: Annotated[
-        str | None, typer.Option("--from", help=HELP["from"], metavar="URL|DIR")
-    ] = None,
+    asked: Asked,
+    store: Annotated[
+        Path, typer.Option(help="Take it into this store.", metavar="DIR")
+    ] = DEFAULT_STORE,
+    place: Annotated[str | None, described(device.UpdateRequest, "place")] = None,
 ) -> None:
     """Make an update with what a new release adds to an old bundle, or take one into a store.
 
@@ -50,34 +57,25 @@ def update(
     if since is None:
         if source and source.is_dir():
             raise UsageError(f"{source} is a run; say what devices have with --since BUNDLE")
-        if out or bundle or sign or release or new_keys or expires:
+        if out or bundle or any(asked.values()):
             raise UsageError("--out, --bundle, --sign and the like make an update; give --since")
         _take(source, place, store)
         return
     if source is None or place:
         raise UsageError("name the run whose release the update makes of --since")
-    from edgecil_export import ExportRequest
     from edgecil_export.releases import bundle_of
     from edgecil_export.update import make_update
 
     base = bundle_of(source, int(since)) if since.isdecimal() else Path(since)
-    request = ExportRequest(release=release, sign=sign, new_keys=new_keys, expires=expires)
     target = out or Path(f"{source.resolve().name.removesuffix('.edgecil')}.update")
-    report = make_update(source, base, target, request, bundle)
+    report = make_update(source, base, target, ExportRequest(**asked), bundle)
     for line in report.lines():
         print(line)
     print(f"next, on the device: edgecil update {target.name} --store DIR")
 
 
 def _take(source: Path | None, place: str | None, store: Path) -> None:
-    from edgecil_devices.store._verbs import tell
-    from edgecil_devices.store.update import update as take
-    from edgecil_devices.store.update import update_from
-
     if (source is None) == (place is None):
         raise UsageError("give either a file or --from; to make an update: a run and --since")
-    if source is not None:
-        tell(take(source, store), store)
-    elif place is not None and (outcome := update_from(place, store)):
-        tell(outcome, store)
+    device.run(device.UpdateRequest(source, store, place))
     print(f"next: edgecil predict {store} PICTURE.jpg", file=sys.stderr)

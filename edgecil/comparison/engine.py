@@ -8,6 +8,7 @@ from edgecil.comparison.job import Job
 from edgecil.comparison.processes import Event, run_in_processes
 from edgecil.errors import UsageError
 from edgecil_devices.limits import usable_cores
+from edgecil_devices.options import one_of, option
 
 ENGINES = ("processes", "ray")
 """What `--engine` takes."""
@@ -17,16 +18,24 @@ ENGINES = ("processes", "ray")
 class Engine:
     """How cells are run."""
 
-    name: str
-    """`processes` on this machine, or `ray`."""
-    at_once: int
-    """Cells at a time; on a Ray cluster it is their resources that decide."""
-    cpus: int | None
-    """Processors of a cell; None shares those of this machine."""
-    gpus: float | None
-    """GPUs of a cell, for Ray; None for one where there are any."""
-    ray_address: str | None
-    """A Ray cluster; None starts a Ray on this machine."""
+    at_once: int = option(
+        1, "Runs at a time; on a Ray cluster their resources decide.", flag="--jobs"
+    )
+    cpus: int | None = option(
+        None, "Processors of a run.", flag="--cpus-per-run", shown_default="cores / jobs"
+    )
+    name: str = option(
+        "processes", f"{one_of(ENGINES)}, which the extra of that name brings.", flag="--engine"
+    )
+    ray_address: str | None = option(
+        None, "A Ray cluster, all of whose nodes see --out.", shown_default="a local Ray"
+    )
+    gpus: float | None = option(
+        None,
+        "GPUs of a run on Ray, 0.5 for two on one.",
+        flag="--gpus-per-run",
+        shown_default="1 if any",
+    )
 
     def __post_init__(self) -> None:
         if self.name not in ENGINES:

@@ -5,19 +5,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecil.budget import parse_bytes
+from edgecil.budget import ByteBudget
 from edgecil.comparison.job import Job
 from edgecil.data import DATASETS
 from edgecil.errors import UsageError
+from edgecil_devices.options import words_of
 
 if TYPE_CHECKING:
     from edgecil.training.request import TrainRequest
 
 _TOLD = ("method", "budget", "seed")
 """Options that are written even where they have their default."""
-
-_OPTION_OF = {"image_size_px": "--image-size", "precision": "--state-precision"}
-"""Options of `edgecil train` that are not simply called as the request's field."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class GridCell:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What follows `edgecil`: everything that decides the run, and nothing else."""
-        options = [*options_of(self.request), "--device", self.device]
+        options = [*words_of(self.request, _TOLD), "--device", self.device]
         return ("train", *options, "--run", str(self.folder), "--resume")
 
     def job(self, threads: int, stop_at: float | None) -> Job:
@@ -51,7 +49,7 @@ class GridCell:
 def grid(
     asked: "TrainRequest",
     methods: Sequence[str],
-    budgets: Sequence[str],
+    budgets: Sequence[str | int],
     seeds: Sequence[int],
     folder: Path,
     device: str,
@@ -63,14 +61,14 @@ def grid(
     Raises:
         UsageError: something twice, or a cell that no run could be.
     """
-    budgets_bytes = [parse_bytes(budget) for budget in budgets]
+    budgets_bytes = [int(ByteBudget(budget)) for budget in budgets]
     for what, values in (("methods", methods), ("budgets", budgets_bytes), ("seeds", seeds)):
         if len(set(values)) < len(values):
             raise UsageError(f"--{what} has something twice; give each once")
     asked = _from_anywhere(asked)
     return [
         GridCell(
-            replace(asked, method=method, budget=str(budget), seed=seed),
+            replace(asked, method=method, budget=budget, seed=seed),
             folder.resolve() / f"{method}-{budget}-{seed}",
             device,
         )
@@ -78,17 +76,6 @@ def grid(
         for budget in budgets_bytes
         for method in methods
     ]
-
-
-def options_of(request: "TrainRequest") -> list[str]:
-    """The options of `edgecil train` that ask for just this, with what tells the cells apart."""
-    words: list[str] = []
-    for field in fields(request):
-        value = getattr(request, field.name)
-        if value != field.default or field.name in _TOLD:
-            words.append(_OPTION_OF.get(field.name, "--" + field.name.replace("_", "-")))
-            words += [] if value is True else [str(value)]
-    return words
 
 
 def _from_anywhere(asked: "TrainRequest") -> "TrainRequest":

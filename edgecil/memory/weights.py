@@ -18,16 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecil.errors import StateCorruptError, TrainingError, UsageError
+from edgecil.memory.precisions import PRECISIONS
 from edgecil.memory.tensorfile import Array, file_size, read_tensors, write_tensors
 
 Floats = NDArray[np.float32]
-
-PRECISIONS: dict[str, np.dtype[Any]] = {
-    "fp32": np.dtype(np.float32),
-    "fp16": np.dtype(np.float16),
-    "int8": np.dtype(np.int8),
-}
-"""Every precision, and the type in which it keeps weights."""
 
 _FP32 = PRECISIONS["fp32"]
 _LARGEST_CODE = np.float32(127)

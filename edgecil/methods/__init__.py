@@ -1,27 +1,50 @@
-"""Class-incremental methods: each file says only what differs from the one loop."""
+"""Class-incremental methods: each file says only what differs from the one loop.
+
+Their names are known without torch; what needs it is imported when it is used.
+"""
+
+from collections import UserDict
+from collections.abc import MutableMapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgecil.errors import UsageError
-from edgecil.methods.base import Method, TaskView
-from edgecil.methods.der import DER
-from edgecil.methods.finetune import Finetune
-from edgecil.methods.foster import Foster
-from edgecil.methods.icarl import ICaRL
-from edgecil.methods.joint import Joint
-from edgecil.methods.memo import Memo, Memo2
-from edgecil.methods.replay import Replay
-from edgecil.methods.thrift import Thrift
-from edgecil.methods.wa import WA
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Finetune, Replay, ICaRL, WA, DER, Foster, Memo, Memo2, Thrift, Joint)
-}
-"""Methods by the name that `--method` takes."""
+if TYPE_CHECKING:
+    from edgecil.methods.base import Method, TaskView
 
 __all__ = ["METHODS", "Method", "TaskView", "method_named"]
 
 
-def method_named(name: str, *, trunk: str = "auto") -> Method:
+class _Methods(UserDict[str, Any]):
+    """Values are classes, or say where one is until it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if not isinstance(found, str):
+            return found
+        module, _, class_name = found.partition(":")
+        return getattr(import_module(f"edgecil.methods.{module}"), class_name)
+
+
+METHODS: MutableMapping[str, type["Method"]] = _Methods(
+    {
+        "finetune": "finetune:Finetune",
+        "replay": "replay:Replay",
+        "icarl": "icarl:ICaRL",
+        "wa": "wa:WA",
+        "der": "der:DER",
+        "foster": "foster:Foster",
+        "memo": "memo:Memo",
+        "memo-2": "memo:Memo2",
+        "thrift": "thrift:Thrift",
+        "joint": "joint:Joint",
+    }
+)
+"""Methods by the name that `--method` takes."""
+
+
+def method_named(name: str, *, trunk: str = "auto") -> "Method":
     """The method called `name`.
 
     Raises:
@@ -30,3 +53,9 @@ def method_named(name: str, *, trunk: str = "auto") -> Method:
     if name not in METHODS:
         raise UsageError(f"unknown method {name!r}; choose one of: {', '.join(METHODS)}")
     return METHODS[name]().with_trunk(trunk)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Method", "TaskView"):
+        raise AttributeError(f"module 'edgecil.methods' has no attribute {name!r}")
+    return getattr(import_module("edgecil.methods.base"), name)

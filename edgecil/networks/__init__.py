@@ -1,7 +1,15 @@
-"""Networks that grow: backbones cut into a shared trunk and one specialised block per task."""
+"""Networks that grow: backbones cut into a shared trunk and one specialised block per task.
+
+The backbones' names are known without torch; what needs it is imported when it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgecil.networks.backbones import BACKBONES, CUTS, Backbone, Parts, cut_backbone
-from edgecil.networks.expandable import ExpandableNetwork, frozen_copy, grown, new_linear
+
+if TYPE_CHECKING:
+    from edgecil.networks.expandable import ExpandableNetwork, frozen_copy, grown, new_linear
 
 __all__ = [
     "BACKBONES",
@@ -14,3 +22,9 @@ __all__ = [
     "grown",
     "new_linear",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgecil.networks' has no attribute {name!r}")
+    return getattr(import_module("edgecil.networks.expandable"), name)

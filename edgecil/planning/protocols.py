@@ -12,7 +12,6 @@ from functools import cached_property
 
 from edgecil.errors import UsageError
 from edgecil.methods import method_named
-from edgecil.planning.accounting import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,8 @@ class Protocol:
 
     def _bytes_of(self, backbone: str, count: int) -> int:
         """`count` whole backbones and the exemplars, as the papers count."""
+        from edgecil.planning.accounting import PUBLISHED_BYTES_PER_PARAMETER, parameter_counts
+
         _, parameters = parameter_counts(backbone, "whole")
         pixels_bytes = self.exemplars * self.images.image_size_px**2 * 3
         return count * parameters * PUBLISHED_BYTES_PER_PARAMETER + pixels_bytes

@@ -20,9 +20,7 @@ from edgecil.pictures.batches import Images, batch_sizes
 from edgecil.team import team
 from edgecil.training.batchnorm import measure_statistics
 from edgecil.training.distributed import lead, mean_over_team, shared_step
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-"""What `--device` takes."""
+from edgecil.training.request import DEVICES
 
 
 @dataclass(frozen=True)

@@ -1,83 +1,146 @@
 """What a person asks for, checked before any data are read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgecil.budget import parse_bytes
+from edgecil.budget import ByteBudget
 from edgecil.data import DATASETS
 from edgecil.errors import UsageError
-from edgecil.memory.codecs import codec_named
-from edgecil.memory.weights import PRECISIONS
-from edgecil.methods import method_named
-from edgecil.methods.recipes import recipe_named
+from edgecil.memory.codecs import CODECS, codec_named
+from edgecil.memory.precisions import PRECISIONS
+from edgecil.methods import METHODS, method_named
+from edgecil.methods.recipes import RECIPES, recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut
-from edgecil.pictures.policies import Policy
-from edgecil.planning.accounting import ACCOUNTINGS, Accounting
-from edgecil.planning.protocols import Protocol, protocol_named
-from edgecil.planning.tradeoffs import tradeoffs
+from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
+from edgecil_devices.options import described, one_of, option
+
+if TYPE_CHECKING:
+    from edgecil.planning.accounting import Accounting
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What `--device` takes."""
+
+SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.smallest_image_px == 1]
+LARGE_BACKBONES = [name for name in BACKBONES if name not in SMALL_BACKBONES]
+
+DATA_DIR = described("Where built-in data sets are, or are downloaded to.", envvar="EDGECIL_DATA")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What `edgecil train` was asked for; None leaves the choice to edgecil."""
+    """What `edgecil train` was asked for; None leaves the choice to edgecil.
 
-    budget: str
-    """Bound on the state, such as 7.6MB."""
-    data: str | None = None
-    """A built-in data set or a folder of class folders; None where the protocol names it."""
-    protocol: str | None = None
-    """The published protocol that settles data, tasks, image size, recipe and backbone."""
-    data_dir: Path | None = None
-    """Where built-in data sets are."""
-    classes_file: Path | None = None
-    """A list of the class folders that count, in label order."""
-    image_size_px: int | None = None
-    """Height and width of the pictures that the network sees."""
-    holdout: float = 0.2
-    """Fraction of a folder's pictures kept for testing where it has no test split."""
-    base: int | None = None
-    """Classes of the first task."""
-    increment: int | None = None
-    """Classes of every later task."""
-    tasks: Path | None = None
-    """A TOML file with the class names of every task."""
-    seed: int = 1993
-    """Seed of the class order, weights, batches and augmentation."""
-    method: str = "memo"
-    """Name of the method."""
-    backbone: str | None = None
-    """Name of the backbone."""
-    cut: str | None = None
-    """Where the backbone is cut."""
-    trunk: str = "auto"
-    """Whether the trunk goes on training."""
-    accounting: str = "strict"
-    """`strict` or `published`."""
-    tasks_ahead: int = 0
-    """Tasks that the budget must still hold after the last one."""
-    codec: str | None = None
-    """How exemplars are encoded."""
-    precision: str | None = None
-    """How weights are encoded."""
-    recipe: str | None = None
-    """Name of the training recipe."""
-    epochs: int | None = None
-    """Epochs a task."""
-    first_epochs: int | None = None
-    """Epochs of the first task."""
-    learning_rate: float | None = None
-    """Highest learning rate."""
-    batch_size: int | None = None
-    """Images a step."""
-    augmentation: str | None = None
-    """The policy by which training pictures are changed."""
-    no_mirror: bool = False
-    """Whether pictures stop showing their class in a mirror, so that none may be flipped."""
+    Each field says itself what it is, here and on the command lines that are derived from it.
+    """
+
+    protocol: str | None = option(
+        None,
+        f"A published comparison: {', '.join(PROTOCOLS)}. It settles data (ImageNet: --data "
+        "FOLDER), tasks, image size, recipe, and with --accounting published the backbone at "
+        "the published budgets.",
+    )
+    data: str | None = option(
+        None,
+        f"{', '.join(DATASETS)}, or a folder of class folders (photos/<class>/*.jpg), perhaps "
+        "in train/ and val/.",
+        shown_default="the protocol's",
+    )
+    budget: str | int = field(
+        metadata=described(
+            "Bound on all that is kept between tasks: 7.6MB, 500kB, 8MiB, 7600000.",
+            parse=ByteBudget,
+        )
+    )
+    """As text such as 7.6MB or in bytes; `budget_bytes` has the bytes."""
+    data_dir: Path | None = field(default=None, metadata=DATA_DIR)
+    classes_file: Path | None = option(
+        None, "The class folders that count, one name a line in label order; # starts a remark."
+    )
+    image_size_px: int | None = option(
+        None,
+        "Height and width in pixels that pictures are brought to.",
+        flag="--image-size",
+        shown_default="by the data",
+    )
+    holdout: float = option(
+        0.2, "Part of a folder's pictures kept for testing where it has no test split."
+    )
+    no_mirror: bool = option(
+        False,
+        "Do not mirror training pictures: for classes that differ by left and right, such as "
+        "arrows, letters, turns.",
+    )
+    base: int | None = option(None, "Classes of the first task.", shown_default="as --increment")
+    increment: int | None = option(
+        None, "Classes of every later task.", shown_default="a tenth of all, 10 or more"
+    )
+    tasks: Path | None = option(None, "A TOML file that names the classes of every task.")
+    tasks_ahead: int = option(0, "Tasks that the budget must still hold after the last one.")
+    seed: int = option(1993, "Seed of class order, weights, batches, augmentation.")
+    method: str = option(
+        "memo",
+        f"{', '.join(METHODS)}. memo-2 is cut at last-two; thrift is edgecil's own: one "
+        "network and many compressed exemplars.",
+    )
+    backbone: str | None = option(
+        None,
+        f"For CIFAR: {', '.join(SMALL_BACKBONES)} (x2: twice the channels). For larger images: "
+        f"{', '.join(LARGE_BACKBONES)}; the papers call resnet26-bottleneck ResNet26 there.",
+        shown_default="the planner's choice",
+    )
+    cut: str | None = option(
+        None,
+        "Groups of the backbone that become the block: memo takes last or last-two.",
+        shown_default="the method's",
+    )
+    trunk: str = option(
+        "auto", "After the first task: train, freeze, or auto (train if it had under 20 classes)."
+    )
+    accounting: str = option(
+        "strict", "strict: the files of the state. published: the papers' rule."
+    )
+    codec: str | None = option(
+        None,
+        f"Exemplars as {one_of(CODECS)}. All but the first two lose detail; new pictures "
+        "are then seen through the codec, too.",
+        shown_default="the planner's choice",
+    )
+    precision: str | None = option(
+        None,
+        f"Weights in the state as {one_of(PRECISIONS)}.",
+        flag="--state-precision",
+        shown_default="the planner's choice",
+    )
+    recipe: str | None = option(
+        None,
+        f"{', '.join(RECIPES)}. fast has few epochs and one cycle, thorough 100 epochs and "
+        "more with autoaugment+cutout.",
+        shown_default="fast; published with --protocol",
+    )
+    epochs: int | None = option(None, "Epochs of every task.", shown_default="the recipe's")
+    first_epochs: int | None = option(
+        None, "Epochs of the first task.", shown_default="as --epochs"
+    )
+    learning_rate: float | None = option(
+        None, "Highest learning rate.", shown_default="the recipe's"
+    )
+    batch_size: int | None = option(None, "Images a step.", shown_default="the recipe's")
+    augmentation: str | None = option(
+        None,
+        "What happens to training pictures beyond crops, mirrors and brightness: plain, "
+        "autoaugment, randaugment or trivialaugment, each also with +cutout.",
+        shown_default="the recipe's",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be before any data are read."""
+        # These take torch, which --help does not.
+        from edgecil.pictures.policies import Policy
+        from edgecil.planning.accounting import ACCOUNTINGS
+
         _require_known("accounting", self.accounting, ACCOUNTINGS)
         _require_known("state precision", self.precision or "fp32", PRECISIONS)
         if (self.counting.codec and self.codec) or (self.counting.precision and self.precision):
@@ -95,7 +158,7 @@ class TrainRequest:
             raise UsageError(f"learning rate is {self.learning_rate}; give one above 0")
         if self.tasks and (self.base or self.increment):
             raise UsageError("--tasks names every task; leave out --base and --increment")
-        parse_bytes(self.budget)
+        object.__setattr__(self, "budget", ByteBudget(self.budget))
         codec_named(self.codec or "raw")
         Policy(self.augmentation or "plain")
         method = method_named(self.method, trunk=self.trunk)
@@ -110,11 +173,13 @@ class TrainRequest:
     @property
     def budget_bytes(self) -> int:
         """The budget in bytes."""
-        return parse_bytes(self.budget)
+        return int(self.budget)
 
     @property
-    def counting(self) -> Accounting:
+    def counting(self) -> "Accounting":
         """How the budget is counted."""
+        from edgecil.planning.accounting import ACCOUNTINGS
+
         return ACCOUNTINGS[self.accounting]
 
     @property
@@ -156,6 +221,8 @@ class TrainRequest:
     @property
     def possible_codecs(self) -> tuple[str, ...]:
         """The codec asked for, or the accounting's own, or what the planner may choose from."""
+        from edgecil.planning.tradeoffs import tradeoffs  # takes torch, which --help does not
+
         codec = self.codec or self.counting.codec
         return (codec,) if codec else tuple(tradeoffs().codec)
 
@@ -180,7 +247,7 @@ def _refuse_contradictions(request: TrainRequest, protocol: Protocol) -> None:
         )
     first = protocol.base or protocol.increment
     base = protocol.increment if request.base == 0 else request.base
-    for option, asked, settled in (
+    for flag, asked, settled in (
         ("--data", request.data, protocol.images.data or request.data),
         ("--image-size", request.image_size_px, protocol.images.image_size_px),
         ("--base", base, first),
@@ -190,4 +257,4 @@ def _refuse_contradictions(request: TrainRequest, protocol: Protocol) -> None:
     ):
         if asked is not None and asked != settled:
             own = "" if settled is None else f", which has {settled}"
-            raise UsageError(f"{option} {asked} contradicts {protocol.name}{own}; leave it out")
+            raise UsageError(f"{flag} {asked} contradicts {protocol.name}{own}; leave it out")

@@ -1,8 +1,9 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from edgecil.data import ImageDataset, load_dataset, located, read_class_list
 from edgecil.data.layout import split_roots
@@ -80,36 +81,29 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
         DataError, UsageError: the request cannot be met.
     """
     scenario = scenario_of(request, facts.classes)
-    draft = RunSettings(
-        sources=(source_of(request.chosen_data or "", request.holdout, facts),),
-        image_size_px=facts.image_size_px,
-        shorter_side_px=facts.shorter_side_px,
-        mean=facts.mean,
-        std=facts.std,
-        mirrors=facts.mirrors and not request.no_mirror,
-        brightens=request.followed.brightens if request.followed else True,
-        augmentation=request.augmentation
+    # Every other setting is as the request has it under the same name.
+    settled: dict[str, Any] = {
+        "sources": (source_of(request.chosen_data or "", request.holdout, facts),),
+        "image_size_px": facts.image_size_px,
+        "shorter_side_px": facts.shorter_side_px,
+        "mean": facts.mean,
+        "std": facts.std,
+        "mirrors": facts.mirrors and not request.no_mirror,
+        "brightens": request.followed.brightens if request.followed else True,
+        "augmentation": request.augmentation
         or recipe_named(request.chosen_recipe, request.method).augmentation,
-        tasks=tuple(
+        "tasks": tuple(
             PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),
-        protocol=request.protocol,
-        seed=request.seed,
-        method=request.method,
-        backbone="",
-        cut=request.chosen_cut,
-        trunk=request.trunk,
-        budget_bytes=request.budget_bytes,
-        accounting=request.accounting,
-        tasks_ahead=request.tasks_ahead,
-        codec="",
-        precision="",
-        recipe=request.chosen_recipe,
-        epochs=request.epochs,
-        first_epochs=request.first_epochs,
-        learning_rate=request.learning_rate,
-        batch_size=request.batch_size,
-    )
+        "cut": request.chosen_cut,
+        "recipe": request.chosen_recipe,
+    }
+    asked = {
+        setting.name: getattr(request, setting.name)
+        for setting in fields(RunSettings)
+        if setting.name not in settled
+    }
+    draft = RunSettings(**asked, **settled)
     demands = [
         demand_of(replace(draft, codec=codec, precision=precision), facts)
         for codec in request.possible_codecs
@@ -125,13 +119,13 @@ def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, 
     )
     epochs = (first.first.epochs, last.incremental.epochs)
     choice = choose(demands, backbone, draft.cut, draft.budget_bytes, epochs)
-    settled = replace(
+    settings = replace(
         draft,
         backbone=choice.plan.backbone,
         codec=choice.demand.codec,
         precision=choice.demand.precision,
     )
-    return settled, choice.plan, reason or choice.reason
+    return settings, choice.plan, reason or choice.reason
 
 
 def source_of(data: str, holdout: float, facts: DataFacts) -> Source:

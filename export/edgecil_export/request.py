@@ -1,12 +1,14 @@
 """What a person asks for in a bundle, checked before anything is read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecil.errors import UsageError
+from edgecil.training.request import DATA_DIR
 from edgecil_devices.blobs import HEAD, NEAREST_MEAN
 from edgecil_devices.manifest import COMPUTES, WEIGHTS
+from edgecil_devices.options import option
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
@@ -16,26 +18,41 @@ CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 class ExportRequest:
     """What a bundle is to be; one for one's own desk unless more is said."""
 
-    weights: str | None = None
-    """How weights are stored, "fp32", "fp16" or "int8"; None: as they are computed with."""
-    classifier: str = "linear"
-    """"linear", the head that was trained, or "nearest-mean", the nearest mean of exemplars."""
-    compute: str = "fp32"
-    """What the graphs compute in, "fp32" or "int8"."""
-    max_loss_points: float = 1.0
-    """int8 only: how many points of percent of accuracy may be lost."""
-    force: bool = False
-    """int8 only: write the bundle whatever is lost."""
-    data_dir: Path | None = None
-    """int8 only: where built-in data sets are, as for training."""
-    release: int | None = None
-    """Its number; None: of a signed bundle, one above the last release of the run; else none."""
-    sign: Path | None = None
-    """The private key that signs it."""
-    new_keys: Path | None = None
-    """Public keys that devices are to trust from this release on."""
-    expires: str | None = None
-    """The day after which a device should have had a later release, as in "2027-06-30"."""
+    weights: str | None = option(
+        None,
+        "Store weights as fp32, fp16 (half the bytes) or int8 (a quarter).",
+        shown_default="as --compute",
+    )
+    compute: str = option(
+        "fp32", "fp32, or int8: faster on many processors; calibrated on exemplars."
+    )
+    max_loss_points: float = option(
+        1.0,
+        "With --compute int8: points of accuracy that may be lost, in percent.",
+        flag="--max-loss",
+    )
+    force: bool = option(False, "With --compute int8: write it whatever is lost.")
+    data_dir: Path | None = field(default=None, metadata=DATA_DIR)
+    """int8 only."""
+    classifier: str = option(
+        "linear", "linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."
+    )
+    sign: Path | None = option(None, "Sign the release with this private key.", metavar="KEY")
+    release: int | None = option(
+        None,
+        "Number of the release; devices take only higher ones.",
+        shown_default="of a signed one, one above the last",
+    )
+    new_keys: Path | None = option(
+        None,
+        "Public keys that devices trust from this release on; see keys rotate.",
+        metavar="PUB",
+    )
+    expires: str | None = option(
+        None,
+        "Day after which a device should have had a later release; status warns then.",
+        metavar="YYYY-MM-DD",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

@@ -2,22 +2,24 @@
 
 import json
 import os
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edgecil_devices.doctor import cameras, machine, software
 from edgecil_devices.doctor.bundle import bundle
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.errors import UsageError
+from edgecil_devices.options import JSON, option
 from edgecil_devices.profiles import GENERIC, current_profile, profiles
 
-HELP = {
-    "bundle": "A bundle or a store to test too.",
-    "json": "Print one JSON object.",
-}
-"""What both command lines say of the arguments."""
+
+@dataclass(frozen=True)
+class DoctorRequest:
+    """What one call of `doctor` asks for."""
+
+    bundle: Path | None = option(None, "A bundle or a store to test too.", argument=True)
+    json: bool = field(default=False, metadata=JSON)
 
 
 def examine(path: Path | None = None) -> Iterator[Finding]:
@@ -43,24 +45,13 @@ def examine(path: Path | None = None) -> Iterator[Finding]:
         yield from bundle(path, profile)
 
 
-def tell(path: Path | None, *, as_json: bool) -> int:
+def doctor(request: DoctorRequest) -> int:
     """Print the findings; the exit code is 1 if one of them is a failure."""
     findings = []
-    for finding in examine(path):
+    for finding in examine(request.bundle):
         findings.append(finding)
-        if not as_json:
+        if not request.json:
             print(f"{finding.state:4}  {finding.name:11}  {finding.says}", flush=True)
-    if as_json:
+    if request.json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}, allow_nan=False))
     return int(any(finding.state == "fail" for finding in findings))
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The arguments of `python -m edgecil_devices doctor`."""
-    parser.add_argument("bundle", nargs="?", type=Path, help=HELP["bundle"])
-    parser.add_argument("--json", action="store_true", help=HELP["json"])
-
-
-def run(arguments: Namespace) -> int:
-    """Run the verb; gives the exit code."""
-    return tell(arguments.bundle, as_json=arguments.json)

@@ -3,28 +3,16 @@
 import asyncio
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecil_devices.errors import UsageError
+from edgecil_devices.options import BUNDLE, THREADS, option
 
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
-
-HELP = {
-    "host": "Name or address to listen at; 0.0.0.0 is every network of this machine.",
-    "port": "Port to listen at; 0 takes a free one.",
-    "allow_host": "A further name of this server, with :PORT if need be; behind a proxy, as the "
-    "browser's address line shows it. May be given several times.",
-    "threads": "Threads that may compute at once.",
-    "queue": "How many pictures may wait; further ones are answered 503.",
-    "max_mb": "Megabytes (10^6) that a request may have.",
-    "timeout": "Seconds that a client has for each step: request, picture, taking the answer.",
-}
-"""One description of each option for both command lines."""
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -37,22 +25,27 @@ class ServeRequest:
         UsageError: the values cannot be.
     """
 
-    bundle: Path
-    """A bundle, or the folder of a store."""
-    host: str = "127.0.0.1"
-    """Name or address to listen at."""
-    port: int = 8000
-    """0 takes a free one."""
-    allow_host: tuple[str, ...] = ()
-    """Names that the server answers to, besides addresses and the machine's own; see `Guard`."""
-    threads: int | None = None
-    """How many threads may compute at once; None: as the profile has it."""
-    queue: int = 16
-    """How many pictures may wait besides the one at work."""
-    max_mb: float = 16.0
-    """Megabytes that a request may have."""
-    timeout: float = 20.0
-    """Seconds that a client has for each step of an exchange."""
+    bundle: Path = field(metadata=BUNDLE)
+    host: str = option(
+        "127.0.0.1", "Name or address to listen at; 0.0.0.0 is every network of this machine."
+    )
+    port: int = option(8000, "Port to listen at; 0 takes a free one.")
+    allow_host: tuple[str, ...] = option(
+        (),
+        "A further name of this server, with :PORT if need be; behind a proxy, as the "
+        "browser's address line shows it. May be given several times.",
+        metavar="NAME",
+    )
+    """Names that it answers to besides addresses and the machine's own; see `Guard`."""
+    threads: int | None = field(default=None, metadata=THREADS)
+    queue: int = option(16, "How many pictures may wait; further ones are answered 503.")
+    """Those besides the one at work."""
+    max_mb: float = option(16, "Megabytes (10^6) that a request may have.", metavar="MB")
+    timeout: float = option(
+        20,
+        "Seconds that a client has for each step: request, picture, taking the answer.",
+        metavar="S",
+    )
 
     def __post_init__(self) -> None:
         if not self.host:  # which would be every network
@@ -70,30 +63,6 @@ class ServeRequest:
             raise UsageError(f"--max-mb must be above 0 and at most 64, not {self.max_mb:g}")
         if not 0 < self.timeout <= 3600:
             raise UsageError(f"--timeout must be above 0 and at most 3600, not {self.timeout:g}")
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="A bundle.")
-    parser.add_argument("--host", default="127.0.0.1", help=HELP["host"] + " (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help=HELP["port"] + " (8000)")
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help=HELP["allow_host"]
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help=HELP["threads"])
-    parser.add_argument("--queue", type=int, default=16, metavar="N", help=HELP["queue"] + " (16)")
-    parser.add_argument(
-        "--max-mb", type=float, default=16, metavar="MB", help=HELP["max_mb"] + " (16)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=20, metavar="S", help=HELP["timeout"] + " (20)"
-    )
-
-
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    values = {field: getattr(arguments, field) for field in ServeRequest.__dataclass_fields__}
-    return serve(ServeRequest(**values | {"allow_host": tuple(arguments.allow_host)}))
 
 
 def serve(request: ServeRequest) -> int:

@@ -1,22 +1,23 @@
 """What the verbs of the store have in common: their options and what they tell."""
 
 import sys
-from argparse import ArgumentParser
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecil_devices.store.help import DEFAULT_STORE, HELP
+from edgecil_devices.options import described
 from edgecil_devices.store.updating import UpdateOutcome, Updater
 
+DEFAULT_STORE = Path("/var/lib/edgecil")
+"""Where a device keeps its store unless told otherwise."""
 
-def add_store(parser: ArgumentParser) -> None:
-    """The option --store."""
-    parser.add_argument(
-        "--store",
-        type=Path,
-        default=Path(DEFAULT_STORE),
-        metavar="DIR",
-        help=f"{HELP['store']} ({DEFAULT_STORE})",
-    )
+STORE = described("Folder of the store.", metavar="DIR")
+
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """Which store a verb is for."""
+
+    store: Path = field(default=DEFAULT_STORE, metadata=STORE)
 
 
 def tell_recovery(updater: Updater) -> None:

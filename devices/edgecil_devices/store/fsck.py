@@ -1,39 +1,28 @@
 """The verb `fsck`: every byte of a store is checked, and nothing changed."""
 
 import sys
-from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
-from edgecil_devices.store._verbs import add_store
+from edgecil_devices.store._verbs import StoreRequest
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import read_release
 from edgecil_devices.store.records import Release, StoreState
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    add_store(parser)
-
-
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    return tell_damage(arguments.store)
-
-
-def tell_damage(store: Path) -> int:
+def run(request: StoreRequest) -> int:
     """Print what is damaged; 1 if anything is."""
-    problems = check(store)
+    problems = check(request.store)
     for problem in problems:
         print(problem)
     if problems:
         print(
-            f"to repair: edgecil install BUNDLE --store {store}, "
+            f"to repair: edgecil install BUNDLE --store {request.store}, "
             "with the whole bundle of the current release",
             file=sys.stderr,
         )
         return 1
-    print(f"{store}: sound")
+    print(f"{request.store}: sound")
     return 0
 
 

@@ -1,29 +1,36 @@
 """The verb `install`: a release into a store, which is made if there is none."""
 
-from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecil_devices.errors import StoreError
+from edgecil_devices.options import described, option
 from edgecil_devices.package import read_package
 from edgecil_devices.signing import KeySet, read_public_keys
-from edgecil_devices.store._verbs import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import DEFAULT_STORE, STORE, tell, tell_recovery
 from edgecil_devices.store.folder import Folder, write_errors
-from edgecil_devices.store.help import HELP
 from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import Test, UpdateOutcome, Updater
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    parser.add_argument("file", type=Path, metavar="FILE", help=HELP["install"])
-    add_store(parser)
-    parser.add_argument("--trust", type=Path, metavar="KEY", help=HELP["trust"])
+@dataclass(frozen=True)
+class InstallRequest:
+    """What one call of `install` asks for."""
+
+    file: Path = field(
+        metadata=described("A bundle; an update too, once the store has its base.", argument=True)
+    )
+    store: Path = field(default=DEFAULT_STORE, metadata=STORE)
+    trust: Path | None = option(
+        None,
+        "File with the public key that must have signed every release of this new store.",
+        metavar="KEY",
+    )
 
 
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    tell(install(arguments.file, arguments.store, arguments.trust), arguments.store)
-    return 0
+def run(request: InstallRequest) -> None:
+    """Install a release and say what that came to."""
+    tell(install(request.file, request.store, request.trust), request.store)
 
 
 def install(

@@ -1,23 +1,16 @@
 """The verb `rollback`: back to the release before."""
 
-from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from edgecil_devices.store._verbs import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import StoreRequest, tell, tell_recovery
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import Test, UpdateOutcome, Updater
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    add_store(parser)
-
-
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    tell(rollback(arguments.store), arguments.store)
-    return 0
+def run(request: StoreRequest) -> None:
+    """Return to the release before and say what that came to."""
+    tell(rollback(request.store), request.store)
 
 
 def rollback(store: Path, test: Test = test_in_child) -> UpdateOutcome:

@@ -2,15 +2,14 @@
 
 import json
 import time
-from argparse import ArgumentParser, Namespace
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edgecil_devices.errors import StoreError
-from edgecil_devices.store._verbs import add_store
+from edgecil_devices.options import JSON
+from edgecil_devices.store._verbs import StoreRequest
 from edgecil_devices.store.folder import Folder
-from edgecil_devices.store.help import HELP
 from edgecil_devices.store.reading import read_current
 from edgecil_devices.store.records import StoreState
 
@@ -74,26 +73,24 @@ class Status:
         return lines
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    add_store(parser)
-    parser.add_argument("--json", action="store_true", help=HELP["json"])
+@dataclass(frozen=True)
+class StatusRequest(StoreRequest):
+    """What one call of `status` asks for."""
+
+    json: bool = field(default=False, metadata=JSON)
 
 
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    return tell_status(arguments.store, as_json=arguments.json)
-
-
-def tell_status(store: Path, *, as_json: bool) -> int:
+def run(request: StatusRequest) -> None:
     """Print what a store holds.
 
     Raises:
         StoreError: there is no store, no release in it, or none that is sound.
     """
-    status = read_status(store)
-    print(json.dumps(asdict(status), allow_nan=False) if as_json else "\n".join(status.lines()))
-    return 0
+    status = read_status(request.store)
+    if request.json:
+        print(json.dumps(asdict(status), allow_nan=False))
+    else:
+        print("\n".join(status.lines()))
 
 
 def read_status(store: Path) -> Status:

@@ -1,12 +1,13 @@
 """The verb `update` on the device: a newer release into the store."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecil_devices.errors import FetchError, ReleaseError, UsageError
+from edgecil_devices.options import option
 from edgecil_devices.package import read_package
-from edgecil_devices.store._verbs import add_store, tell, tell_recovery
+from edgecil_devices.store._verbs import DEFAULT_STORE, STORE, tell, tell_recovery
 from edgecil_devices.store.fetching import (
     FolderSource,
     NotOfferedError,
@@ -15,27 +16,38 @@ from edgecil_devices.store.fetching import (
     source_at,
 )
 from edgecil_devices.store.folder import Folder, write_errors
-from edgecil_devices.store.help import HELP
 from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import OtherBaseError, Test, UpdateOutcome, Updater
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the arguments of this verb to argparse."""
-    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=HELP["update"])
-    add_store(parser)
-    parser.add_argument("--from", dest="place", metavar="URL|DIR", help=HELP["from"])
+@dataclass(frozen=True)
+class UpdateRequest:
+    """What one call of `update` asks for.
+
+    Raises:
+        UsageError: it names no release, or two.
+    """
+
+    file: Path | None = option(None, "An update, or a whole bundle.", argument=True)
+    store: Path = field(default=DEFAULT_STORE, metadata=STORE)
+    place: str | None = option(
+        None,
+        "Folder or http(s) address that offers releases; the newest is taken.",
+        flag="--from",
+        metavar="URL|DIR",
+    )
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.place is None):
+            raise UsageError("update takes either a file or --from")
 
 
-def run(arguments: Namespace) -> int:
-    """Run this verb on what argparse found; the exit code."""
-    if (arguments.file is None) == (arguments.place is None):
-        raise UsageError("update takes either a file or --from")
-    if arguments.place is None:
-        tell(update(arguments.file, arguments.store), arguments.store)
-    elif outcome := update_from(arguments.place, arguments.store):
-        tell(outcome, arguments.store)
-    return 0
+def run(request: UpdateRequest) -> None:
+    """Bring the store up to date and say what that came to."""
+    if request.file is not None:
+        tell(update(request.file, request.store), request.store)
+    elif request.place is not None and (outcome := update_from(request.place, request.store)):
+        tell(outcome, request.store)
 
 
 def update(file: Path, store: Path, test: Test = test_in_child) -> UpdateOutcome:

@@ -1,34 +1,24 @@
 """The cells of a comparison, and the command of each."""
 
-import inspect
 import shlex
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from edgecil.cli.train import train
-from edgecil.comparison.grid import grid, options_of
+from edgecil.cli import command_called
+from edgecil.comparison.grid import grid
 from edgecil.errors import UsageError
 from edgecil.training.request import TrainRequest
+from edgecil_devices.options import words_of
 
 ASKED = TrainRequest(data="glyphs", budget="1MB", backbone="convnet2", epochs=3)
 
 
 def options_of_train() -> set[str]:
-    """Every option of `edgecil train`: as it declares it, or else as its parameter is called."""
-    found = set()
-    for name, parameter in inspect.signature(train).parameters.items():
-        annotation = parameter.annotation
-        declared = [
-            declaration
-            for metadata in get_args(annotation)[1:]
-            for declaration in getattr(metadata, "param_decls", None) or ()
-        ]
-        found |= set(declared) or {"--" + name.replace("_", "-")}
-    return found
+    """Every option of `edgecil train`, as typer has it."""
+    return {flag for parameter in command_called("train").params for flag in parameter.opts}
 
 
 def test_seeds_are_outermost_so_that_half_a_comparison_has_whole_seeds(tmp_path: Path) -> None:
@@ -74,8 +64,9 @@ def test_every_field_of_a_request_is_an_option_of_train() -> None:
     everything = TrainRequest(data="glyphs", budget="1MB")
     for field in fields(everything):
         object.__setattr__(everything, field.name, "something else")
-    assert len(options_of(everything)) == 2 * len(fields(everything))
-    assert set(options_of(everything)[::2]) <= options_of_train()
+    flags = [word for word in words_of(everything) if word.startswith("--")]
+    assert len(flags) == len(set(flags)) == len(fields(everything))
+    assert set(flags) <= options_of_train()
 
 
 def test_paths_are_absolute_so_that_a_command_works_from_anywhere(

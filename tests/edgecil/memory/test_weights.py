@@ -12,7 +12,8 @@ from safetensors.torch import load
 from torch import nn
 
 from edgecil.errors import StateCorruptError, TrainingError, UsageError
-from edgecil.memory.weights import PRECISIONS, decode_into, encode, encoded_size
+from edgecil.memory.precisions import PRECISIONS
+from edgecil.memory.weights import decode_into, encode, encoded_size
 from edgecil.networks import cut_backbone
 
 

@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from edgecil.errors import BudgetError
-from edgecil.memory.weights import PRECISIONS
+from edgecil.memory.precisions import PRECISIONS
 from edgecil.methods import method_named
 from edgecil.networks import BACKBONES
 from edgecil.planning import tradeoffs as module
