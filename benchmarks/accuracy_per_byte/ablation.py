@@ -42,7 +42,7 @@ from edgecil.pictures.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.api import train
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run
-from edgecil.training.run_data import Library
+from edgecil.training.run_data import RunData
 
 TASKS = Path(__file__).parents[1] / "cifar100_20_classes.toml"
 CODEC = "webp:75"
@@ -214,7 +214,7 @@ def data_dir() -> Path | None:
 def last_accuracies(run: Run) -> dict[str, float]:
     """The last accuracy with test pictures through the codec, and with weights in int8, percent."""
     state, dataset = State.read(run.state_folder), load_dataset("cifar100", data_dir=data_dir())
-    test = Library([dataset], run.settings().tasks).test(state.settings.stage)
+    test = RunData([dataset], run.settings().tasks).test(state.settings.stage)
     clean = test.pictures.pixels()
     in_int8 = State.of(
         replace(state.settings, precision="int8"), state.network(), state.exemplars

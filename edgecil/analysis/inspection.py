@@ -17,7 +17,7 @@ from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.newest import NewestBackbone, layers_in
 from edgecil.training.history import GradientNorm, StageHistory, load_weights
 from edgecil.training.run import Run
-from edgecil.training.run_data import Library, load_source
+from edgecil.training.run_data import RunData, load_source
 from edgecil.training.settings import RunSettings
 
 
@@ -182,7 +182,7 @@ def _similarity(
     image_count: int,
     device: torch.device,
 ) -> Similarity:
-    test = Library(datasets, settings.tasks).test(stages[-1].stage)
+    test = RunData(datasets, settings.tasks).test(stages[-1].stage)
     order = np.random.default_rng(settings.seed).permutation(len(test.labels))
     pixels = test.pictures.pixels(order[:image_count])
     networks = [_network(settings, stage.last_epoch_file) for stage in stages]

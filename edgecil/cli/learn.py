@@ -49,7 +49,7 @@ def learn(
     from edgecil.memory.state import State, recover
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
-    from edgecil.training.growth import is_unfinished, settle_new_task
+    from edgecil.training.growth import is_unfinished, resolve_new_task
     from edgecil.training.known_pictures import old_without_repeats, without_known
     from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.learner import Learner
@@ -90,7 +90,7 @@ def learn(
         for line in left_out:
             print(line, file=sys.stderr)
         facts = facts_of(new, [settings.codec])
-        settings, planned = settle_new_task(going_on, learned, data, holdout, facts, budget_bytes)
+        settings, planned = resolve_new_task(going_on, learned, data, holdout, facts, budget_bytes)
         old = old[: len(settings.sources) - 1]
         if planned:
             # What a crash left unmeasured belongs to the run as it was.

@@ -84,9 +84,9 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
 
 def _planned(request: TrainRequest, facts: "DataFacts") -> _Planning:
     from edgecil.planning.planner import alternatives
-    from edgecil.training.resolving import demand_of, settle
+    from edgecil.training.resolving import demand_of, resolve
 
-    settings, planned, reason = settle(request, facts)
+    settings, planned, reason = resolve(request, facts)
     others = alternatives(demand_of(settings, facts), settings.cut, settings.budget_bytes)
     return _Planning(settings, planned, reason, others)
 

@@ -18,7 +18,7 @@ from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, choose_device
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import load_requested, settle
+from edgecil.training.resolving import load_requested, resolve
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
@@ -81,7 +81,7 @@ def train(
     torch_device = choose_device(device)
     with joined(torch_device), ExitStack() as held:
         dataset = dataset or in_turn(partial(load_requested, request))
-        settings, planned, reason = settle(request, facts_of(dataset, request.possible_codecs))
+        settings, planned, reason = resolve(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
         begins = not run.exists
         # The process that leads is the one that writes, so it holds the lock for all.

@@ -12,7 +12,7 @@ from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings, Source
 
 
-def settle_new_task(
+def resolve_new_task(
     run: Run, learned: int, data: str, holdout: float, facts: DataFacts, budget_bytes: int | None
 ) -> tuple[RunSettings, Plan | None]:
     """The settings with which a run learns the classes of `data`, or goes on learning them.

@@ -31,7 +31,7 @@ from edgecil.planning.candidates import Candidates, Offer
 from edgecil.training.distributed import lead
 from edgecil.training.loop import epoch_seed
 from edgecil.training.run import Run
-from edgecil.training.run_data import Labelled, Library
+from edgecil.training.run_data import Labelled, RunData
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import EpochKeeper, Reporter, train_task
@@ -60,7 +60,7 @@ class Learner:
     ) -> None:
         self._run, self._settings, self._device = run, settings, device
         self._reporter, self._deadline = reporter, deadline
-        self._library = Library(datasets, settings.tasks)
+        self._library = RunData(datasets, settings.tasks)
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
         self._accounting = ACCOUNTINGS[settings.accounting]

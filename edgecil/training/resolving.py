@@ -69,7 +69,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
     )
 
 
-def settle(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
+def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
     """Settle everything the request leaves open.
 
     Returns:

@@ -51,7 +51,7 @@ class Labelled:
     """(N,) int64."""
 
 
-class Library:
+class RunData:
     """The pictures of a run's tasks.
 
     Args:

@@ -14,7 +14,7 @@ from edgecil.data import ImageDataset, is_here
 from edgecil.errors import EdgecilError, ExportError
 from edgecil.pictures.batches import Pictures
 from edgecil.pictures.sequences import SeenInTest
-from edgecil.training.run_data import Library, load_source
+from edgecil.training.run_data import RunData, load_source
 from edgecil.training.settings import RunSettings, Source
 from edgecil_devices.manifest import Accuracy
 from edgecil_export.opened_run import OpenedRun
@@ -135,7 +135,7 @@ def _test_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
         return None
     try:
         datasets = [_dataset(settings, source, data_dir) for source in settings.sources]
-        labelled = Library(datasets, settings.tasks).test(learned.stage)
+        labelled = RunData(datasets, settings.tasks).test(learned.stage)
     except (EdgecilError, OSError, ValueError):  # whatever is wrong with the data, they are missing
         return None
     chosen = _spread(np.arange(len(labelled.labels)))

@@ -13,8 +13,8 @@ from edgecil.data import ImageDataset, read_tasks
 from edgecil.errors import DataError
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import settle, with_new_task
-from edgecil.training.run_data import Library
+from edgecil.training.resolving import resolve, with_new_task
+from edgecil.training.run_data import RunData
 from edgecil.training.settings import PlannedTask
 from tests.edgecil.training.tiny import tiny_dataset
 
@@ -37,14 +37,14 @@ def test_in_the_file_of_tasks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("known", "again"), [(ONE, TWO), (TWO, ONE)])
 def test_when_new_classes_are_learned(known: str, again: str) -> None:
     request = TrainRequest(data="tiny", budget="400kB", backbone="convnet2", codec="raw")
-    settings, _, _ = settle(request, facts_of(dataset("bar", known), ["raw"]))
+    settings, _, _ = resolve(request, facts_of(dataset("bar", known), ["raw"]))
     with pytest.raises(DataError, match="knows the class"):
         with_new_task(settings, "more", 0.2, facts_of(dataset(again), [settings.codec]), 400_000)
 
 
 def test_when_the_pictures_of_a_run_are_found_again() -> None:
     found = dataset("bar", ONE)
-    library = Library([found], [PlannedTask((TWO,), 0)])
+    library = RunData([found], [PlannedTask((TWO,), 0)])
     (split,) = library.training(1)
     assert (split.pixels() == found.train.pixels(np.flatnonzero(found.train.labels == 1))).all()
 

@@ -12,7 +12,7 @@ from edgecil.errors import DataError, UsageError
 from edgecil.planning.data_facts import facts_without_data, imagenet_facts
 from edgecil.planning.protocols import protocol_named
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import load_requested, settle
+from edgecil.training.resolving import load_requested, resolve
 from edgecil.training.settings import RunSettings
 
 SMALLEST, LARGEST = "7998016", "24684160"
@@ -20,7 +20,7 @@ SMALLEST, LARGEST = "7998016", "24684160"
 
 def settled(**asked: object) -> tuple[RunSettings, str]:
     request = TrainRequest(**asked)  # type: ignore[arg-type]
-    settings, _, reason = settle(request, facts_without_data(KNOWN, request.possible_codecs))
+    settings, _, reason = resolve(request, facts_without_data(KNOWN, request.possible_codecs))
     return settings, reason
 
 
@@ -42,7 +42,7 @@ def test_brightness_is_varied_but_for_imagenet100() -> None:
     assert settled(data="cifar100", budget=LARGEST)[0].brightens
     request = imagenet_request(None)
     facts = imagenet_facts(protocol_named("imagenet100-b0-inc10"), request.possible_codecs)
-    assert not settle(request, facts)[0].brightens
+    assert not resolve(request, facts)[0].brightens
 
 
 def test_another_seed_is_another_class_order() -> None:
@@ -166,14 +166,14 @@ def test_another_number_of_classes_asks_for_a_list() -> None:
     with pytest.raises(
         DataError, match="has 1000 classes and .* 100; name these in .*classes-file"
     ):
-        settle(imagenet_request(Path("imagenet")), facts)
+        resolve(imagenet_request(Path("imagenet")), facts)
 
 
 def test_too_few_classes_are_no_matter_for_a_list() -> None:
     request = replace(imagenet_request(Path("imagenet")), protocol="imagenet1000-b0-inc100")
     facts = imagenet_facts(protocol_named("imagenet100-b0-inc10"), ["raw"])
     with pytest.raises(DataError, match="has 100 classes and .* 1000; check --data"):
-        settle(request, facts)
+        resolve(request, facts)
 
 
 def test_pictures_that_are_not_at_hand_count_no_less_than_they_take() -> None:
