@@ -31,8 +31,6 @@ Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 DEFAULT_CODEC = "webp-lossless"
-CODECS = ("raw", "webp-lossless", "webp:<quality 1..100>", "jpeg:<quality 1..100>")
-"""Every codec, as `codec_named` takes it."""
 
 _BATCH = 16
 """Images that a thread takes at a time: handing one over costs as much as decoding it."""
@@ -276,6 +274,17 @@ class JpegCodec(_FileCodec):
         return shared_header + payload + self._END
 
 
+_QUALITY = ":<quality 1..100>"
+
+CODECS: dict[str, Callable[..., ImageCodec]] = {
+    "raw": RawCodec,
+    "webp-lossless": WebPLosslessCodec,
+    f"webp{_QUALITY}": WebPCodec,
+    f"jpeg{_QUALITY}": JpegCodec,
+}
+"""Every codec as `codec_named` takes it; what is made of a quality says so in its name."""
+
+
 @functools.cache
 def codec_named(name: str) -> ImageCodec:
     """The codec called `name`: one of `CODECS`, such as "webp:75".
@@ -283,14 +292,12 @@ def codec_named(name: str) -> ImageCodec:
     Raises:
         UsageError: there is none of that name.
     """
-    if name == "raw":
-        return RawCodec()
-    if name == "webp-lossless":
-        return WebPLosslessCodec()
-    match = re.fullmatch(r"(webp|jpeg):([1-9][0-9]?|100)", name)
-    if match is None:
-        raise UsageError(f"unknown image codec {name!r}; choose one of: {', '.join(CODECS)}")
-    return (WebPCodec if match[1] == "webp" else JpegCodec)(int(match[2]))
+    kind, _, quality = name.partition(":")
+    if not quality and name in CODECS:
+        return CODECS[name]()
+    if kind + _QUALITY in CODECS and re.fullmatch("[1-9][0-9]?|100", quality):
+        return CODECS[kind + _QUALITY](int(quality))
+    raise UsageError(f"unknown image codec {name!r}; choose one of: {', '.join(CODECS)}")
 
 
 def _on_all_processors(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
