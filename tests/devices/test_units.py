@@ -12,7 +12,6 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -22,8 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecil_devices.__main__ import VERBS
+from edgecil_devices.__main__ import function_of, request_of
 from edgecil_devices.errors import StoreBusyError
+from edgecil_devices.options import add_arguments
 from edgecil_devices.serving.server import Limits
 from edgecil_devices.store.install import install
 
@@ -139,7 +139,7 @@ def test_every_option_that_a_unit_gives_exists(unit: Path) -> None:
     python, dash_m, package, verb, *arguments = command_of(unit, environment)
     assert [python, dash_m, package] == [PYTHON, "-m", "edgecil_devices"]
     parser = ArgumentParser(allow_abbrev=False)
-    import_module(VERBS[verb][0]).add_arguments(parser)
+    add_arguments(parser, request_of(function_of(verb)))
     assert STORE in map(str, vars(parser.parse_args(arguments)).values())
 
 
