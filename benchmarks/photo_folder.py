@@ -5,7 +5,8 @@ edges of photos, saved as telephones save them (JPEG, quality 90, half the colou
 file with bytes of its own. Then, each in a process of its own,
 
     plan    edgecil plan: every file is read and decoded once, and a sample encoded
-    train   edgecil train for one epoch: the same, then every picture at 224 px, and a small network
+    read    what edgecil train does to pictures in an epoch, without the network: the same, then
+            every picture at 224 px into memory or the file for it, and one pass over all batches
 
 are timed, and the memory of the process with all that it started is looked at every 0.1 s (RSS, so
 that what processes share counts twice). And what decoding at a smaller scale changes is measured on
@@ -37,6 +38,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from edgecil.data import load_dataset
+from edgecil.pictures.batches import JoinedPictures, images_on
 from edgecil.training.run import hardware, versions
 from edgecil_devices.images import read_pixels
 from edgecil_devices.limits import usable_cores
@@ -45,7 +48,7 @@ from edgecil_devices.preprocessing import AS_STORED, FOR_PHOTOS, Preprocessing
 CLASSES, DISTINCT = 10, 20
 WIDTH_PX, HEIGHT_PX = 4032, 3024
 SIZES_PX = (32, 96, 224)
-TRAIN = ("--image-size", "224", "--epochs", "1", "--backbone", "convnet2", "--increment", "10")
+TRAINED_PX = 224
 
 
 def photo(seed: int) -> bytes:
@@ -71,6 +74,9 @@ def photo(seed: int) -> bytes:
         colour = tuple(int(part) for part in draw.integers(0, 256, 3))
         one = (shapes.ellipse, shapes.rectangle)[int(draw.integers(2))]
         one((x, y, x + width, y + height), fill=colour)
+    # A sensor's noise is what most of a photo's bytes are for.
+    noise = draw.normal(0, 3.5, (HEIGHT_PX, WIDTH_PX, 1)).astype(np.float32)
+    image = Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90, subsampling="4:2:0")
     return stream.getvalue()
@@ -107,9 +113,29 @@ def tree_bytes(root: int) -> int:
     return total
 
 
+def read(folder: Path) -> None:
+    """What training does to the pictures of a folder before the network, one epoch of it."""
+    dataset = load_dataset(str(folder), image_size_px=TRAINED_PX)
+    for split in (dataset.train, dataset.test):
+        classes = [split.subset(np.flatnonzero(split.labels == c)) for c in range(CLASSES)]
+        images = images_on(
+            torch.device("cpu"),
+            JoinedPictures(*classes),
+            np.sort(split.labels),
+            image_size_px=TRAINED_PX,
+            mirrors=True,
+            scratch=folder.parent,
+        )
+        generator = torch.Generator().manual_seed(0)
+        batches = images.training_batches(64, generator)
+        if split is dataset.test:
+            batches = images.plain_batches(64)
+        print(sum(len(labels) for _, labels in batches))
+
+
 def measured(words: list[str]) -> dict[str, float]:
-    """Seconds and peak memory of `edgecil WORDS`."""
-    command = [sys.executable, "-m", "edgecil", *words]
+    """Seconds and peak memory of Python with `words` behind it."""
+    command = [sys.executable, *words]
     started, peak_bytes = time.perf_counter(), 0
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as own:
         while own.poll() is None:
@@ -150,12 +176,13 @@ def table(result: dict[str, Any]) -> str:
         "# A folder of photos of 12 megapixels",
         "",
         f"n = {result['pictures']} JPEG pictures of {WIDTH_PX} x {HEIGHT_PX} in {CLASSES} classes, "
-        f"{result['mean_mb']:.1f} MB each; {result['cores']} cores of {result['hardware']['processor']}; {used}.",
+        f"{result['mean_mb']:.1f} MB each; {result['cores']} cores of "
+        f"{result['hardware']['processor']}; {used}.",
         "",
-        "| command | seconds | ms a picture | peak memory, MB |",
+        "| what | seconds | ms a picture | peak memory, MB |",
         "|---|---|---|---|",
     ]
-    for verb in ("plan", "train"):
+    for verb in ("plan", "read"):
         row = result[verb]
         each_ms = row["seconds"] * 1e3 / result["pictures"]
         lines.append(f"| {verb} | {row['seconds']:.0f} | {each_ms:.0f} | {row['peak_mb']:.0f} |")
@@ -178,10 +205,14 @@ def table(result: dict[str, Any]) -> str:
 def main() -> None:
     """Make the folder, measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--work", type=Path, help="where the folder of photos is made")
     asked = parser.parse_args()
+    if asked.read:
+        read(asked.read)
+        return
     with tempfile.TemporaryDirectory(dir=asked.work) as work:
         folder = Path(work) / "photos"
         folder.mkdir()
@@ -195,10 +226,8 @@ def main() -> None:
             "hardware": hardware(torch.device("cpu")),
             "versions": versions(),
             "scales": [compared(distinct, size_px) for size_px in SIZES_PX],
-            "plan": measured(["plan", *data]),
-            "train": measured(
-                ["train", *data, *TRAIN, "--device", "cpu", "--run", str(Path(work) / "run")]
-            ),
+            "plan": measured(["-m", "edgecil", "plan", *data]),
+            "read": measured([__file__, "--read", str(folder)]),
         }
     print(table(result))
     asked.out.mkdir(parents=True, exist_ok=True)
