@@ -28,7 +28,7 @@ Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
 
 
-_MOST_BESIDE_SCRATCH_BYTES = 384 << 20
+_MOST_BESIDE_SCRATCH_BYTES = 256 << 20
 """On a processor a run then takes less than a gigabyte with all else, and more lies on the disk."""
 
 

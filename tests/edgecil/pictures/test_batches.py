@@ -397,3 +397,31 @@ def test_brightness_is_varied_only_where_it_is_wanted(
     )
     unchanged = bool(((pixels.float() - 100).abs() < 0.01).all())
     assert unchanged is not brightens
+
+
+def test_on_a_processor_what_is_more_than_a_quarter_of_a_gigabyte_lies_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Many:
+        aspects = np.ones(2000, np.float32)
+
+        def __len__(self) -> int:
+            return 2000
+
+        def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
+            assert indices is not None
+            assert len(indices) <= 16  # never many of them at once
+            return np.broadcast_to(
+                (indices % 256).astype(np.uint8)[:, None, None, None], (len(indices), 224, 224, 3)
+            )
+
+    monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: 1 << 40)
+    labels = np.arange(2000)
+    given: Any = {"image_size_px": 224, "mirrors": False, "scratch": tmp_path}
+    images = images_on(CPU, Many(), labels, **given)
+    assert isinstance(images, StreamedImages)
+    assert not list(tmp_path.iterdir())
+    wanted = torch.tensor([1999, 3, 700])
+    pixels, found = next(images.plain_batches(3, wanted))
+    assert found.tolist() == wanted.tolist()
+    assert pixels[:, 0, 100, 100].round().tolist() == [1999 % 256, 3, 700 % 256]
