@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgecil.methods import Method
+from edgecil.networks.sources import Origin
 from edgecil_devices.preprocessing import FOR_PHOTOS
 
 
@@ -30,6 +31,8 @@ class Demand:
     """The margin of the preprocessing, which is written into the state."""
     reading: str = FOR_PHOTOS
     """How files are read, likewise."""
+    origin: Origin | None = None
+    """Of weights that a person brings; a backbone that comes pretrained knows its own."""
     class_names: tuple[str, ...] = ()
     """Names in learning order, which are kept too; unnamed classes count ten letters each."""
 

@@ -9,6 +9,7 @@ from edgecil.data import ImageDataset
 from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
+from edgecil.networks.backbones import pretrained_named
 from edgecil.pictures.readers import end_if_only_imported
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.plans import Plan
@@ -81,6 +82,10 @@ def train(
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
     with joined(torch_device), ExitStack() as held:
+        comes = None if request.weights else pretrained_named(request.backbone)
+        if comes and not Run(folder).exists:
+            # Before pictures are read; a run that goes on has it in its state.
+            in_turn(partial(comes.source.file, str(request.backbone)))
         run = Run(lead(lambda: folder))
         # A run from before colour profiles were followed goes on without them.
         reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
