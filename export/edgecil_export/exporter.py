@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecil.errors import ExportError
+from edgecil.memory.state import StateSettings
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.access import reading
 from edgecil.training.settings import RunSettings
@@ -178,6 +179,7 @@ def _manifest(
             Blob.of(logits[0], GOLDEN_LOGITS, logits[1]),
         ),
         network=facts | mirrored,
+        pretrained=_first_weights(settings),
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,
         held_out=_held_out(opened.settings, settings.classes) if opened.settings else None,
@@ -185,6 +187,18 @@ def _manifest(
         tolerance=INT8_TOLERANCE if request.compute == "int8" else DEFAULT_TOLERANCE,
         format_number=lowest_format(set().union(*(operators(graph) for _, graph in graphs))),
     )
+
+
+def _first_weights(settings: StateSettings) -> dict[str, str]:
+    """Where the weights come from that the network started with; nothing where it has none."""
+    if (origin := settings.origin) is None:
+        return {}
+    return {
+        "origin": origin.source,
+        "licence": origin.licence,
+        "trained on": origin.trained_on,
+        "sha256": origin.sha256,
+    }
 
 
 def _held_out(settings: RunSettings, classes: tuple[str, ...]) -> HeldOut | None:
