@@ -119,7 +119,8 @@ def packed(package: Package, manifest_json: bytes, blobs: list[bytes]) -> bytes:
     blob_map = bits.to_bytes(-(-count // 8), "little")
     base = bytes.fromhex(package.base) if package.base else bytes(32)
     sizes = len(manifest_json), 0, len(blob_map)
-    start = struct.pack("<8sIIII32s", b"\x89edgecil", 1, *sizes, base)
+    number = package.manifest.format_number
+    start = struct.pack("<8sIIII32s", b"\x89edgecil", number, *sizes, base)
     told = manifest_json + blob_map
     return b"".join((start, hashlib.sha256(start + told).digest(), told, *blobs))
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import NamedTuple
 
 from edgecil_devices.errors import BundleError, BundleVersionError
-from edgecil_devices.graph_shapes import OPERATORS, Call, Shape, result_shape
+from edgecil_devices.graph_shapes import Call, Known, Shape, operators_of_format, result_shape
 from edgecil_devices.graphs import Field, Port, fields, ports, text
 from edgecil_devices.manifest import Manifest
 
@@ -43,7 +43,7 @@ _ATTRIBUTE = _Message(
 _TENSOR = _Message("a tensor", {1: _NUMBER, 2: _NUMBER, 8: _BYTES, 9: _BYTES})
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2}
 """Of float, uint8, int8, int32, int64 and float16."""
-_INT64 = 7
+_FLOAT32, _INT64 = 1, 7
 _MOST_INTEGERS = 64
 """More are no shape, axes or margins."""
 
@@ -68,6 +68,9 @@ def check_graph(model: bytes, name: str, manifest: Manifest) -> None:
     try:
         nodes, tensors = _read(model, manifest)
         (source,), (sink,) = ports(model)
+        allowed = operators_of_format(manifest.format_number)
+        if foreign := {node.operator for node in nodes} - allowed:
+            raise _RefusedError(f"it uses {min(foreign)!r}")
         shapes = _shapes(nodes, tensors, source)
         if shapes.get(sink.name, ())[1:] != sink.shape[1:]:
             raise _RefusedError(f"its output does not have the shape {sink.shape}")
@@ -85,8 +88,10 @@ class _RefusedError(Exception):
 @dataclass(frozen=True)
 class _Tensor:
     shape: Shape
-    integers: tuple[int, ...] | None
+    integers: tuple[int, ...] | None = None
     """The content of a short int64 tensor."""
+    number: float | None = None
+    """The content of a float32 tensor without dimensions."""
 
 
 def _read(model: bytes, manifest: Manifest) -> tuple[list[Call], dict[str, _Tensor]]:
@@ -172,9 +177,11 @@ def _tensor(message: memoryview) -> tuple[str, _Tensor]:
     known = len(types) == len(data) == 1 and types[0] in _ITEM_BYTES and name
     if not known or 0 in shape or prod(shape) * _ITEM_BYTES[types[0]] != len(data[0]):
         raise _RefusedError(f"its tensor {name!r} is not what it says it is")
+    if types[0] == _FLOAT32 and not shape:
+        return name, _Tensor(shape, number=data[0].cast("B").cast("f")[0])
     if types[0] != _INT64 or prod(shape) > _MOST_INTEGERS:
-        return name, _Tensor(shape, None)
-    return name, _Tensor(shape, tuple(data[0].cast("B").cast("q")))
+        return name, _Tensor(shape)
+    return name, _Tensor(shape, integers=tuple(data[0].cast("B").cast("q")))
 
 
 def _signed(value: int) -> int:
@@ -187,7 +194,9 @@ def _shapes(nodes: list[Call], tensors: dict[str, _Tensor], source: Port) -> dic
     """The shapes of all values for one picture, none of which may grow without bound."""
     sizes = [size for size in source.shape[1:] if isinstance(size, int)]
     shapes = {source.name: (1, *sizes)} | {name: t.shape for name, t in tensors.items()}
-    integers = {name: tensor.integers for name, tensor in tensors.items() if tensor.integers}
+    integers = {name: t.integers for name, t in tensors.items() if t.integers}
+    numbers = {name: t.number for name, t in tensors.items() if t.number is not None}
+    known = Known(shapes, integers, numbers)
     if source.name in tensors:
         raise _RefusedError("its input is a weight")
     for node in nodes:
@@ -195,10 +204,8 @@ def _shapes(nodes: list[Call], tensors: dict[str, _Tensor], source: Port) -> dic
             raise _RefusedError(f"its {node.operator} does not have one output of its own")
         if any(name and name not in shapes for name in node.inputs):
             raise _RefusedError(f"its {node.operator} takes what there is not")
-        if node.operator not in OPERATORS:
-            raise _RefusedError(f"it uses {node.operator!r}")
         try:
-            shape = result_shape(node, shapes, integers)
+            shape = result_shape(node, known)
         except (ValueError, LookupError, ZeroDivisionError) as error:
             raise _RefusedError(f"it uses {node.operator} in a way of its own ({error})") from error
         if min(shape, default=1) < 0 or prod(shape) > MAX_VALUES:

@@ -1,8 +1,8 @@
 """The shapes that operators give, for the few operators of a bundle's graphs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 Shape = tuple[int, ...]
 
@@ -26,57 +26,78 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known of the values of a graph before it runs."""
+
+    shapes: Mapping[str, Shape]
+    """For one picture, by the value's name."""
+    integers: Mapping[str, tuple[int, ...]]
+    """Those of short weights of int64."""
+    numbers: Mapping[str, float]
+    """Weights of float32 without dimensions."""
+
+
+@dataclass(frozen=True)
 class _Inputs:
     call: Call
-    shapes: Mapping[str, Shape]
-    constants: Mapping[str, tuple[int, ...]]
+    known: Known
 
     def shape(self, index: int) -> Shape:
-        return self.shapes[self.call.inputs[index]]
+        return self.known.shapes[self.call.inputs[index]]
 
     def constant(self, index: int) -> tuple[int, ...]:
         """The integers of an input, which must be known."""
-        return self.constants[self.call.inputs[index]]
+        return self.known.integers[self.call.inputs[index]]
+
+    def number(self, index: int) -> float:
+        """The number that an input is, which must be known."""
+        return self.known.numbers[self.call.inputs[index]]
 
     def has(self, index: int) -> bool:
         return index < len(self.call.inputs) and self.call.inputs[index] != ""
 
 
-def result_shape(
-    call: Call, shapes: Mapping[str, Shape], constants: Mapping[str, tuple[int, ...]]
-) -> Shape:
+def result_shape(call: Call, known: Known) -> Shape:
     """The shape of what a node computes.
 
     Args:
         call: the node, of one of `OPERATORS`.
-        shapes: of all values before it.
-        constants: the integers of those that are known beforehand.
+        known: the shapes of all values before it, and those weights that shapes come from.
 
     Raises:
         LookupError: an input is missing, or not constant as it has to be.
         ValueError: it is used in a way that is not allowed.
         ZeroDivisionError: likewise.
     """
-    return tuple(_OPERATORS[call.operator](_Inputs(call, shapes, constants)))
+    return tuple(_OPERATORS[call.operator](_Inputs(call, known)))
 
 
 def _as_input(given: _Inputs) -> Shape:
     return given.shape(0)
 
 
-def _broadcast(given: _Inputs) -> Sequence[int]:
-    a, b = given.shape(0), given.shape(1)
-    rank = max(len(a), len(b))
-    a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
-    return [max(pair) for pair in zip(a, b, strict=True)]
+def _broadcast(given: _Inputs) -> Shape:
+    """Two alike, or one of them a number for each channel of the other, or one number."""
+    small, large = sorted((given.shape(0), given.shape(1)), key=prod)
+    if small not in (large, (1, *large[1:2], 1, 1), ()):
+        raise ValueError(f"{small} does not fit {large}")
+    return large
+
+
+def _clipped(given: _Inputs) -> Shape:
+    if not -inf < given.number(1) < given.number(2) < inf:
+        raise ValueError("its limits are no range")
+    return given.shape(0)
 
 
 def _convolved(given: _Inputs) -> Sequence[int]:
-    weight = given.shape(1)
+    shape, weight, (groups,) = given.shape(0), given.shape(1), given.call.integers("group", (1,))
     kernel = given.call.integers("kernel_shape", weight[2:])
     if tuple(kernel) != weight[2:]:
         raise ValueError("its kernel has another shape")
-    return [given.shape(0)[0], weight[0], *_windows(given, kernel)]
+    if groups < 1 or weight[1] * groups != shape[1] or weight[0] % groups:
+        raise ValueError("its groups do not fit")
+    return [shape[0], weight[0], *_windows(given, kernel)]
 
 
 def _pooled(given: _Inputs) -> Sequence[int]:
@@ -161,10 +182,13 @@ def _transposed(given: _Inputs) -> Sequence[int]:
 _OPERATORS: dict[str, Callable[[_Inputs], Sequence[int]]] = {
     "Add": _broadcast,
     "Cast": _as_input,
+    "Clip": _clipped,
     "Conv": _convolved,
     "DequantizeLinear": _as_input,
     "Flatten": _flattened,
     "GlobalAveragePool": _averaged,
+    "HardSigmoid": _as_input,
+    "HardSwish": _as_input,
     "MaxPool": _pooled,
     "Mul": _broadcast,
     "Pad": _padded,
@@ -177,3 +201,14 @@ _OPERATORS: dict[str, Callable[[_Inputs], Sequence[int]]] = {
 }
 OPERATORS = frozenset(_OPERATORS)
 """All that a graph may use; none reads a file or loops."""
+_SINCE_FORMAT_2 = frozenset({"Clip", "HardSigmoid", "HardSwish"})
+
+
+def operators_of_format(number: int) -> frozenset[str]:
+    """What graphs of a bundle of this format may use."""
+    return OPERATORS if number > 1 else OPERATORS - _SINCE_FORMAT_2
+
+
+def lowest_format(operators: Collection[str]) -> int:
+    """The oldest format that has all of `operators`."""
+    return 1 if _SINCE_FORMAT_2.isdisjoint(operators) else 2

@@ -14,7 +14,7 @@ FLOAT, UINT8 = "float", "uint8"
 """Types of what values are made of."""
 
 # The numbers that fields have in onnx.proto.
-_GRAPH = 7
+_GRAPH, _OPERATOR = 7, 4
 _NODE, _GRAPH_NAME, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 2, 5, 11, 12, 13
 _NAMES_IN = {_NODE: (1, 2, 3), _INITIALIZER: (8,), _INPUT: (1,), _OUTPUT: (1,), _VALUE_INFO: (1,)}
 """Where names of values and nodes stand in the parts of a graph."""
@@ -57,6 +57,16 @@ def ports(model: bytes) -> tuple[list[Port], list[Port]]:
         for number in (_INPUT, _OUTPUT)
     )
     return inputs, outputs
+
+
+def operators(model: bytes) -> set[str]:
+    """The operators that an ONNX file uses.
+
+    Raises:
+        BundleError: it is no protocol buffer.
+    """
+    nodes = (node for graph in nested(model, _GRAPH) for node in nested(graph, _NODE))
+    return {text(name) for node in nodes for name in nested(node, _OPERATOR)}
 
 
 def joined(trunk: bytes | None, blocks: Sequence[bytes]) -> bytes:

@@ -24,8 +24,9 @@ from edgecil_devices.class_names import fault_of
 from edgecil_devices.errors import BundleVersionError
 from edgecil_devices.preprocessing import Preprocessing
 
-FORMAT = 1
-"""The format this edgecil writes, and the newest it reads."""
+FORMAT = 2
+"""The newest format that this edgecil reads. Format 2 has more operators; what does without them is
+still written in format 1."""
 WEIGHTS = ("fp32", "fp16", "int8")
 """How weights can be kept; all are float32 again once loaded."""
 COMPUTES = ("fp32", "int8")
@@ -120,6 +121,11 @@ class Manifest:
     """How far logits may lie from the golden ones, as a part of the largest of these."""
     held_out: HeldOut | None = None
     """How test pictures were drawn; None where all came with a test split, or nobody noted it."""
+    format_number: int = 1
+    """The format: 1, or 2 where a graph uses operators that 1 does not have."""
+    pretrained: dict[str, str] = field(default_factory=dict)
+    """Where the trunk's first weights come from, for people to read: their `origin`, `licence` and
+    `sha256`; empty where they were trained from scratch."""
 
     def __post_init__(self) -> None:
         _check_classes(self.classes)
@@ -133,6 +139,7 @@ class Manifest:
             raise BundleVersionError(
                 f"unknown compute {self.compute!r}; run: pip install -U edgecil"
             )
+        require(0 < self.format_number <= FORMAT, f"there is no format {self.format_number}")
         version_ok = bool(_VERSION.fullmatch(self.min_onnxruntime))
         require(version_ok, f"malformed onnxruntime version {self.min_onnxruntime!r}")
         require(len(self.mean) == len(self.std) == 3, "mean and std must have three values each")
@@ -177,7 +184,7 @@ class Manifest:
         accuracy = self.accuracy
         release = {"release": self.release, "expires": self.expires, "keys": self.keys}
         record = {
-            "format": FORMAT,
+            "format": self.format_number,
             **{key: value for key, value in release.items() if value is not None},
             "classes": self.classes,
             "tasks": [[task.start, task.stop] for task in self.tasks],
@@ -189,6 +196,7 @@ class Manifest:
             "ir_version": self.ir_version,
             "min_onnxruntime": self.min_onnxruntime,
             "network": self.network,
+            **({"pretrained": self.pretrained} if self.pretrained else {}),
             "versions": self.versions,
             "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
@@ -207,9 +215,10 @@ class Manifest:
             BundleVersionError: a format, role, precision or preprocessing it does not know.
         """
         record = parse_object(data)
-        if (format_ := get(record, "format", int)) != FORMAT:
+        if (format_ := get(record, "format", int)) > FORMAT:
             raise BundleVersionError(
-                f"the manifest is of format {format_}, not {FORMAT}; run: pip install -U edgecil"
+                f"the manifest is of format {format_}, newer than this edgecil reads ({FORMAT}); "
+                "run: pip install -U edgecil"
             )
         normalisation = get(record, "normalisation", dict)
         accuracy = find(record, "accuracy", dict)
@@ -239,6 +248,8 @@ class Manifest:
             keys=None if find(record, "keys", list) is None else items(record, "keys", _text),
             tolerance=_number(record, "tolerance"),
             held_out=_held_out(find(record, "held_out", dict)),
+            format_number=format_,
+            pretrained=texts(record, "pretrained"),
         )
 
 

@@ -1,7 +1,7 @@
 r"""The one container of bundles and updates: header, manifest, signatures, then blobs.
 
      0   8  b"\x89edgecil"
-     8   4  format, unsigned, little-endian
+     8   4  format, that of the manifest, unsigned, little-endian
     12   4  m: size of the manifest in bytes, likewise
     16   4  s: size of the signatures in bytes, likewise
     20   4  b: size of the map of blobs in bytes, likewise
@@ -107,7 +107,7 @@ def pack(
     blob_map = bits.to_bytes(_map_bytes(manifest), "little")
     base_sha256 = _NO_BASE if base is None else bytes.fromhex(base)
     sizes = len(manifest_json), len(signatures), len(blob_map)
-    start = _HEADER.pack(MAGIC, FORMAT, *sizes, base_sha256, bytes(32))[:_DIGEST_AT]
+    start = _HEADER.pack(MAGIC, manifest.format_number, *sizes, base_sha256, bytes(32))[:_DIGEST_AT]
     told = manifest_json + signatures + blob_map
     digest = hashlib.sha256(start + told).digest()
     return b"".join((start, digest, told, *(blobs[blob.name] for blob in carried)))
@@ -161,7 +161,7 @@ def _read(file: BinaryIO, size_bytes: int, source: str, trusted: KeySet | None) 
             "run: pip install -U edgecil"
         )
     if (
-        format_ < FORMAT
+        format_ < 1
         or not 0 < manifest_bytes <= MAX_MANIFEST_BYTES
         or signatures_bytes > MAX_SIGNATURES_BYTES
         or map_bytes > MAX_BLOBS // 8
@@ -179,6 +179,10 @@ def _read(file: BinaryIO, size_bytes: int, source: str, trusted: KeySet | None) 
     if trusted is not None:
         verify(manifest_json, signatures, trusted)
     manifest = Manifest.from_json(manifest_json)
+    if manifest.format_number != format_:
+        raise BundleCorruptError(
+            f"the header says format {format_}, the manifest {manifest.format_number}; {AGAIN}"
+        )
     carried = _carried(manifest, blob_map, is_update=base != _NO_BASE)
 
     # Known before anything large is read, so a file can neither end early nor go on for ever.

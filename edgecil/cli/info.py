@@ -79,7 +79,9 @@ def _print_package(source: Path, package: "Package") -> None:
         print(f"brings new keys: {', '.join(manifest.keys)}")
     if package.base:
         print(f"base: manifest sha256 {package.base}")
-    print("network: " + ", ".join(f"{key} {value}" for key, value in manifest.network.items()))
+    for what, facts in (("network", manifest.network), ("pretrained", manifest.pretrained)):
+        if facts:
+            print(f"{what}: " + printable(", ".join(f"{k} {v}" for k, v in facts.items())))
     print(
         f"pictures: {size} x {size} pixels; weights: {manifest.weights}; "
         f"computes in {manifest.compute}"

@@ -17,6 +17,8 @@ from edgecil.training.settings import RunSettings
 from edgecil_devices.blobs import BLOCK, GOLDEN_LOGITS, GOLDEN_PIXELS, TRUNK, Blob
 from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
+from edgecil_devices.graph_shapes import lowest_format
+from edgecil_devices.graphs import operators
 from edgecil_devices.manifest import DEFAULT_TOLERANCE, Accuracy, HeldOut, Manifest
 from edgecil_devices.package import pack
 from edgecil_export.accuracy_loss import (
@@ -181,6 +183,7 @@ def _manifest(
         held_out=_held_out(opened.settings, settings.classes) if opened.settings else None,
         compute=request.compute,
         tolerance=INT8_TOLERANCE if request.compute == "int8" else DEFAULT_TOLERANCE,
+        format_number=lowest_format(set().union(*(operators(graph) for _, graph in graphs))),
     )
 
 

@@ -85,7 +85,7 @@ def with_weights(template: ModelProto, stored: dict[str, Stored]) -> bytes:
     expected = {
         tensor.name: tuple(tensor.dims)
         for tensor in template.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
+        if tensor.data_type == TensorProto.FLOAT and tensor.dims  # a limit of Clip has none
     }
     found = {name: weight.values.shape for name, weight in stored.items()}
     if expected != found:

@@ -2,6 +2,8 @@
 
 - BatchNorm is folded into the convolution before it. At inference it is y = (x - mean) /
   sqrt(var + eps) * gamma + beta with fixed numbers, which the convolution can take over.
+- Means of channels that gate a feature map (squeeze-and-excitation) are plain means: in
+  channels-last order, which a trunk has from its pixels on, torch's pooling leaves a Gather.
 - A shortcut that slices and pads becomes a 1x1 convolution whose weights are zero and one. It has
   more to multiply, but onnxruntime can then keep a whole group in its blocked layout and join sums
   and activations to the convolutions: a block of ResNet32 takes 0.45 ms instead of 0.54 (x86-64,
@@ -22,7 +24,8 @@ from edgecil.networks.layers import Shortcut
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Shortcut) or super().is_leaf_module(m, module_qualified_name)
+        # One without parts of its own may look at sizes, which only torch.export knows.
+        return not any(m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
 def for_inference(module: nn.Module) -> fx.GraphModule:
@@ -43,9 +46,24 @@ def for_inference(module: nn.Module) -> fx.GraphModule:
             rewritten.graph.erase_node(node)
         elif isinstance(called, Shortcut):
             rewritten.set_submodule(node.target, _as_convolution(called))
+        elif isinstance(called, nn.AdaptiveAvgPool2d) and not _ends_a_block(rewritten, node):
+            rewritten.set_submodule(node.target, _ChannelMeans())
     rewritten.delete_all_unused_submodules()
     rewritten.recompile()
     return rewritten.eval().requires_grad_(False)
+
+
+class _ChannelMeans(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.mean((2, 3), keepdim=True)
+
+
+def _ends_a_block(module: fx.GraphModule, pool: fx.Node) -> bool:
+    return any(
+        user.op == "call_module" and isinstance(module.get_submodule(str(user.target)), nn.Flatten)
+        for user in pool.users
+    )
 
 
 def _convolution_before(module: fx.GraphModule, norm: fx.Node) -> nn.Conv2d:

@@ -34,7 +34,7 @@ between two steps, another processor might take the other one."""
 _IMAGES_A_CLASS, _LEAST_IMAGES, _MOST_CLASSES = 4, 64, 128
 """With four times as many, ten blocks on CIFAR-100 were neither better nor worse."""
 _BATCH = 32
-_QUANTISED = ("Add", "Conv", "MaxPool", "Relu")
+_QUANTISED = ("Add", "Clip", "Conv", "MaxPool", "Relu")
 _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
 """Says that nothing is left to fold or infer, which onnxruntime would otherwise complain about."""
 

@@ -2,12 +2,16 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from edgecil_devices.errors import BundleError
 from edgecil_devices.package import pack, read_package
@@ -27,9 +31,31 @@ def fuzzer() -> Any:
     return module
 
 
-@pytest.fixture
-def files(tiny: Any) -> tuple[bytes, bytes]:
-    manifest, blobs = tiny.manifest(), tiny.blobs()
+def with_operators_of_format_2(trunk: bytes) -> bytes:
+    """The trunk with ReLU6, HardSwish and a gate in the place of its Relu."""
+    model = onnx.load_from_string(trunk)
+    nodes = model.graph.node
+    assert nodes.pop().op_type == "Relu"
+    for name, value in (("low", 0), ("high", 6)):
+        limit = numpy_helper.from_array(np.array(value, np.float32), name)
+        model.graph.initializer.append(limit)
+    nodes.extend(
+        (
+            helper.make_node("Clip", ["conv", "low", "high"], ["clipped"]),
+            helper.make_node("HardSwish", ["clipped"], ["swished"]),
+            helper.make_node("GlobalAveragePool", ["swished"], ["means"]),
+            helper.make_node("HardSigmoid", ["means"], ["gates"], alpha=0.2, beta=0.4),
+            helper.make_node("Mul", ["gates", "swished"], ["feature_map"]),
+        )
+    )
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(params=[1, 2])
+def files(tiny: Any, request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
+    if request.param == 2:
+        tiny.overrides["trunk.onnx"] = with_operators_of_format_2(tiny.blobs()["trunk.onnx"])
+    manifest, blobs = replace(tiny.manifest(), format_number=request.param), tiny.blobs()
     head = {"head.npy": blobs["head.npy"]}
     return pack(manifest, blobs), pack(manifest, head, base="ab" * 32)
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,15 +152,45 @@ def test_a_damaged_blob_is_named_with_both_hashes(golden: bytes, tmp_path: Path)
 
 
 def test_a_newer_format_says_how_to_upgrade(tmp_path: Path) -> None:
-    path = write(tmp_path, with_manifest(GOLDEN_MANIFEST.encode(), format_=2))
-    with pytest.raises(BundleVersionError, match=r"format 2 is newer.*pip install -U edgecil"):
+    path = write(tmp_path, with_manifest(GOLDEN_MANIFEST.encode(), format_=3))
+    with pytest.raises(BundleVersionError, match=r"format 3 is newer.*pip install -U edgecil"):
         read_bundle(path)
 
 
 def test_a_manifest_that_contradicts_the_header_is_refused(tmp_path: Path) -> None:
     manifest = GOLDEN_MANIFEST.replace('"format":1', '"format":2').encode()
-    with pytest.raises(BundleVersionError, match="of format 2, not 1"):
+    with pytest.raises(BundleCorruptError, match="the header says format 1, the manifest 2"):
         read_bundle(write(tmp_path, with_manifest(manifest)))
+    with pytest.raises(BundleCorruptError, match="the header says format 2, the manifest 1"):
+        read_bundle(write(tmp_path, with_manifest(GOLDEN_MANIFEST.encode(), format_=2)))
+
+
+def test_a_manifest_of_a_newer_format_says_how_to_upgrade(tmp_path: Path) -> None:
+    manifest = GOLDEN_MANIFEST.replace('"format":1', '"format":3').encode()
+    with pytest.raises(BundleVersionError, match=r"of format 3, newer.*pip install -U edgecil"):
+        read_bundle(write(tmp_path, with_manifest(manifest)))
+
+
+def test_a_bundle_of_format_2_differs_from_one_of_format_1_in_nothing_but_the_number(
+    golden: bytes, tmp_path: Path
+) -> None:
+    manifest, blobs = golden_parts()
+    newer = pack(replace(manifest, format_number=2), blobs)
+    assert newer == with_manifest(GOLDEN_MANIFEST.replace('"format":1', '"format":2').encode(), 2)
+    assert read_bundle(write(tmp_path, newer)).manifest.format_number == 2
+
+
+def test_a_reader_from_before_format_2_says_how_to_get_a_newer_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As that reader was: it knew format 1 alone, and looked at the header first."""
+    manifest, blobs = golden_parts()
+    path = write(tmp_path, pack(replace(manifest, format_number=2), blobs))
+    monkeypatch.setattr("edgecil_devices.package.FORMAT", 1)
+    with pytest.raises(
+        BundleVersionError, match=r"format 2 is newer than this edgecil reads \(1\)"
+    ):
+        read_bundle(path)
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04 a zip file", b"\x89PNG\r\n\x1a\n", b"{}"])

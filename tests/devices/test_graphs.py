@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.errors import BundleError
-from edgecil_devices.graphs import Port, joined, ports
+from edgecil_devices.graph_shapes import lowest_format, operators_of_format
+from edgecil_devices.graphs import Port, joined, operators, ports
 
 if TYPE_CHECKING:
     from tests.devices.conftest import Graphs, TinyNetwork
@@ -23,6 +24,17 @@ def test_ports_are_what_the_graph_declares(tiny: "TinyNetwork", graphs: "Graphs"
         [Port("feature_map", "float", ("N", 4, 8, 8))],
     )
     assert ports(graphs.block(tiny.blocks[0], batch=2))[1] == [Port("features", "float", (2, 3))]
+
+
+def test_operators_are_those_of_the_nodes(tiny: "TinyNetwork", graphs: "Graphs") -> None:
+    assert operators(graphs.block(tiny.blocks[0])) == {"Conv", "GlobalAveragePool", "Flatten"}
+
+
+@pytest.mark.parametrize("operator", ["Clip", "HardSigmoid", "HardSwish"])
+def test_a_format_is_as_low_as_its_operators_allow(operator: str) -> None:
+    assert lowest_format(operators_of_format(1)) == lowest_format([]) == 1
+    assert lowest_format({"Conv", operator}) == 2
+    assert operators_of_format(2) - operators_of_format(1) >= {operator}
 
 
 def test_a_joined_graph_is_valid_and_has_every_blocks_output(

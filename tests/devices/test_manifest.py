@@ -82,10 +82,23 @@ def test_how_test_pictures_were_drawn_is_said_only_where_they_were() -> None:
     assert b"held_out" not in plain.to_json()
 
 
+def test_where_the_weights_come_from_is_said_only_where_they_come_from_somewhere() -> None:
+    origin = {"origin": "lite0 of somebody", "licence": "Apache-2.0", "sha256": "ab" * 32}
+    manifest = Manifest.from_json(changed("pretrained", origin))
+    assert manifest.pretrained == origin
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    plain = Manifest.from_json(changed("format", 1))
+    assert plain.pretrained == {}
+    assert b"pretrained" not in plain.to_json()
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
         ("format", "1"),
+        ("format", 0),
+        ("pretrained", ["Apache-2.0"]),
+        ("pretrained", {"licence": 2}),
         ("format", True),
         ("classes", []),
         ("classes", "abc"),
@@ -184,7 +197,7 @@ def test_names_that_would_be_paths_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("weights", "int4"),
         ("compute", "int4"),
         ("blobs.0.role", "signature"),

@@ -1,6 +1,7 @@
 """A run as training leaves it, small enough to export in a second: two tasks, two blocks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,4 +97,24 @@ def run(tmp_path: Path, network: ExpandableNetwork, exemplars: ExemplarSet) -> P
     asked = {"method": "memo", "backbone": "resnet14", "budget_bytes": 1 << 20, "seed": 1}
     results = asked | {"stages": stages, "finished": True, "versions": {}, "hardware": {}}
     (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def after_first_task(
+    settings: StateSettings, network: ExpandableNetwork, exemplars: ExemplarSet, folder: Path
+) -> Path:
+    """The run as it was after its first task: the same trunk, the first block, a smaller head."""
+    settings = replace(settings, block_count=1, classes=CLASSES[:3], task_sizes=(3,))
+    before = settings.empty_network()
+    before.trunk.load_state_dict(network.trunk.state_dict())
+    before.blocks[0].load_state_dict(network.blocks[0].state_dict())
+    width = before.head.weight.shape[1]
+    with torch.no_grad():
+        before.head.weight.copy_(network.head.weight[:3, :width])
+        before.head.bias.copy_(network.head.bias[:3])
+    codec = exemplars.codec
+    payloads = [codec.encode_many(pictures()[4 * c : 4 * c + 4]) for c in range(3)]
+    folder.mkdir()
+    of_three = ExemplarSet.empty(codec, 16).with_new_classes(payloads)
+    State.of(settings, before, of_three).write(folder / "state", None)
     return folder

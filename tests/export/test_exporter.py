@@ -91,6 +91,13 @@ def test_the_manifest_says_what_the_state_is(run: Path) -> None:
     assert [(block.task, block.features) for block in manifest.blocks] == [(0, 64), (1, 64)]
 
 
+def test_a_network_that_format_1_can_hold_is_written_in_format_1(run: Path) -> None:
+    """So that the bundle stays what it was, and older readers take it."""
+    assert export(run, run / "x.edgecil").manifest.format_number == 1
+    assert (run / "x.edgecil").read_bytes()[8:12] == b"\1\0\0\0"
+    assert b'{"format":1,' in (run / "x.edgecil").read_bytes()
+
+
 def test_accuracy_is_left_out_where_this_state_was_not_measured(run: Path) -> None:
     (run / "results.json").unlink()
     assert export(run, run / "x.edgecil").manifest.accuracy is None

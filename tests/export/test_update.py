@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from edgecil.errors import ExportError, UsageError
 from edgecil.memory.exemplars import ExemplarSet
-from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.bundle import complete, read_bundle
 from edgecil_devices.errors import BundleCorruptError
@@ -21,7 +19,7 @@ from edgecil_export import ExportRequest, contents, export
 from edgecil_export.keys import new_key
 from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
-from tests.export.conftest import SETTINGS, pictures
+from tests.export.conftest import SETTINGS, after_first_task
 
 
 @pytest.fixture(autouse=True)
@@ -39,22 +37,7 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def earlier(run: Path, network: ExpandableNetwork, exemplars: ExemplarSet, tmp_path: Path) -> Path:
-    """The run as it was after its first task: the same trunk, the first block, a smaller head."""
-    settings = replace(SETTINGS, block_count=1, classes=SETTINGS.classes[:3], task_sizes=(3,))
-    before = settings.empty_network()
-    before.trunk.load_state_dict(network.trunk.state_dict())
-    before.blocks[0].load_state_dict(network.blocks[0].state_dict())
-    width = before.head.weight.shape[1]
-    with torch.no_grad():
-        before.head.weight.copy_(network.head.weight[:3, :width])
-        before.head.bias.copy_(network.head.bias[:3])
-    codec = exemplars.codec
-    payloads = [codec.encode_many(pictures()[4 * c : 4 * c + 4]) for c in range(3)]
-    folder = tmp_path / "earlier"
-    folder.mkdir()
-    of_three = ExemplarSet.empty(codec, 16).with_new_classes(payloads)
-    State.of(settings, before, of_three).write(folder / "state", None)
-    return folder
+    return after_first_task(SETTINGS, network, exemplars, tmp_path / "earlier")
 
 
 def exported(run: Path, out: Path, weights: str = "fp32", **release: Any) -> Path:

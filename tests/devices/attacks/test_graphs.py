@@ -37,10 +37,10 @@ def with_trunk(tiny: Any, change: Change) -> None:
     tiny.overrides["trunk.onnx"] = model.SerializeToString()
 
 
-def refused(tiny: Any, change: Change, why: str) -> None:
+def refused(tiny: Any, change: Change, why: str, **changes: Any) -> None:
     with_trunk(tiny, change)
     with pytest.raises(BundleError, match=rf"trunk\.onnx: {why}"):
-        run_bundle(tiny)
+        run_bundle(tiny, **changes)
 
 
 def first_weight(model: ModelProto) -> TensorProto:
@@ -148,6 +148,21 @@ def test_a12_operators_that_no_bundle_needs_are_refused(tiny: Any, operator: str
     refused(tiny, lambda model: add(model, operator, ["pixels"]), f"it uses '{operator}'")
 
 
+@pytest.mark.parametrize("operator", ["Clip", "HardSigmoid", "HardSwish"])
+def test_a12_operators_of_format_2_are_refused_in_format_1(tiny: Any, operator: str) -> None:
+    """Or a reader from before format 2 would get what it does not know."""
+
+    def change(model: ModelProto) -> None:
+        add_weight(model, "low", ZERO)
+        add_weight(model, "high", SIX)
+        add(model, operator, ["feature_map", "low", "high"][: 3 if operator == "Clip" else 1])
+
+    with_trunk(tiny, change)
+    run_bundle(tiny, format_number=2)
+    with pytest.raises(BundleError, match=rf"trunk\.onnx: it uses '{operator}'"):
+        run_bundle(tiny)
+
+
 def test_a12_operators_of_another_domain_are_refused(tiny: Any) -> None:
     def change(model: ModelProto) -> None:
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
@@ -200,14 +215,8 @@ def grows_by_padding(model: ModelProto) -> None:
 
 
 def grows_by_a_margin(model: ModelProto) -> None:
-    add_weight(model, "kernel", np.ones((4, 4, 1, 1), np.float32))
+    add_weight(model, "kernel", np.ones((4, 4, 1, 1), np.float32))  # 4 channels in, 4 out
     add(model, "Conv", ["feature_map", "kernel"], pads=[2**20, 2**20, 2**20, 2**20])
-
-
-def grows_by_broadcasting(model: ModelProto) -> None:
-    add_weight(model, "column", np.ones((20_000, 1), np.float32))
-    add_weight(model, "row", np.ones((1, 20_000), np.float32))
-    add(model, "Mul", ["column", "row"])
 
 
 def grows_step_by_step(model: ModelProto) -> None:
@@ -223,7 +232,6 @@ def grows_step_by_step(model: ModelProto) -> None:
     [
         (grows_by_padding, "Pad"),
         (grows_by_a_margin, "Conv"),
-        (grows_by_broadcasting, "Mul"),
         (grows_step_by_step, "Pad"),
     ],
 )
@@ -231,6 +239,79 @@ def test_a13_values_that_would_not_fit_are_refused(
     tiny: Any, change: Change, operator: str
 ) -> None:
     refused(tiny, change, rf"its {operator} gives \(.*\) numbers a picture")
+
+
+@pytest.mark.parametrize("operator", ["Add", "Mul"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((20_000, 1), (1, 20_000)),  # each would make the other larger
+        ((1, 4, 1, 8), (1, 4, 8, 1)),
+        ((1, 4, 8, 8), (1, 3, 1, 1)),
+        ((1, 4, 8, 8), (1, 1, 8, 8)),
+        ((1, 4, 8, 8), (8,)),
+        ((1, 4, 8, 8), (7, 4, 1, 1)),
+    ],
+)
+def test_a13_operands_that_are_neither_alike_nor_a_number_a_channel_are_refused(
+    tiny: Any, operator: str, one: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    def change(model: ModelProto) -> None:
+        add_weight(model, "one", np.ones(one, np.float32))
+        add_weight(model, "other", np.ones(other, np.float32))
+        add(model, operator, ["other", "one"])
+
+    refused(tiny, change, f"it uses {operator} in a way of its own")
+
+
+@pytest.mark.parametrize("groups", [0, -1, 3, 4, 2**40])
+def test_a13_groups_that_do_not_fit_are_refused(tiny: Any, groups: int) -> None:
+    """The kernel is for two groups of two channels."""
+
+    def convolution(model: ModelProto, groups: int) -> None:
+        add_weight(model, "kernel", np.ones((6, 2, 1, 1), np.float32))
+        add(model, "Conv", ["feature_map", "kernel"], group=groups)
+
+    refused(tiny, lambda model: convolution(model, groups), "it uses Conv in a way of its own")
+    tiny.overrides.clear()
+    with_trunk(tiny, lambda model: convolution(model, 2))
+    run_bundle(tiny)
+
+
+def clip(model: ModelProto, *limits: Any) -> None:
+    for index, limit in enumerate(limits):
+        add_weight(model, f"limit-{index}", limit)
+    add(model, "Clip", ["feature_map", *(f"limit-{k}" for k in range(len(limits)))])
+
+
+def computed_limit(model: ModelProto) -> None:
+    add_weight(model, "axes", np.array([0, 1, 2, 3]))
+    add(model, "ReduceMean", ["feature_map", "axes"], keepdims=0)
+    add_weight(model, "six", np.float32(6))
+    add(model, "Clip", ["feature_map", model.graph.node[-1].output[0], "six"])
+
+
+ZERO, SIX = np.float32(0), np.float32(6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: clip(model),
+        lambda model: clip(model, ZERO),
+        lambda model: clip(model, SIX, ZERO),
+        lambda model: clip(model, ZERO, np.float32(np.nan)),
+        lambda model: clip(model, ZERO, np.float32(np.inf)),
+        lambda model: clip(model, np.float32(-np.inf), SIX),
+        lambda model: clip(model, np.zeros(1, np.float32), np.ones(1, np.float32)),
+        lambda model: clip(model, np.int64(0), np.int64(6)),
+        computed_limit,
+    ],
+)
+def test_a13_a_clip_without_two_constant_limits_in_order_is_refused(
+    tiny: Any, change: Change
+) -> None:
+    refused(tiny, change, "it uses Clip in a way of its own", format_number=2)
 
 
 def test_a13_sizes_that_are_computed_are_refused(tiny: Any) -> None:

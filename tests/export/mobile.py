@@ -1,0 +1,84 @@
+"""Networks made for small computers, in parts, as their first weights would find them.
+
+The sizes are those of the published networks or smaller; the weights are drawn.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: where the margin is odd, more of it at the end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (
+            max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        )
+        margins = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        x = F.pad(x, margins)
+        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def _normed(conv: nn.Module, channels: int, *activation: nn.Module) -> list[nn.Module]:
+    return [conv, nn.BatchNorm2d(channels, eps=1e-3), *activation]
+
+
+class _Inverted(nn.Module):
+    """Widened, filtered by channel, narrowed; with a shortcut where shapes allow."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_px: int, stride: int) -> None:
+        super().__init__()
+        wide = 3 * channels_in
+        self.shortcut = stride == 1 and channels_in == channels_out
+        filtered = SameConv(wide, wide, kernel_px, stride, groups=wide, bias=False)
+        self.layers = nn.Sequential(
+            *_normed(nn.Conv2d(channels_in, wide, 1, bias=False), wide, nn.ReLU6()),
+            *_normed(filtered, wide, nn.ReLU6(inplace=True)),
+            *_normed(nn.Conv2d(wide, channels_out, 1, bias=False), channels_out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return x + out if self.shortcut else out
+
+
+def lite_like_groups() -> list[nn.Module]:
+    """EfficientNet-Lite in small: ReLU6, SAME margins, kernels of 3 and 5, and a thin block."""
+    stem = nn.Sequential(*_normed(SameConv(3, 8, 3, 2, bias=False), 8, nn.ReLU6()))
+    thin = nn.Sequential(
+        *_normed(nn.Conv2d(12, 24, 1, bias=False), 24, nn.ReLU6()),
+        *_normed(nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False), 24, nn.ReLU6()),
+        *_normed(nn.Conv2d(24, 16, 1, bias=False), 16),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return [stem, _Inverted(8, 12, 3, 2), _Inverted(12, 12, 5, 1), _Inverted(12, 12, 5, 2), thin]
+
+
+def mobilenet_v3_small_groups() -> list[nn.Module]:
+    """torchvision's network: HardSwish, HardSigmoid and squeeze-and-excitation."""
+    from torchvision.models import mobilenet_v3_small
+
+    features = mobilenet_v3_small(weights=None).features
+    block = nn.Sequential(features[9:], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return [features[:9], block]
+
+
+def with_statistics(groups: list[nn.Module], images: Tensor) -> list[nn.Module]:
+    """The groups as training on `images` (N, 3, S, S) leaves them: nothing is zero, one or equal.
+
+    Activations reach both ends of ReLU6, so that a limit left out is noticed.
+    """
+    generator = torch.Generator().manual_seed(0)
+    norms = [m for group in groups for m in group.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the statistics of this batch alone
+        norm.weight.data.uniform_(1, 2, generator=generator)
+        norm.bias.data.uniform_(-1, 2, generator=generator)
+    with torch.no_grad():
+        nn.Sequential(*groups).train()(images)
+    return [group.eval() for group in groups]
