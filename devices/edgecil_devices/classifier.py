@@ -1,5 +1,6 @@
 """Pictures in, labels out: the part of edgecil that a program on the device uses."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.arrangement_choice import file_for
+from edgecil_devices.bundle import Bundle
 from edgecil_devices.class_names import composed
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
@@ -17,10 +19,15 @@ from edgecil_devices.manifest import Manifest
 from edgecil_devices.parallel_reading import Undecoded, read_together
 from edgecil_devices.runtime import Inference, Runtime
 from edgecil_devices.store.reading import open_bundle
+from edgecil_devices.teaching.head import log_sum_exp
 from edgecil_devices.teaching.lesson import Lesson, lesson, named_pictures
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.teacher import TaughtClass, Teacher
 from edgecil_devices.teaching.teaching import Teaching
+from edgecil_devices.teaching_facts import UnknownFacts
+
+USEFUL_AUROC = 0.65
+"""Below this, unknown pictures cannot be told in any useful way."""
 
 
 class Candidate(NamedTuple):
@@ -66,6 +73,9 @@ class Prediction:
     """The most probable classes, best first; the first is `label`."""
     timing_ms: Timing
     """Where the time went."""
+    energy: float = math.inf
+    """The logarithm of the sum of the exponentials of all logits: how much this is like anything
+    that is known, on a scale of the network's own; see `Manifest.unknown`."""
 
     @property
     def taught(self) -> bool:
@@ -108,7 +118,21 @@ class Classifier:
             StoreError: the store is empty or damaged.
             UsageError: `threads` is below one.
         """
-        bundle = open_bundle(path)
+        return cls.of(open_bundle(path), path, threads)
+
+    @classmethod
+    def of(cls, bundle: Bundle, path: str | Path, threads: int | None = None) -> "Classifier":
+        """Make a bundle ready that was read already.
+
+        Args:
+            bundle: every byte of it checked.
+            path: where it came from: the file, or the folder of the store.
+            threads: as of `load`.
+
+        Raises:
+            BundleError: it cannot be run.
+            UsageError: `threads` is below one.
+        """
         runtime = Runtime(bundle, threads, file_for(path))
         return cls(bundle.manifest, runtime, Teaching(path, bundle, runtime))
 
@@ -210,6 +234,41 @@ class Classifier:
             else self._prediction(next(of_readable), taught, top, Timing(one.ms, *shares_ms))
             for one in outcomes
         ]
+
+    def knows(self, prediction: Prediction, passing_percent: float = 95) -> bool:
+        """Whether a picture is like anything that is known, as most known pictures are.
+
+        Args:
+            prediction: what this classifier said of it.
+            passing_percent: how many percent of known pictures are to pass.
+
+        Raises:
+            UsageError: the bundle has no thresholds.
+        """
+        return prediction.energy >= self._unknown().threshold(passing_percent)
+
+    def unknown_in_words(self, passing_percent: float) -> str:
+        """What `knows` is worth, one line for people.
+
+        Raises:
+            UsageError: the bundle has no thresholds.
+        """
+        facts = self._unknown()
+        useless = facts.auroc < USEFUL_AUROC
+        advice = "; that is hardly better than chance, do not rely on it" if useless else ""
+        return (
+            f"unknown: {passing_percent:g} % of known pictures pass; pictures of a class that was "
+            f"left out are told from known ones with an AUROC of {100 * facts.auroc:.0f} % (50 is "
+            f"chance){advice}"
+        )
+
+    def _unknown(self) -> UnknownFacts:
+        if self.manifest.unknown is None:
+            raise UsageError(
+                "the bundle does not say when a picture is unknown; export it with --teachable "
+                "where its test pictures are, or give --threshold"
+            )
+        return self.manifest.unknown
 
     def teach(
         self,
@@ -355,7 +414,8 @@ class Classifier:
         candidates = tuple(
             Candidate(labels[c], float(scores[c]), bool(c >= len(self.classes))) for c in best_first
         )
-        return Prediction(candidates[0].label, candidates[0].score, candidates, timing)
+        energy = float(log_sum_exp(logits.astype(np.float64)))
+        return Prediction(candidates[0].label, candidates[0].score, candidates, timing, energy)
 
 
 def _require_some(top: int) -> None:

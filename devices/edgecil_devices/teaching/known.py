@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil_devices.teaching.head import Floats, KnownClasses
+from edgecil_devices.teaching.head import Covariance, Floats, KnownClasses
 
-_GUESSED_SHRINKAGE = 1.0
+_GUESSED_SHRINKAGE = 0.0
 _GUESSED_TAU = 0.5
 
 
@@ -36,7 +36,7 @@ def guessed_classes(
     return KnownClasses(
         centre + variance * away,
         counts,
-        variance * np.eye(size),
+        Covariance(np.zeros((0, size)), variance),
         _GUESSED_SHRINKAGE,
         _GUESSED_TAU,
     )

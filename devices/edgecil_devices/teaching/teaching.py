@@ -13,6 +13,7 @@ from edgecil_devices.teaching.features import TaughtFeatures
 from edgecil_devices.teaching.head import KnownClasses
 from edgecil_devices.teaching.known import guessed_classes
 from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.statistics import unpacked
 from edgecil_devices.teaching.teacher import Teacher
 
 
@@ -29,7 +30,8 @@ class Teaching:
         self.overlay = Overlay(path)
         self._runtime, self._manifest = runtime, bundle.manifest
         self._release = hashlib.sha256(bundle.manifest_json).hexdigest()
-        golden = bundle.manifest.golden
+        statistics, golden = bundle.manifest.statistics, bundle.manifest.golden
+        self._statistics = bundle.blobs[statistics.name] if statistics else None
         self._golden = bundle.blobs[golden[0].name] if golden else None
         self._teacher: Teacher | None = None
 
@@ -53,6 +55,10 @@ class Teaching:
         return self._runtime.run(pixels).features
 
     def _known(self) -> KnownClasses:
+        facts, blob = self._manifest.teaching, self._manifest.statistics
+        if facts and blob and self._statistics is not None:
+            size = sum(block.features or 0 for block in self._manifest.blocks)
+            return unpacked(self._statistics, blob.name, facts, size)
         size_px = self._manifest.preprocessing.image_size_px
         if self._golden is None:
             pixels = np.full((1, size_px, size_px, 3), 128, np.uint8)
