@@ -89,10 +89,10 @@ def _print_package(source: Path, package: "Package") -> None:
     print(f"needs: onnxruntime {manifest.min_onnxruntime} or newer")
     if accuracy := manifest.accuracy:
         print(f"accuracy: {accuracy.in_words(len(manifest.classes))}, measured by the run")
-    if facts := manifest.unknown:
+    if unknown := manifest.unknown:
         print(
             f"unknown: pictures of a left-out class are told with an AUROC of "
-            f"{100 * facts.auroc:.0f} % (50 is chance), of {facts.pictures} held-out pictures"
+            f"{100 * unknown.auroc:.0f} % (50 is chance), of {unknown.pictures} held-out pictures"
         )
     if manifest.statistics:
         print("can be taught: edgecil teach, with statistics of its classes")

@@ -31,6 +31,9 @@ TAU = 0.5
 """How much taught classes weigh: at 0.25 they are found half as often, and old ones lose 2 points
 less (ResNet-14, ten classes of 20 pictures beside 30)."""
 
+Network = Callable[[Pixels], NDArray[np.float32]]
+"""Features or logits of pictures."""
+
 _BATCH = 64
 _NARROW, _WIDE = (64, 0.1), (1280, 0.5)
 """Features, and the shrinkage of the covariance that was best there."""
@@ -46,7 +49,7 @@ def shrinkage_for(features: int) -> float:
     return float(np.clip(least + place * (most - least), least, most))
 
 
-def known_classes(state: State, features: Callable[[Pixels], Floats]) -> KnownClasses:
+def known_classes(state: State, features: Network) -> KnownClasses:
     """Means and covariance of the features of the exemplars.
 
     Args:
@@ -93,7 +96,7 @@ class HeldOutLogits:
     """(N,)."""
 
 
-def held_out_logits(sample: Sample, logits: Callable[[Pixels], Floats]) -> HeldOutLogits:
+def held_out_logits(sample: Sample, logits: Network) -> HeldOutLogits:
     """Let the bundle say it.
 
     Args:

@@ -45,7 +45,7 @@ class Covariance:
     @property
     def trace(self) -> float:
         """The sum of all variances."""
-        return float(np.sum(self.factors**2)) + self.rest * self.factors.shape[1]
+        return float(np.sum(self.factors**2)) + self.rest * int(self.factors.shape[1])
 
     @classmethod
     def of(cls, dense: Floats, most_factors: int) -> "Covariance":

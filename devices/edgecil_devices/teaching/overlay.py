@@ -32,6 +32,8 @@ from edgecil_devices.teaching.records import (
 
 _MOST_RECORD_BYTES = 900_000
 """The file of records may have 1,000,000."""
+_HEADS_BYTES = 500
+"""Of the files of records and features, without what they say of single pictures."""
 _LEFTOVER = re.compile(r"\.(taught\.json|features)\.\d+|\.[0-9a-f]{64}")
 
 
@@ -289,7 +291,7 @@ class Overlay:
 def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
     """What all files of the folder come to, the list and the features included."""
     listed = sum(_record_bytes(one) + one.size_bytes for one in records.pictures)
-    return listed + len(records.present) * feature_bytes
+    return listed + len(records.present) * feature_bytes + _HEADS_BYTES
 
 
 def _record_bytes(one: TaughtPicture) -> int:

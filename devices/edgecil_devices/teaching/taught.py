@@ -77,9 +77,8 @@ def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[s
 def _forget(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
     count = classifier.forget(request.label or "")
     record = {"label": request.label, "forgotten": count}
-    return record, [
-        f"forgot {request.label!r}, {count} pictures; edgecil taught undo brings it back"
-    ]
+    back = f"edgecil taught undo {request.bundle}"
+    return record, [f"forgot {request.label!r}, {count} pictures; to bring them back: {back}"]
 
 
 def _undo(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:

@@ -188,7 +188,7 @@ class Teacher:
 
     @property
     def _feature_bytes(self) -> int:
-        return BYTES_A_FEATURE * self._known.means.shape[1] + 70  # and its name
+        return BYTES_A_FEATURE * int(self._known.means.shape[1]) + 70  # and its name
 
     def _kind(self, records: TaughtRecords, label: str) -> str:
         if label not in self._classes:
