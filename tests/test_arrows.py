@@ -19,7 +19,7 @@ HOMES = {
     "edgecil_devices": ROOT / "devices" / "edgecil_devices",
 }
 FLOORS = (
-    ("errors", "published"),
+    ("errors", "published", "workers"),
     ("budget", "team", "data", "networks"),
     ("memory", "pictures"),
     ("evaluation", "methods"),
@@ -34,7 +34,7 @@ lies below it."""
 BASE_PACKAGES = {"numpy", "onnxruntime", "PIL"}
 LIGHT_REQUESTS = {"edgecil_export.request"}
 """What the command line imports of the exporter at its start: no more than options and words."""
-LATER = {"signing.py": {"cryptography"}}
+LATER = {"signing.py": {"cryptography"}, "decoders.py": {"pillow_heif"}}
 """What a module of the device may import inside functions: packages of an extra."""
 
 

@@ -6,16 +6,18 @@ they cannot drift apart. Letters in shapes: H height, W width, S side of the squ
 What becomes of unusual pictures:
 
 - EXIF orientation is applied; EXIF data that cannot be read count as upright.
-- Grey, palette, CMYK and other colour spaces are converted to RGB; colour profiles are ignored.
+- Grey, palette, CMYK and other colour spaces are converted to RGB. A colour profile is turned into
+  sRGB (`edgecil_devices.colours`) unless the rule is one from before that.
+- A JPEG of at least four times the size that the network needs is decoded at a half, a quarter or
+  an eighth of its size, so that at least twice that size is left, unless the rule is an older one.
 - Transparent pixels show `BACKGROUND`, also those of the one transparent value of a PNG.
 - 16-bit pictures keep the upper byte of each value, so that white stays white.
 - Of an animation, the first frame is used.
-- Anything that is not JPEG, PNG, WebP, BMP or GIF inside, whatever its name says, is refused, and
-  so are truncated and damaged files, files above `MAX_FILE_BYTES`, pictures above `MAX_PIXELS`,
-  folders, pipes and devices.
+- Anything that is not JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF inside, whatever its name says, is
+  refused, and so are truncated and damaged files, files above `MAX_FILE_BYTES`, pictures above
+  `MAX_PIXELS`, folders, pipes and devices. `edgecil_devices.decoders` says what the last two need.
 """
 
-import io
 import os
 import stat
 from pathlib import Path
@@ -23,12 +25,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from edgecil_devices.colours import in_srgb
+from edgecil_devices.decoders import (
+    SMALLEST_SCALE,
+    check_size,
+    decode_at,
+    opened,
+    scale_for,
+)
 from edgecil_devices.errors import ImageError
 from edgecil_devices.preprocessing import BACKGROUND
 from edgecil_devices.preprocessing import Preprocessing as Preprocessing
-from edgecil_devices.profiles import current_profile
+from edgecil_devices.reduced import ON_ITS_SIDE, Box, Reduced, box_in, note, whole_size
 from edgecil_devices.silence import pillow_silenced
 from edgecil_devices.transparency import transparent_pixels
 
@@ -38,14 +48,7 @@ ImageSource: TypeAlias = str | Path | bytes | Image.Image | npt.NDArray[Any]
 MAX_FILE_BYTES = 64 * 2**20
 """A larger file is refused before it is read."""
 
-MAX_PIXELS = 64_000_000
-"""A larger picture (H times W) is refused before it is decoded, and so is one that is too large for
-the board's memory (`edgecil_devices.profiles`); Pillow itself only warns below 178,956,970. It
-admits the 50-megapixel pictures of telephones."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-"""The decoders that a picture may reach; Pillow's others (EPS, PDF, TIFF and so on) stay closed."""
-
+_WITH_PROFILES = ("RGB", "L", "CMYK")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,12 +61,14 @@ _UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
 }
 
 
-def read_image(source: ImageSource) -> Image.Image:
+def read_image(source: ImageSource, preprocessing: Preprocessing | None = None) -> Image.Image:
     """Read one picture: upright, RGB, all decoded.
 
     Args:
         source: a file's path, the bytes of a file, a Pillow image, or an array of uint8 with shape
             (H, W, 3) in RGB order or (H, W) in grey.
+        preprocessing: what it is read for, which may want a large one smaller; None for whole
+            pictures in sRGB. Pillow images are never made smaller.
 
     Raises:
         ImageError: the picture cannot be read or must not be; the message names the file.
@@ -71,14 +76,15 @@ def read_image(source: ImageSource) -> Image.Image:
     name = f"{os.fspath(source)}: " if isinstance(source, str | Path) else ""
     try:
         if isinstance(source, str | Path):
-            return _decode(read_file(Path(source)))
+            return _decode(read_file(Path(source)), preprocessing)
         if isinstance(source, bytes):
-            return _decode(source)
+            return _decode(source, preprocessing)
         if isinstance(source, np.ndarray):
             return _from_array(source)
         if isinstance(source, Image.Image):
             with pillow_silenced():
-                return _normalise(source)
+                check_size(source)
+                return _normalise(source, _follows_profiles(preprocessing))
         raise ImageError(
             f"{type(source).__name__} is not a picture; "
             "give a path, bytes, a Pillow image or a uint8 array"
@@ -88,8 +94,7 @@ def read_image(source: ImageSource) -> Image.Image:
     # Pillow's decoders answer damaged files with almost any exception: OSError, SyntaxError,
     # ValueError, struct.error, IndexError, EOFError, MemoryError, ... None may end a batch.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{name}the picture is damaged ({reason[:200]}); replace it") from error
+        raise _damaged(error, name) from error
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
@@ -107,19 +112,18 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     if image.mode != "RGB":
         raise ImageError(f"expected an RGB image, got {image.mode}; read it with read_image")
-    size_px = preprocessing.image_size_px
+    size_px, whole = preprocessing.image_size_px, whole_size(image)
     if preprocessing.shorter_side_px is None:
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box: tuple[float, float, float, float] = (left, top, left + side, top + side)
+        side = min(whole)
+        left, top = (whole[0] - side) // 2, (whole[1] - side) // 2
+        box: Box = (left, top, left + side, top + side)
     else:
-        box = _box_within_margin(image.size, preprocessing.shorter_side_px, size_px)
+        box = _box_within_margin(whole, preprocessing.shorter_side_px, size_px)
+    box = box_in(image, box)
     return np.array(image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box))
 
 
-def _box_within_margin(
-    sides: tuple[int, int], shorter_px: int, size_px: int
-) -> tuple[float, float, float, float]:
+def _box_within_margin(sides: tuple[int, int], shorter_px: int, size_px: int) -> Box:
     """Left, top, right and bottom of what remains of an image, in its own pixels.
 
     Resizing this box gives what resizing the whole image and cutting afterwards would, but for
@@ -136,7 +140,7 @@ def _box_within_margin(
 
 
 def read_pixels(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
-    """Read one picture as the network sees it: `to_pixels(read_image(source), preprocessing)`.
+    """Read one picture as the network sees it: `read_image`, then `to_pixels`.
 
     Returns:
         (S, S, 3) uint8.
@@ -144,7 +148,7 @@ def read_pixels(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
     Raises:
         ImageError: the picture cannot be read or must not be.
     """
-    return to_pixels(read_image(source), preprocessing)
+    return to_pixels(read_image(source, preprocessing), preprocessing)
 
 
 def read_file(path: Path) -> bytes:
@@ -180,20 +184,42 @@ def read_file(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _decode(data: bytes) -> Image.Image:
-    if not data:
-        raise ImageError("there are no bytes in this picture; replace it")
-    with pillow_silenced():
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ImageError(
-                "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them"
-            ) from None
-        except Image.DecompressionBombError:  # Pillow's own limit, far above ours
-            raise _too_large() from None
-        with image:
-            return _normalise(image)
+def look_at(data: bytes) -> tuple[int, int]:
+    """See whether a picture file can be read, as cheaply as that can be told.
+
+    All of a JPEG is looked at, but only an eighth of its size decoded.
+
+    Returns:
+        Its width and height in pixels, upright.
+
+    Raises:
+        ImageError: as of `read_image`.
+    """
+    try:
+        with opened(data) as image:
+            width, height = image.size
+            decode_at(image, SMALLEST_SCALE)
+            turned = _orientation(image) in ON_ITS_SIDE
+            _normalise(image, False)
+            return (height, width) if turned else (width, height)
+    except ImageError:
+        raise
+    except Exception as error:  # see `read_image`
+        raise _damaged(error) from error
+
+
+def _decode(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
+    with opened(data) as image:
+        stored, scale = image.size, 1 if preprocessing is None else scale_for(image, preprocessing)
+        decode_at(image, scale)
+        rgb = _normalise(image, _follows_profiles(preprocessing))
+        if scale > 1:
+            note(rgb, Reduced.of(stored, scale, _orientation(image)))
+        return rgb
+
+
+def _follows_profiles(preprocessing: Preprocessing | None) -> bool:
+    return preprocessing is None or preprocessing.is_for_photos
 
 
 def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
@@ -203,35 +229,30 @@ def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
             "expected an array of uint8 with shape (H, W, 3) or (H, W), "
             f"got {pixels.dtype} with shape {pixels.shape}"
         )
-    return _normalise(Image.fromarray(np.ascontiguousarray(pixels)))
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    check_size(image)
+    return _normalise(image, False)
 
 
-def _normalise(image: Image.Image) -> Image.Image:
+def _normalise(image: Image.Image, follows_profile: bool) -> Image.Image:
     """Decode an opened image and make it upright RGB; the given image is not changed."""
-    if image.width * image.height > _most_pixels():
-        raise _too_large()
-    if image.width * image.height == 0:
-        raise ImageError("the picture has no pixels; replace it")
+    profile = image.info.get("icc_profile") if follows_profile else None
     transparent = transparent_pixels(image)
     image.load()  # a truncated file is noticed here, not when it is opened
     upright = _UPRIGHT.get(_orientation(image))
     if transparent is None:
-        rgb = _to_rgb(image)
+        rgb = _to_rgb(image, profile)
     else:
         opaque = image.copy()
         del opaque.info["transparency"]
-        rgb = _to_rgb(opaque)
+        rgb = _to_rgb(opaque, profile)
         rgb.paste(BACKGROUND, mask=Image.fromarray(transparent))
     return rgb if upright is None else rgb.transpose(upright)
 
 
-def _most_pixels() -> int:
-    return min(MAX_PIXELS, current_profile().most_pixels)
-
-
-def _too_large() -> ImageError:
-    most = f"{_most_pixels():,}"
-    return ImageError(f"the picture has more pixels than the {most} allowed here; save it smaller")
+def _damaged(error: Exception, name: str = "") -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name}the picture is damaged ({reason[:200]}); replace it")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -243,19 +264,33 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, profile: Any) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         # convert("RGB") would clip every value above 255 to white.
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("values lie outside 16 bits; save the picture with 8 bits a channel")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+        return _opaque(Image.fromarray((values >> 8).astype(np.uint8)), profile)
     if image.mode == "F":
         raise ImageError("this is a floating-point picture; save it with 8 bits a channel")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        grey = image.mode in ("L", "LA", "La")
         above = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
+        if profile:
+            colours = _opaque(above.getchannel(0) if grey else above.convert("RGB"), profile)
+            colours.putalpha(above.getchannel(3))
+            above = colours
         below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         return Image.alpha_composite(below, above).convert("RGB")
-    rgb = image.convert("RGB")  # a copy, also of what is RGB already
+    return _opaque(image, profile)
+
+
+def _opaque(image: Image.Image, profile: Any) -> Image.Image:
+    """An image without transparency as RGB, a copy."""
+    rgb = None
+    if profile:
+        rgb = in_srgb(image if image.mode in _WITH_PROFILES else image.convert("RGB"), profile)
+    if rgb is None:
+        rgb = image.convert("RGB")  # a copy, also of what is RGB already
     rgb.info = {}  # or a second reading would find the orientation, and turn it again
     return rgb

@@ -3,7 +3,6 @@
 Shapes: S side of the square that the network sees.
 """
 
-import io
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,12 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from edgecil_devices.decoders import decoding_pixels
 from edgecil_devices.errors import ImageError
-from edgecil_devices.images import FORMATS, Pixels, read_pixels
+from edgecil_devices.images import Pixels, read_pixels
 from edgecil_devices.preprocessing import Preprocessing
 from edgecil_devices.profiles import current_profile
-from edgecil_devices.silence import pillow_silenced
 
 Undecoded: TypeAlias = bytes | NDArray[np.uint8]
 """The bytes of a picture file, or an RGB array of uint8 (H, W, 3)."""
@@ -72,7 +70,10 @@ def read_together(
     room = Room(current_profile().most_pixels)
 
     def read(picture: Undecoded) -> ReadPicture:
-        with room.taken(_pixel_count(picture) if len(pictures) > 1 else 0):
+        needed = 0  # what comes as an array is in memory already
+        if isinstance(picture, bytes) and len(pictures) > 1:
+            needed = decoding_pixels(picture, preprocessing)
+        with room.taken(needed):
             start = time.perf_counter()
             found: Pixels | ImageError
             try:
@@ -85,14 +86,3 @@ def read_together(
         return [read(picture) for picture in pictures]
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
         return list(pool.map(read, pictures))
-
-
-def _pixel_count(picture: Undecoded) -> int:
-    """H times W, from the head of the file alone; 0 if it cannot be told."""
-    if not isinstance(picture, bytes):
-        return 0  # it is in memory already
-    try:
-        with pillow_silenced(), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
-            return image.width * image.height
-    except Exception:  # whatever is wrong with the file, reading it will say so
-        return 0

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
+from edgecil_devices.decoders import begins_like_a_picture
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
+    *(".heic", ".heif", ".hif", ".avif"),
+)
 """Endings of the names of pictures, in small letters; what counts then is what is inside."""
 
 LEFTOVER_FOLDERS = frozenset(
@@ -26,8 +31,6 @@ LEFTOVER_FOLDERS = frozenset(
     }
 )
 """Names, in small letters, of folders that nobody made: their pictures are nobody's either."""
-
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 
 # A pipe without a writer would block open() for ever.
 _AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -70,7 +73,7 @@ def begins_as_picture(path: "str | os.PathLike[str]") -> bool:
             os.close(descriptor)
     except OSError:
         return True
-    return start.startswith(_BEGINNINGS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    return begins_like_a_picture(start)
 
 
 class Reason(Enum):

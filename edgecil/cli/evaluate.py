@@ -68,6 +68,7 @@ def evaluate(
             data_dir=data_dir,
             image_size_px=rule.image_size_px,
             shorter_side_px=rule.shorter_side_px,
+            reading=rule.reading,
             holdout=_USUAL_HOLDOUT if holdout is None else holdout,
             seed=_USUAL_SEED if seed is None else seed,
             held_out=held_out,

@@ -86,6 +86,7 @@ def learn(
             data_dir=data_dir,
             image_size_px=settings.image_size_px,
             shorter_side_px=settings.shorter_side_px,
+            reading=settings.reading,
             holdout=holdout,
             seed=settings.seed,
         )

@@ -13,6 +13,7 @@ from edgecil.data.glyphs import GLYPHS
 from edgecil.data.held_out import HeldOut
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
 from edgecil.errors import UsageError
+from edgecil_devices.preprocessing import FOR_PHOTOS
 
 __all__ = [
     "DATASETS",
@@ -48,6 +49,7 @@ def load_dataset(
     held_out: HeldOut | None = None,
     known_classes: Collection[str] = (),
     without: Collection[str] = (),
+    reading: str = FOR_PHOTOS,
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -66,6 +68,7 @@ def load_dataset(
             `seed` and `holdout`.
         known_classes: classes that a folder is known to have, see `load_folder`.
         without: sha256 of files of a folder that are left out.
+        reading: how a folder's files are read, see `Preprocessing`.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -87,6 +90,7 @@ def load_dataset(
             held_out=held_out,
             known_classes=known_classes,
             without=without,
+            reading=reading,
         )
         return dataset
     raise UsageError(

@@ -98,8 +98,8 @@ def pictures_of_classes(
         paths = list(_walk(class_folder, unread))
         if not paths:
             raise DataError(
-                f"{class_folder}: there is no JPEG, PNG, WebP, BMP or GIF picture in this class "
-                "folder; add pictures or delete the folder"
+                f"{class_folder}: there is no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF picture in "
+                "this class folder; add pictures or delete the folder"
             )
         for path in paths:
             yield path, composed(class_folder.name)

@@ -5,18 +5,17 @@ Letters in shapes: N pictures, S side of the square that the network sees, in pi
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from edgecil.data.held_out import HeldOut
-from edgecil_devices.images import Pixels, Preprocessing, read_image, read_pixels
-from edgecil_devices.limits import usable_cores
+from edgecil.data.reading import seen, squeezed
+from edgecil.workers import on_all_cores
+from edgecil_devices.images import Pixels, Preprocessing
 
 Indices: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -25,10 +24,6 @@ Aspects: TypeAlias = npt.NDArray[np.float32]
 LARGEST_PADDED_CROP_PX = 64
 """Up to this size a training picture is its centre square, padded by an eighth and cropped. Larger
 ones are whole pictures, squeezed into the square, and crops of them are resized."""
-
-_REDUCING_GAP = 16
-"""Sides of more than 32 S pixels are first averaged in whole steps: resizing a strip of millions of
-pixels at once takes gigabytes."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of each channel over ImageNet, of pixels in [0, 1]: the usual stand-in for other photos."""
@@ -71,17 +66,10 @@ class Split:
         result = np.empty((len(paths), size_px, size_px, 3), dtype=np.uint8)
 
         def read(position: int) -> None:
-            if self.aspects is None:
-                result[position] = read_pixels(paths[position], self.preprocessing)
-            else:
-                result[position] = _squeezed(paths[position], size_px)
+            one = seen if self.aspects is None else squeezed
+            result[position] = one(paths[position], self.preprocessing)
 
-        if len(paths) == 1:  # as workers ask, who are many already
-            read(0)
-            return result
-        with ThreadPoolExecutor(usable_cores()) as readers:  # decoding leaves the interpreter free
-            for _ in readers.map(read, range(len(paths))):
-                pass
+        on_all_cores(read, range(len(paths)))
         return result
 
     def subset(self, indices: Indices) -> Self:
@@ -93,15 +81,6 @@ class Split:
         else:
             images = tuple(self.images[index] for index in chosen)
         return type(self)(images, self.labels[chosen], self.preprocessing, aspects)
-
-
-def _squeezed(path: Path, size_px: int) -> Pixels:
-    """A whole picture, upright, its sides made equal: (S, S, 3)."""
-    return np.array(
-        read_image(path).resize(
-            (size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
-        )
-    )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,10 +44,12 @@ from edgecil.data.datasets import (
 from edgecil.data.folder_report import FolderReport
 from edgecil.data.held_out import HeldOut
 from edgecil.data.layout import shown, split_roots
+from edgecil.data.reading import within_room
 from edgecil.errors import DataError, ImageError, UsageError
+from edgecil.workers import on_all_cores
 from edgecil_devices.class_names import composed
-from edgecil_devices.images import Preprocessing, read_file, read_image
-from edgecil_devices.limits import usable_cores
+from edgecil_devices.images import Preprocessing, look_at
+from edgecil_devices.preprocessing import FOR_PHOTOS
 
 SMALLEST_DEFAULT_PX = 32
 LARGEST_DEFAULT_PX = 224
@@ -77,6 +78,7 @@ def load_folder(
     held_out: HeldOut | None = None,
     known_classes: Collection[str] = (),
     without: Collection[str] = (),
+    reading: str = FOR_PHOTOS,
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -98,6 +100,7 @@ def load_folder(
         known_classes: names of classes that the folder is known to have, which tell how a folder
             that can be read in two ways is meant.
         without: sha256 of files that are left out.
+        reading: how the files are read, see `Preprocessing`.
 
     Returns:
         The data set, whose pictures stay files, and the report.
@@ -133,8 +136,8 @@ def load_folder(
     pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
     _check_classes(folder, classes, pictures, needs_training=holdout < 1)
     size_px = image_size_px or _default_size_px(pictures)
-    rules = {False: Preprocessing(size_px)}
-    rules[True] = Preprocessing(size_px, shorter_side_px=shorter_side_px)
+    rules = {False: Preprocessing(size_px, reading=reading)}
+    rules[True] = Preprocessing(size_px, shorter_side_px=shorter_side_px, reading=reading)
     splits = [
         _as_split(
             [p for p in pictures if p.is_test is is_test],
@@ -182,12 +185,11 @@ def _inspect(
     damaged = []
     by_digest: dict[str, list[_Picture]] = defaultdict(list)
     _logger.info("%s: looking at %d pictures", folder, len(listed))
-    with ThreadPoolExecutor(usable_cores()) as readers:
-        for picture, result in zip(listed, readers.map(_read, listed), strict=True):
-            if isinstance(result, ImageError):
-                damaged.append((picture.path, str(result)))
-            else:
-                by_digest[result.digest].append(result)
+    for picture, result in zip(listed, on_all_cores(_read, listed), strict=True):
+        if isinstance(result, ImageError):
+            damaged.append((picture.path, str(result).removeprefix(f"{picture.path}: ")))
+        else:
+            by_digest[result.digest].append(result)
     kept, copies, contradictions = [], [], []
     for same in by_digest.values():
         if len({picture.class_name for picture in same}) > 1:
@@ -209,17 +211,19 @@ def _inspect(
 
 
 def _read(picture: _Picture) -> _Picture | ImageError:
+    def looked_at(data: bytes) -> _Picture:
+        width_px, height_px = look_at(data)
+        return replace(
+            picture,
+            digest=hashlib.sha256(data).hexdigest(),
+            shorter_px=min(width_px, height_px),
+            aspect=width_px / height_px,
+        )
+
     try:
-        data = read_file(picture.path)
-        width_px, height_px = read_image(data).size
+        return within_room(picture.path, None, looked_at)
     except ImageError as error:
         return error
-    return replace(
-        picture,
-        digest=hashlib.sha256(data).hexdigest(),
-        shorter_px=min(width_px, height_px),
-        aspect=width_px / height_px,
-    )
 
 
 def _split(

@@ -1,8 +1,13 @@
 """What was found in a folder of pictures, and how a person is told."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgecil_devices.decoders import NEEDS_AVIF, NEEDS_HEIC
+
+_LACKING = (NEEDS_HEIC, NEEDS_AVIF)
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,8 @@ class FolderReport:
     used: int
     """Pictures that are used."""
     damaged: tuple[tuple[Path, str], ...]
-    """Files that cannot be read, with the reason; they are left out."""
+    """Files that cannot be read, or not with what is installed, with the reason; they are left
+    out."""
     copies: tuple[tuple[Path, Path], ...]
     """Files that are left out, each with the one of the same bytes and class that stays."""
     contradictions: tuple[tuple[Path, ...], ...]
@@ -26,10 +32,15 @@ class FolderReport:
 
     def lines(self, limit: int = 10) -> list[str]:
         """What is wrong as text, one line each and at most `limit` of each kind; [] if nothing."""
+        lacking = Counter(reason for _, reason in self.damaged if reason in _LACKING)
         kinds = [
             (
                 "damaged, left out",
-                [f"{self._short(path)}: {reason}" for path, reason in self.damaged],
+                [
+                    f"{self._short(path)}: {reason}"
+                    for path, reason in self.damaged
+                    if reason not in lacking
+                ],
             ),
             (
                 "copies within a class, left out",
@@ -48,7 +59,11 @@ class FolderReport:
                 [f"{self._short(path)}: {reason}" for path, reason in self.not_followed],
             ),
         ]
-        lines = []
+        # One line for all of them: what helps one helps all.
+        lines = [
+            f"{self.folder}: {count} pictures left out: {reason}"
+            for reason, count in lacking.items()
+        ]
         for title, found in kinds:
             if found:
                 count = sum(self.ignored.values()) if "ending" in title else len(found)

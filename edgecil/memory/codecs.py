@@ -17,7 +17,6 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,15 +24,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecil.errors import EdgecilError, StateCorruptError, UsageError
-from edgecil_devices.limits import usable_cores
+from edgecil.workers import PORTION, on_all_cores
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 DEFAULT_CODEC = "webp-lossless"
 
-_BATCH = 16
-"""Images that a thread takes at a time: handing one over costs as much as decoding it."""
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -302,12 +299,9 @@ def codec_named(name: str) -> ImageCodec:
 
 def _on_all_processors(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     items = list(items)
-    if len(items) <= _BATCH:
-        return [function(item) for item in items]
-    batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        done = pool.map(lambda batch: [function(item) for item in batch], batches)
-        return [result for batch in done for result in batch]
+    batches = [items[start : start + PORTION] for start in range(0, len(items), PORTION)]
+    done = on_all_cores(lambda batch: [function(item) for item in batch], batches)
+    return [result for batch in done for result in batch]
 
 
 def _saved(pixels: Pixels, image_format: str, **settings: int) -> bytes:

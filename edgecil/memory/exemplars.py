@@ -17,15 +17,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil.data.datasets import Aspects
+from edgecil.data.datasets import Aspects, Split
 from edgecil.errors import StateCorruptError, StateError
 from edgecil.memory.codecs import ImageCodec, Pixels
 from edgecil.memory.exemplar_sizes import Ints, Size, fill, has_aspects
 from edgecil.memory.tensorfile import Array, read_tensors, write_tensors
+from edgecil.workers import on_all_cores, portions
+
+
+class _Readable(Protocol):
+    def pixels(self, indices: Ints) -> Pixels:
+        """The pictures at `indices` -> (n, S, S, 3) uint8."""
+
+
+def encoded(pictures: _Readable, codec: ImageCodec, indices: Ints) -> list[bytes]:
+    """The pictures at `indices`, read and encoded a portion a thread: few are held decoded."""
+
+    def encode(some: Ints) -> list[bytes]:
+        return [codec.encode(one) for one in pictures.pixels(indices[some])]
+
+    done = on_all_cores(encode, portions(len(indices)))
+    return [payload for part in done for payload in part]
 
 
 @dataclass(frozen=True)
@@ -45,13 +62,11 @@ class EncodedPictures:
     the test sees them."""
 
     @classmethod
-    def of(
-        cls, pixels: Pixels, codec: ImageCodec, aspects: Aspects | None = None
-    ) -> "EncodedPictures":
-        """Encode images (N, S, S, 3)."""
-        size = pixels.shape[1]
-        payloads, header = codec.encode_many(pixels), codec.shared_header(size)
-        return cls(payloads, codec, size, header, aspects)
+    def of(cls, pictures: Split, codec: ImageCodec) -> "EncodedPictures":
+        """Encode pictures, of which few are decoded at the same time."""
+        size, aspects = pictures.preprocessing.image_size_px, pictures.aspects
+        payloads = encoded(pictures, codec, np.arange(len(pictures)))
+        return cls(payloads, codec, size, codec.shared_header(size), aspects)
 
     def __len__(self) -> int:
         """N, the number of images."""

@@ -103,7 +103,7 @@ class Method:
         """
         if codec.lossless:
             return new
-        return EncodedPictures.of(new.pixels(), codec, new.aspects)
+        return EncodedPictures.of(new, codec)
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """The same, from the second task on."""

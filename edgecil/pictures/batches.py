@@ -6,6 +6,7 @@ Shapes: N images of the task, B images of a batch, S image size, P padding.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from edgecil.pictures import augmentation
 from edgecil.pictures.augmentation import PaddedCrops, ResizedCrops
 from edgecil.pictures.policies import PUBLISHED, Augment
+from edgecil.pictures.scratch import ScratchPictures, fits_on_disk
 from edgecil.pictures.sequences import JoinedPictures as JoinedPictures
 from edgecil.pictures.sequences import Pictures as Pictures
 from edgecil.team import share_of, team
@@ -24,6 +26,10 @@ from edgecil_devices.limits import available_bytes, usable_cores
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, 3, S, S) in 0..255, uint8 or float32, and labels (B,) int64, on the device."""
+
+
+_MOST_BESIDE_SCRATCH_BYTES = 256 << 20
+"""On a processor a run then takes less than a gigabyte with all else, and more lies on the disk."""
 
 
 class Images(Protocol):
@@ -156,7 +162,7 @@ class ResidentImages(_Images):
         size_px = pixels.shape[1]
         super().__init__(labels, size_px, device, mirrors, augment, aspects, shorter_side_px)
         pad = self._pad
-        padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else pixels
         self._padded = torch.from_numpy(padded).to(device)  # (N, S+2P, S+2P, 3)
 
     def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -276,13 +282,20 @@ def images_on(
     mirrors: bool,
     augment: Augment = PUBLISHED,
     shorter_side_px: int | None = None,
+    scratch: Path | None = None,
 ) -> Images:
     """`pictures` on the device as one tensor if they fit `resident_limit_bytes`, else streamed.
 
-    Both kinds give the same batches: which it is bears on the speed alone.
+    On a processor they are streamed from a file of pixels in the folder `scratch`, where one is
+    given and the disk has room. All kinds give the same batches: which it is bears on the speed
+    alone.
     """
     side_px = image_size_px + 2 * augmentation.padding_px(image_size_px)
-    if len(pictures) * side_px * side_px * 3 <= resident_limit_bytes(device):
+    resident_bytes = len(pictures) * side_px * side_px * 3
+    scratch = scratch if device.type == "cpu" else None
+    on_disk = scratch is not None and fits_on_disk(resident_bytes, scratch)
+    most_bytes = resident_limit_bytes(device)
+    if resident_bytes <= (min(most_bytes, _MOST_BESIDE_SCRATCH_BYTES) if on_disk else most_bytes):
         return ResidentImages(
             pictures.pixels(),
             labels,
@@ -292,6 +305,8 @@ def images_on(
             aspects=pictures.aspects,
             shorter_side_px=shorter_side_px,
         )
+    if scratch is not None and on_disk:
+        pictures = ScratchPictures(pictures, image_size_px, scratch)
     return StreamedImages(
         pictures,
         labels,
@@ -300,4 +315,6 @@ def images_on(
         mirrors=mirrors,
         augment=augment,
         shorter_side_px=shorter_side_px,
+        # Reading them back is so quick that other processes would only cost memory.
+        workers=0 if on_disk else None,
     )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgecil.pictures.augmentation import seen_in_test
+from edgecil.workers import on_all_cores, portions
 from edgecil_devices.images import Preprocessing
 
 
@@ -57,7 +58,7 @@ class JoinedPictures:
     def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
         """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
         if indices is None:
-            return np.concatenate([part.pixels() for part in self._parts])
+            return self._all_pixels()
         owners = np.searchsorted(self._ends, indices, side="right")
         found: list[np.ndarray] = []
         for owner in np.unique(owners):
@@ -66,6 +67,22 @@ class JoinedPictures:
             found.append(part.pixels(indices[owners == owner] - first))
         # Part by part they are now in the order of a stable sort by owner.
         return np.concatenate(found)[np.argsort(np.argsort(owners, kind="stable"))]
+
+    def _all_pixels(self) -> np.ndarray:
+        """Those of all parts, read side by side into their place, so that they are held once."""
+        if len(self._parts) == 1:
+            return self._parts[0].pixels()
+        firsts = [0, *self._ends[:-1].tolist()]
+        shape = self._parts[0].pixels(np.array([0])).shape[1:]
+        found = np.empty((len(self), *shape), np.uint8)
+
+        def read(some: tuple[int, Pictures, np.ndarray]) -> None:
+            first, part, indices = some
+            found[first + indices] = part.pixels(indices)
+
+        parts = zip(firsts, self._parts, strict=True)
+        on_all_cores(read, [(a, part, some) for a, part in parts for some in portions(len(part))])
+        return found
 
 
 class SeenInTest:

@@ -94,7 +94,9 @@ class Strict(Accounting):
             precision=demand.precision,
             codec=demand.codec,
             preprocessing=Preprocessing(
-                demand.image_size_px, shorter_side_px=demand.shorter_side_px
+                demand.image_size_px,
+                shorter_side_px=demand.shorter_side_px,
+                reading=demand.reading,
             ),
             mean=(0.1234, 0.1234, 0.1234),
             std=(0.1234, 0.1234, 0.1234),

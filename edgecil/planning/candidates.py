@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from edgecil.memory.codecs import ImageCodec
-from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
+from edgecil.memory.exemplars import EncodedPictures, ExemplarSet, encoded
 from edgecil.memory.herding import herd
 from edgecil.pictures.sequences import Pictures
 
@@ -49,7 +49,7 @@ class Candidates:
             # Encoding again what a lossy codec decoded would lose more than was trained on.
             self.payloads += [self._pictures.payloads[index] for index in wanted]
         elif len(wanted):
-            self.payloads += self._codec.encode_many(self._pictures.pixels(wanted))
+            self.payloads += encoded(self._pictures, self._codec, wanted)
 
 
 @dataclass(frozen=True)

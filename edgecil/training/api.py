@@ -23,6 +23,7 @@ from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import Reporter
+from edgecil_devices.preprocessing import FOR_PHOTOS
 
 
 class SilentReporter:
@@ -80,9 +81,12 @@ def train(
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
     with joined(torch_device), ExitStack() as held:
-        dataset = dataset or in_turn(partial(load_requested, request))
-        settings, planned, reason = resolve(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
+        # A run from before colour profiles were followed goes on without them.
+        reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
+        dataset = dataset or in_turn(partial(load_requested, request, reading))
+        facts = facts_of(dataset, request.possible_codecs)
+        settings, planned, reason = resolve(request, facts, reading)
         begins = not run.exists
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))

@@ -212,6 +212,7 @@ class Learner:
             mirrors=self._settings.mirrors,
             augment=self._settings.augment,
             shorter_side_px=self._settings.shorter_side_px,
+            scratch=self._run.folder,
         )
 
     def _no_exemplars(self) -> ExemplarSet:

@@ -18,6 +18,7 @@ from edgecil.planning.tradeoffs import choose
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
+from edgecil_devices.preprocessing import FOR_PHOTOS
 
 DEFAULT_TASK_COUNT = 10
 """Tasks into which the classes are cut when nothing else is said ..."""
@@ -60,6 +61,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
         task_sizes=settings.horizon_sizes,
         image_size_px=settings.image_size_px,
         shorter_side_px=settings.shorter_side_px,
+        reading=settings.reading,
         images_per_class=facts.images_per_class,
         precision=settings.precision,
         codec=settings.codec,
@@ -69,8 +71,15 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
     )
 
 
-def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan, str]:
+def resolve(
+    request: TrainRequest, facts: DataFacts, reading: str = FOR_PHOTOS
+) -> tuple[RunSettings, Plan, str]:
     """Settle everything the request leaves open.
+
+    Args:
+        request: what is asked for.
+        facts: of its data.
+        reading: how picture files are read.
 
     Returns:
         The run's settings, what they come to stage by stage, and why it is this backbone; nothing
@@ -86,6 +95,7 @@ def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan,
         "sources": (source_of(request.chosen_data or "", request.holdout, facts),),
         "image_size_px": facts.image_size_px,
         "shorter_side_px": facts.shorter_side_px,
+        "reading": reading,
         "mean": facts.mean,
         "std": facts.std,
         "mirrors": facts.mirrors and not request.no_mirror,
@@ -133,8 +143,8 @@ def source_of(data: str, holdout: float, facts: DataFacts) -> Source:
     return Source(located(data), holdout, facts.fingerprint, facts.pictures, facts.held_out)
 
 
-def load_requested(request: TrainRequest) -> ImageDataset:
-    """The data set of a request.
+def load_requested(request: TrainRequest, reading: str = FOR_PHOTOS) -> ImageDataset:
+    """The data set of a request, its files read as `Preprocessing` has it.
 
     Raises:
         DataError, UsageError: it cannot be read.
@@ -158,6 +168,7 @@ def load_requested(request: TrainRequest) -> ImageDataset:
         holdout=request.holdout,
         seed=request.seed,
         classes=read_class_list(request.classes_file) if request.classes_file else None,
+        reading=reading,
     )
 
 

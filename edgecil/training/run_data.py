@@ -34,6 +34,7 @@ def load_source(
         data_dir=data_dir,
         image_size_px=settings.image_size_px,
         shorter_side_px=settings.shorter_side_px,
+        reading=settings.reading,
         holdout=source.holdout,
         held_out=source.held_out,
         seed=settings.seed,

@@ -12,6 +12,7 @@ from edgecil.errors import RunError
 from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
+from edgecil_devices.preprocessing import AS_STORED
 
 if TYPE_CHECKING:
     from edgecil.methods.recipes import Recipe
@@ -129,6 +130,8 @@ class RunSettings:
     """Whether training varies the brightness of pictures."""
     augmentation: str = "plain"
     """The policy by which training pictures are changed beyond crops, mirrors and brightness."""
+    reading: str = AS_STORED
+    """How picture files are read, see `Preprocessing`; runs from before it have the old way."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -169,7 +172,9 @@ class RunSettings:
     @property
     def preprocessing(self) -> Preprocessing:
         """How a picture becomes the pixels that the network sees, when it is measured and later."""
-        return Preprocessing(self.image_size_px, shorter_side_px=self.shorter_side_px)
+        return Preprocessing(
+            self.image_size_px, shorter_side_px=self.shorter_side_px, reading=self.reading
+        )
 
     @property
     def augment(self) -> "Augment":

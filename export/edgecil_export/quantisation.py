@@ -2,7 +2,8 @@
 
 Activations are unsigned with a zero point, weights are signed and symmetric with a step for each
 output channel. Weights take 7 of their 8 bits: processors without a dot product of bytes add pairs
-of products in 16 bits, which 8 bits can overflow. So all processors compute the same.
+of products in 16 bits, which 8 bits can overflow. So all processors compute the same. Networks with
+depthwise convolutions need the last bit; `weight_ranges` says where they can have it.
 
 What comes before the first convolution, and that one itself, stay float32: with three channels in,
 bytes are slower there (33 us for 12 in a ResNet32, x86-64 with VNNI), and the picture is what the
@@ -26,6 +27,7 @@ from edgecil.errors import ExportError
 from edgecil.memory.state import State
 from edgecil_devices._onnxruntime import Graph
 from edgecil_export.graphs import check_graph, strip
+from edgecil_export.weight_ranges import weight_ranges
 
 INT8_TOLERANCE = 0.02
 """How far a device's logits may lie from golden ones, as a part of the largest: where a sum falls
@@ -115,6 +117,9 @@ def quantised(model: bytes, values: NDArray[Any], step: Step | None = None) -> b
     source, in_float = original.graph.input[0].name, _in_float(original)
     if len(in_float) == len(original.graph.node):
         return model
+    overrides = weight_ranges(original.graph, in_float)
+    if step:
+        overrides[source] = [step._asdict()]
     prepared = copy.deepcopy(original)
     onnx.helper.set_model_props(prepared, _PREPARED)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +135,7 @@ def quantised(model: bytes, values: NDArray[Any], step: Step | None = None) -> b
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": {source: [step._asdict()]}} if step else {},
+            extra_options={"TensorQuantOverrides": overrides},
         )
         result = onnx.load(path)
     strip(result)

@@ -26,12 +26,15 @@ from edgecil.data.glyphs import load_glyphs
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
+from edgecil.networks.backbones import BACKBONES, Backbone
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
+from edgecil_devices.graphs import operators
 from edgecil_devices.images import Pixels, Preprocessing
 from edgecil_devices.runtime import Runtime
 from edgecil_export import ExportRequest, export
 from tests.devices.conftest import tiny as tiny
+from tests.export.mobile import lite_like_groups, v3_like_groups
 
 Logits: TypeAlias = NDArray[np.float32]
 
@@ -48,14 +51,14 @@ def first_of_class(split: Split, label: int, count: int) -> Pixels:
     return split.pixels(rows)
 
 
-def state_of(exemplars: list[Pixels]) -> State:
+def state_of(exemplars: list[Pixels], backbone: str) -> State:
     """Untrained features of two blocks, with statistics of real pictures.
 
     The nearest mean of such features tells the classes apart well enough for a top-1 that varies.
     """
     settings = StateSettings(
         method="memo",
-        backbone="resnet14",
+        backbone=backbone,
         cut="last",
         precision="fp32",
         codec="raw",
@@ -78,24 +81,41 @@ def state_of(exemplars: list[Pixels]) -> State:
     return State.of(settings, network.eval(), kept)
 
 
+BACKBONES_OF_TESTS = {
+    "relu6": Backbone("relu6", lite_like_groups, 16, 1, 64),
+    "hard-swish": Backbone("hard-swish", v3_like_groups, 16, 1, 64),
+}
+"""With the operators of format 2."""
+REQUESTS = {
+    "fp32": ExportRequest(),
+    "weights-int8": ExportRequest(weights="int8"),
+    "compute-int8": ExportRequest(compute="int8", force=True),
+}
+BUNDLES = {
+    **{name: ("resnet14", name) for name in REQUESTS},
+    **{f"{b}-{name}": (b, name) for b in BACKBONES_OF_TESTS for name in ("fp32", "compute-int8")},
+}
+"""Each bundle's backbone and request."""
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with pixels.npy (N, S, S, 3), and one network as three bundles."""
+    """A folder with pixels.npy (N, S, S, 3), and three networks as bundles."""
     folder = tmp_path_factory.mktemp("bundles")
     data_dir = os.environ.get("EDGECIL_DATA")
     data = load_cifar100(Path(data_dir)) if data_dir else load_glyphs(image_size_px=32)
     exemplars = [first_of_class(data.train, c, 32) for c in range(CLASSES)]
     pixels = [first_of_class(data.test, c, PICTURES // CLASSES) for c in range(CLASSES)]
     np.save(folder / "pixels.npy", np.concatenate(pixels))
-    (folder / "run").mkdir()
-    state_of(exemplars).write(folder / "run" / "state", None)
-    for name, asked in (
-        ("fp32", ExportRequest()),
-        ("weights-int8", ExportRequest(weights="int8")),
-        ("compute-int8", ExportRequest(compute="int8", force=True)),
-    ):
-        request = replace(asked, classifier="nearest-mean")
-        export(folder / "run", folder / f"{name}.edgecil", request)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, row in BACKBONES_OF_TESTS.items():
+            patch.setitem(BACKBONES, name, row)
+        for backbone in {of for of, _ in BUNDLES.values()}:
+            (folder / backbone).mkdir()
+            state_of(exemplars, backbone).write(folder / backbone / "state", None)
+        for name, (backbone, asked) in BUNDLES.items():
+            request = replace(REQUESTS[asked], classifier="nearest-mean")
+            export(folder / backbone, folder / f"{name}.edgecil", request)
     return folder
 
 
@@ -136,7 +156,7 @@ def test_the_pictures_are_not_all_of_one_class(logits_here: dict[str, Logits]) -
         assert len(set(logits.argmax(axis=1))) >= 3
 
 
-@pytest.mark.parametrize("name", ["fp32", "weights-int8"])
+@pytest.mark.parametrize("name", [name for name in BUNDLES if "compute" not in name])
 def test_logits_are_those_of_this_machine_on_every_processor(
     name: str, logits_here: dict[str, Logits], logits_there: Any
 ) -> None:
@@ -147,14 +167,23 @@ def test_logits_are_those_of_this_machine_on_every_processor(
         assert (logits[name].argmax(axis=1) == expected.argmax(axis=1)).all(), board
 
 
+@pytest.mark.parametrize("name", [name for name in BUNDLES if "compute" in name])
 def test_graphs_in_eight_bits_agree_on_every_processor_to_an_output_step(
-    bundles: Path, logits_here: dict[str, Logits], logits_there: Any
+    name: str, logits_here: dict[str, Logits], logits_there: Any
 ) -> None:
-    expected = logits_here["compute-int8"]
+    expected = logits_here[name]
     for board, logits in logits_there.items():
         # Six times the largest difference that was seen, 7.7e-5; logits span half a unit.
-        assert np.abs(logits["compute-int8"] - expected).max() < 5e-4, board
-        assert (logits["compute-int8"].argmax(axis=1) == expected.argmax(axis=1)).all(), board
+        assert np.abs(logits[name] - expected).max() < 5e-4, board
+        assert (logits[name].argmax(axis=1) == expected.argmax(axis=1)).all(), board
+
+
+def test_bundles_with_the_operators_of_format_2_are_among_them(bundles: Path) -> None:
+    for name, (backbone, _) in BUNDLES.items():
+        bundle = read_bundle(bundles / f"{name}.edgecil")
+        new = {"relu6": {"Clip"}, "hard-swish": {"HardSwish", "HardSigmoid"}}.get(backbone, set())
+        assert operators(bundle.blobs["trunk.onnx"]) >= new
+        assert bundle.manifest.format_number == (2 if new else 1)
 
 
 def test_an_illegal_instruction_ends_the_process_on_the_processors_that_lack_it(pi: Any) -> None:

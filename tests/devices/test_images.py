@@ -269,7 +269,7 @@ def test_truncated_file_is_refused(kind: str) -> None:
 def test_other_formats_under_a_picture_s_name_are_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_bytes(encoded(picture(), kind))
-    with pytest.raises(ImageError, match="no JPEG, PNG, WebP, BMP or GIF"):
+    with pytest.raises(ImageError, match="no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF"):
         read_image(path)
 
 

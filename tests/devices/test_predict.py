@@ -253,7 +253,8 @@ def test_a_watched_folder(bundle_path: Path, photos: Path) -> None:
         (photos / "bad.jpg").write_bytes(b"no picture")
         assert json.loads(line(process)) == {
             "source": str(photos / "bad.jpg"),
-            "error": "this is no JPEG, PNG, WebP, BMP or GIF picture; convert it to one of them",
+            "error": "this is no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF picture; "
+            "convert it to one of them",
         }
         picture(photos / ".tmp.png", seed=5).rename(photos / "bad.jpg")
         assert json.loads(line(process))["source"] == str(photos / "bad.jpg")

@@ -59,6 +59,34 @@ def lite_like_groups() -> list[nn.Module]:
     return [stem, _Inverted(8, 12, 3, 2), _Inverted(12, 12, 5, 1), _Inverted(12, 12, 5, 2), thin]
 
 
+class _Gated(nn.Module):
+    """Squeeze-and-excitation: each channel times a number from the means of all."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.means = nn.AdaptiveAvgPool2d(1)
+        self.gates = nn.Sequential(
+            nn.Conv2d(channels, 4, 1), nn.ReLU(), nn.Conv2d(4, channels, 1), nn.Hardsigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        gates: Tensor = self.gates(self.means(x))
+        return gates * x
+
+
+def v3_like_groups() -> list[nn.Module]:
+    """MobileNetV3 in small: hard swish and gates, in trunk and block."""
+    convs = (nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.Conv2d(8, 8, 5, 2, 2, groups=8, bias=False))
+    stem, filtered = (nn.Sequential(*_normed(conv, 8, nn.Hardswish())) for conv in convs)
+    block = nn.Sequential(
+        *_normed(nn.Conv2d(8, 16, 1, bias=False), 16, nn.Hardswish()),
+        _Gated(16),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return [stem, nn.Sequential(filtered, _Gated(8)), block]
+
+
 def mobilenet_v3_small_groups() -> list[nn.Module]:
     """torchvision's network: HardSwish, HardSigmoid and squeeze-and-excitation."""
     from torchvision.models import mobilenet_v3_small

@@ -90,6 +90,32 @@ def exported() -> Callable[[str, int], Exported]:
 Get = Callable[[str, int], Exported]
 
 
+def require_no_overflow(graph: onnx.GraphProto) -> None:
+    """Whatever bytes come in, two products that are added in 16 bits fit them.
+
+    In a product of matrices these are those of input channels 2k and 2k + 1. Depthwise convolutions
+    add in 32 bits.
+    """
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    made_by = {node.output[0]: node for node in graph.node}
+    seen = []
+    for node in graph.node:
+        if node.op_type != "Conv" or node.input[1] in tensors:
+            continue
+        weight = tensors[made_by[node.input[1]].input[0]].astype(np.int64)
+        largest = np.abs(weight).max(axis=(1, 2, 3))
+        seen.append(largest.max())
+        if weight.shape[1] == 1:
+            assert largest.max() <= 127
+        elif weight.shape[2:] == (1, 1):
+            in_order = weight[:, :, 0, 0]
+            pairs = np.pad(np.abs(in_order), ((0, 0), (0, weight.shape[1] % 2)))
+            assert 255 * (pairs[:, ::2] + pairs[:, 1::2]).max() < 2**15
+        else:
+            assert largest.max() <= 64
+    assert max(seen) > 64  # or nothing is won
+
+
 def run(graphs: dict[str, bytes], pixels: NDArray[np.uint8], compute: str) -> NDArray[np.float32]:
     value: NDArray[np.generic] = pixels
     for name, model in graphs.items():
@@ -153,6 +179,8 @@ def test_in_int8_features_stay_close_on_pictures_that_were_not_calibrated_on(
     expected = network.expected(pixels[16:])
     found = run(in_int8, pixels[16:], "int8")
     assert np.abs(found - expected).max() < most * np.abs(expected).max()
+    for model in in_int8.values():
+        require_no_overflow(onnx.load_from_string(model).graph)
     # What a Clip would cut off, the bytes cannot hold. The first convolution is in float32.
     kinds = [node.op_type for node in onnx.load_from_string(in_int8["trunk"]).graph.node]
     assert kinds.count("Clip") == (1 if name == "lite" else 0)

@@ -24,7 +24,8 @@ from edgecil.pictures.batches import (
 )
 from edgecil.pictures.image_operations import FILL
 from edgecil.pictures.policies import PUBLISHED, Augment, Policy
-from edgecil.pictures.sequences import SeenInTest
+from edgecil.pictures.scratch import ScratchPictures
+from edgecil.pictures.sequences import Pictures, SeenInTest
 from edgecil.team import Team
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.request import TrainRequest
@@ -214,8 +215,17 @@ def test_single_pictures_are_read_without_a_pool(
     for path, pixels in zip(paths, split(3).pixels(), strict=True):
         Image.fromarray(pixels).save(path)
     files = Split(paths, np.arange(3), Preprocessing(16))
-    monkeypatch.setattr("edgecil.data.datasets.ThreadPoolExecutor", None)
+    monkeypatch.setattr("edgecil.workers.ThreadPoolExecutor", None)
+    monkeypatch.setattr("edgecil.workers._pool", None)
     assert torch.equal(*(one_pass(kind)[0] for kind in (streamed(files), resident(split(3)))))
+
+
+class Counted(ScratchPictures):
+    made = 0
+
+    def __init__(self, pictures: Pictures, image_size_px: int, folder: Path) -> None:
+        Counted.made += 1
+        super().__init__(pictures, image_size_px, folder)
 
 
 def files_of_state(run: Path) -> dict[str, bytes]:
@@ -226,7 +236,8 @@ def files_of_state(run: Path) -> dict[str, bytes]:
 def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In memory, streamed, and in turns as memory comes and goes between stops."""
+    """In memory, streamed, from the disk, and in turns as memory comes and goes between stops."""
+    monkeypatch.setattr(Counted, "made", 0)
     asked = TrainRequest(
         data="tiny",
         budget="260kB",
@@ -247,7 +258,7 @@ def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
         def __init__(self, stops: bool) -> None:
             self.stops = stops
 
-    def learned(name: str, limit_bytes: int, stops: bool = False) -> bool:
+    def learned(name: str, limit_bytes: int, stops: bool = False, on_disk: bool = False) -> bool:
         def made(*given: Any, **options: Any) -> Images:
             images = images_on(*given, **options)
             kinds.append(type(images))
@@ -256,6 +267,7 @@ def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
         monkeypatch.setattr("edgecil.training.learner.images_on", made)
         monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: limit_bytes)
         monkeypatch.setattr(batches, "usable_cores", lambda: 1)
+        monkeypatch.setattr(batches, "fits_on_disk", lambda *_: on_disk)
         dataset, reporter = tiny_dataset(classes=4), Watched(stops)
         try:
             folder = tmp_path / name
@@ -270,6 +282,10 @@ def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
     assert learned("streamed", 0)
     assert set(kinds) == {StreamedImages}
     assert len(kinds) == 4  # of each task: one to learn from, choosing exemplars too; one to test
+    monkeypatch.setattr(batches, "ScratchPictures", Counted)
+    assert learned("disk", 0, on_disk=True)
+    assert Counted.made == 4
+    assert not [path for path in (tmp_path / "disk").iterdir() if path.name.startswith("tmp")]
     limits = [0, 1 << 40] * 3
     while not learned("turns", limits.pop(), stops=True):
         pass
@@ -277,6 +293,7 @@ def test_a_run_ends_in_the_same_bytes_wherever_its_images_are(
     assert (
         files_of_state(tmp_path / "memory")
         == files_of_state(tmp_path / "streamed")
+        == files_of_state(tmp_path / "disk")
         == files_of_state(tmp_path / "turns")
     )
 
@@ -291,6 +308,7 @@ def test_a_run_on_streamed_files_learns_as_well(
         Image.fromarray(pixels).save(folder / f"{number}.png")
     monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: 100)
     monkeypatch.setattr(batches, "usable_cores", lambda: 1)
+    monkeypatch.setattr(batches, "fits_on_disk", lambda *_: False)
     asked = TrainRequest(
         data=str(tmp_path / "photos"),
         budget="260kB",
@@ -309,7 +327,7 @@ def test_a_run_on_streamed_files_learns_as_well(
 def test_large_photos_of_all_shapes_are_learned_and_deployed(
     method: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole pictures, in memory and streamed; exemplars keep their aspects."""
+    """Whole pictures, in memory and streamed from the disk; exemplars keep their aspects."""
     shapes = [(90, 130), (200, 80), (80, 80), (300, 100), (1, 400)]
     draw = np.random.default_rng(0)
     for label in range(2):
@@ -379,3 +397,31 @@ def test_brightness_is_varied_only_where_it_is_wanted(
     )
     unchanged = bool(((pixels.float() - 100).abs() < 0.01).all())
     assert unchanged is not brightens
+
+
+def test_on_a_processor_what_is_more_than_a_quarter_of_a_gigabyte_lies_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Many:
+        aspects = np.ones(2000, np.float32)
+
+        def __len__(self) -> int:
+            return 2000
+
+        def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
+            assert indices is not None
+            assert len(indices) <= 16  # never many of them at once
+            return np.broadcast_to(
+                (indices % 256).astype(np.uint8)[:, None, None, None], (len(indices), 224, 224, 3)
+            )
+
+    monkeypatch.setattr(batches, "resident_limit_bytes", lambda _: 1 << 40)
+    labels = np.arange(2000)
+    given: Any = {"image_size_px": 224, "mirrors": False, "scratch": tmp_path}
+    images = images_on(CPU, Many(), labels, **given)
+    assert isinstance(images, StreamedImages)
+    assert not list(tmp_path.iterdir())
+    wanted = torch.tensor([1999, 3, 700])
+    pixels, found = next(images.plain_batches(3, wanted))
+    assert found.tolist() == wanted.tolist()
+    assert pixels[:, 0, 100, 100].round().tolist() == [1999 % 256, 3, 700 % 256]

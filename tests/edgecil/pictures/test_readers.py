@@ -23,6 +23,7 @@ import edgecil
 from edgecil.pictures import batches
 
 batches.resident_limit_bytes = lambda device: 0  # so little memory that pictures are streamed
+batches.fits_on_disk = lambda size, folder: False
 multiprocessing.set_start_method(sys.argv[1], force=True)
 asked = edgecil.TrainRequest(
     data=sys.argv[2], budget="500kB", backbone="convnet2", image_size_px=16, epochs=1

@@ -252,10 +252,9 @@ def test_a_task_of_one_picture_is_refused_before_it_is_trained(method: str, tmp_
 
 def test_pictures_that_are_encoded_already_are_not_encoded_again() -> None:
     codec = codec_named("jpeg:60")
-    pixels = tiny_dataset(classes=1).train.pixels()
-    payloads = codec.encode_many(pixels)
-    pictures = EncodedPictures.of(pixels, codec)
-    candidates = Candidates(pictures, torch.randn(len(pixels), 4), codec)
+    new = tiny_dataset(classes=1).train
+    payloads = codec.encode_many(new.pixels())
+    candidates = Candidates(EncodedPictures.of(new, codec), torch.randn(len(new), 4), codec)
     exemplars = Offer(ExemplarSet.empty(codec, 16), [candidates]).filling(1 << 20)
     assert sorted(exemplars.payloads[0]) == sorted(payloads)
 

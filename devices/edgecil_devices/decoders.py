@@ -1,0 +1,193 @@
+"""Which of Pillow's decoders a picture may reach, and at which scale it is decoded.
+
+JPEG, PNG, WebP, BMP and GIF come with every Pillow. AVIF comes with Pillow 11.3, HEIC (as iPhones
+save) with the package pillow-heif, the extra `heic`; it is imported when the first such picture is
+met. Both are files of boxes (ISO/IEC 14496-12), and the first box says which of them it is.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from edgecil_devices.av1 import coded_pixels
+from edgecil_devices.errors import ImageError
+from edgecil_devices.preprocessing import Preprocessing
+from edgecil_devices.profiles import current_profile
+from edgecil_devices.silence import pillow_silenced
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""The decoders that any picture may reach; Pillow's others (EPS, PDF and so on) stay closed."""
+
+MAX_PIXELS = 64_000_000
+"""A larger picture (H times W) is refused before it is decoded, and so is one that is too large for
+the board's memory (`edgecil_devices.profiles`); Pillow itself only warns below 178,956,970. It
+admits the 50-megapixel pictures of telephones."""
+
+SMALLEST_SCALE = 8
+"""Of a JPEG, an eighth of each side is the least that its decoder can give."""
+
+NEEDS_HEIC = "HEIC pictures need one package more: pip install 'edgecil[heic]'"
+"""What is said of a HEIC picture where pillow-heif is not installed."""
+
+NEEDS_AVIF = "AVIF pictures need Pillow 11.3 or newer: pip install --upgrade pillow"
+"""What is said of an AVIF picture where Pillow cannot read it."""
+
+_AVIF = frozenset({b"avif"})
+_HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+_SEQUENCES = frozenset({b"avis", b"msf1"})
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+_MOST_BRANDS = 32
+_SCALES = (SMALLEST_SCALE, 4, 2)
+_LEAST_LEFT = 2  # times the size that is needed: resizing then still averages
+
+
+def begins_like_a_picture(start: bytes) -> bool:
+    """Whether the first bytes of a file, 16 or more, are those of a picture that is known here."""
+    if start.startswith(_BEGINNINGS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        return True
+    return start[4:8] == b"ftyp" and (
+        start[8:12] in _AVIF | _HEIF | _SEQUENCES or start[8:12] == b"mif1"
+    )
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture that is not decoded yet, and whose size is allowed; Pillow's warnings are off.
+
+    Args:
+        data: the bytes of its file.
+
+    Raises:
+        ImageError: it has none of the formats, too many pixels or none, or no decoder here.
+        Exception: whatever Pillow raises on damaged files.
+    """
+    if not data:
+        raise ImageError("there are no bytes in this picture; replace it")
+    with pillow_silenced():
+        try:
+            image = _opened(data, _formats_of(data))
+        except Image.DecompressionBombError:  # Pillow's own limit, far above ours
+            raise _too_large() from None
+        with image:
+            check_size(image)
+            yield image
+
+
+def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    if formats == ("AVIF",) and coded_pixels(data) > _most_pixels():
+        raise _too_large()  # libavif decodes a stream before it sees that it is not as it was said
+    try:
+        return Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        if formats != FORMATS:
+            raise ImageError("the picture is damaged; replace it") from None
+        raise ImageError(
+            "this is no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF picture; convert it to one of them"
+        ) from None
+
+
+def check_size(image: Image.Image) -> None:
+    """Refuse pictures that have too many pixels for this board, or none.
+
+    Raises:
+        ImageError: it is one.
+    """
+    if image.width * image.height > _most_pixels():
+        raise _too_large()
+    if image.width * image.height == 0:
+        raise ImageError("the picture has no pixels; replace it")
+
+
+def scale_for(image: Image.Image, preprocessing: Preprocessing) -> int:
+    """By how much a picture is made smaller while it is decoded: 8, 4, 2 or 1.
+
+    Args:
+        image: opened, not decoded.
+        preprocessing: says what is left of it in the end; at least twice that is decoded.
+    """
+    if not (preprocessing.is_for_photos and isinstance(image, JpegImageFile)):
+        return 1
+    least_px = _LEAST_LEFT * preprocessing.least_side_px
+    return next((scale for scale in _SCALES if min(image.size) >= scale * least_px), 1)
+
+
+def decode_at(image: Image.Image, scale: int) -> None:
+    """Have a JPEG that is opened decoded at 1/scale of its size; other formats cannot be."""
+    if scale > 1 and isinstance(image, JpegImageFile):
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+
+
+def decoding_pixels(data: bytes, preprocessing: Preprocessing | None = None) -> int:
+    """How many pixels' memory reading a file takes, from its head alone; 0 if it cannot be told.
+
+    Args:
+        data: the bytes of a file.
+        preprocessing: what it is read for; None for `images.look_at`.
+    """
+    try:
+        with opened(data) as image:
+            pixels = image.width * image.height
+            if not isinstance(image, JpegImageFile):
+                return pixels
+            scale = SMALLEST_SCALE if preprocessing is None else scale_for(image, preprocessing)
+            # The coefficients of a progressive one are held whole at any scale.
+            return pixels // (min(scale, 2) if "progressive" in image.info else scale**2)
+    except Exception:  # whatever is wrong with the file, reading it will say so
+        return 0
+
+
+def _formats_of(data: bytes) -> tuple[str, ...]:
+    if data[4:8] != b"ftyp":
+        return FORMATS
+    brands = _brands(data)
+    if brands[:1] == [b"avis"]:
+        raise ImageError("this is a film in AVIF; save one picture of it")
+    if not _AVIF.isdisjoint(brands):
+        if not _reads_avif():
+            raise ImageError(NEEDS_AVIF)
+        return ("AVIF",)
+    if not _HEIF.isdisjoint(brands):
+        if not _reads_heif():
+            raise ImageError(NEEDS_HEIC)
+        return ("HEIF",)
+    return FORMATS  # a film, for one, which none of them knows
+
+
+def _brands(data: bytes) -> list[bytes]:
+    """What a file of boxes says it is: first of all, and what else it can be read as."""
+    end = min(int.from_bytes(data[:4], "big"), len(data), 16 + 4 * _MOST_BRANDS)
+    return [data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))]
+
+
+@cache
+def _reads_avif() -> bool:
+    try:
+        plugin = import_module("PIL.AvifImagePlugin")
+    except ImportError:  # an older Pillow
+        return False
+    return bool(plugin.SUPPORTED)
+
+
+@cache
+def _reads_heif() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    # One thread a picture, since several are read at the same time; and nothing but the picture.
+    register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    return True
+
+
+def _most_pixels() -> int:
+    return min(MAX_PIXELS, current_profile().most_pixels)
+
+
+def _too_large() -> ImageError:
+    most = f"{_most_pixels():,}"
+    return ImageError(f"the picture has more pixels than the {most} allowed here; save it smaller")
