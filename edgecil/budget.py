@@ -3,21 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-from edgecil.errors import BudgetError, UsageError
-
-UNIT_BYTES = {
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-}
-"""Every unit a budget may carry; a number without one is bytes."""
+from edgecil.errors import BudgetError
+from edgecil_devices.sizes import UNIT_BYTES as UNIT_BYTES
+from edgecil_devices.sizes import parse_bytes as parse_bytes
 
 OWNERS = ("trunk", "blocks", "head", "exemplars", "names", "other")
 """Who can own bytes of a state, in the order in which they are shown."""
@@ -29,31 +20,6 @@ _OWNER_OF_FILE = {
     "state.json": "names",
 }
 _BLOCK_FILE = re.compile(r"block-\d{2,}\.safetensors")
-_SIZE = re.compile(r"(?P<number>\d{1,18}(\.\d{1,18})?) ?(?P<unit>[A-Za-z]*)", re.ASCII)
-
-
-def parse_bytes(text: str) -> int:
-    """Read a number of bytes: "7.6MB", "7.6 MiB", "500 kB", "3.5GB" or "7998016".
-
-    A fraction of a byte is rounded down.
-
-    Raises:
-        UsageError: no number, no unit of `UNIT_BYTES`, or less than one byte.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    unit = match["unit"] if match else ""
-    if match is None or (unit and unit not in UNIT_BYTES) or (not unit and "." in match["number"]):
-        raise UsageError(
-            f"cannot read {text!r} as a size; write a number and one of the units "
-            f"{', '.join(UNIT_BYTES)}, such as 7.6MB, or plain bytes, such as 7600000"
-        )
-    size_bytes = int(Fraction(match["number"]) * UNIT_BYTES.get(unit, 1))
-    if size_bytes < 1:
-        raise UsageError(
-            f"a size of {text!r} leaves room for nothing; give at least one byte, as a plain "
-            f"number or in {', '.join(UNIT_BYTES)}"
-        )
-    return size_bytes
 
 
 class ByteBudget(int):

@@ -15,12 +15,14 @@ MAX_BLOBS = 1024
 TRUNK, BLOCK, HEAD, NEAREST_MEAN = "trunk", "block", "head", "nearest-mean"
 """The roles of blobs, in the order in which they appear; the last two take each other's place."""
 HEADS = (HEAD, NEAREST_MEAN)
+STATISTICS = "statistics"
+"""The role of what a device can be taught with, behind the head; of format 2 on."""
 GOLDEN_PIXELS, GOLDEN_LOGITS = "golden-pixels", "golden-logits"
 """The roles of the golden samples, which come last, both or neither."""
 
 _BLOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ROLES = (TRUNK, BLOCK, *HEADS, GOLDEN_PIXELS, GOLDEN_LOGITS)
+_ROLES = (TRUNK, BLOCK, *HEADS, STATISTICS, GOLDEN_PIXELS, GOLDEN_LOGITS)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
     """
     golden = [blob.role for blob in blobs if blob.role in (GOLDEN_PIXELS, GOLDEN_LOGITS)]
     run = blobs[: len(blobs) - len(golden)]
+    if run and run[-1].role == STATISTICS:
+        run = run[:-1]
     require(len(run) >= 3 and len(blobs) <= MAX_BLOBS, "it needs a trunk, a block and a head")
     trunk, *blocks, head = run
     require(
@@ -104,7 +108,8 @@ def check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
         and all(block.role == BLOCK for block in blocks)
         and head.role in HEADS
         and golden in ([], [GOLDEN_PIXELS, GOLDEN_LOGITS]),
-        "the blobs must be one trunk, blocks, one head, and golden samples or none, in this order",
+        "the blobs must be one trunk, blocks, one head, statistics or none, and golden samples or "
+        "none, in this order",
     )
     require(len({blob.name for blob in blobs}) == len(blobs), "two blobs have one name")
     tasks = [block.task for block in blocks if block.task is not None]

@@ -1,7 +1,8 @@
 """Pictures in, labels out: the part of edgecil that a program on the device uses."""
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, overload
@@ -10,12 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.arrangement_choice import file_for
+from edgecil_devices.bundle import Bundle
+from edgecil_devices.class_names import composed
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.parallel_reading import Undecoded, read_together
-from edgecil_devices.runtime import Runtime
+from edgecil_devices.runtime import Inference, Runtime
 from edgecil_devices.store.reading import open_bundle
+from edgecil_devices.teaching.head import log_sum_exp
+from edgecil_devices.teaching.lesson import Lesson, lesson, named_pictures
+from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.teacher import TaughtClass, Teacher
+from edgecil_devices.teaching.teaching import Teaching
+from edgecil_devices.teaching_facts import UnknownFacts
+
+USEFUL_AUROC = 0.65
+"""Below this, unknown pictures cannot be told in any useful way."""
 
 
 class Candidate(NamedTuple):
@@ -24,6 +36,13 @@ class Candidate(NamedTuple):
     label: str
     score: float
     """Softmax probability, 0 to 1."""
+    taught: bool = False
+    """Whether it was taught on this device, and is no class of the release."""
+
+    def record(self) -> dict[str, Any]:
+        """The JSON form, which says `taught` only where that is so."""
+        known = {"label": self.label, "score": self.score}
+        return known | {"taught": True} if self.taught else known
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,14 @@ class Prediction:
     """The most probable classes, best first; the first is `label`."""
     timing_ms: Timing
     """Where the time went."""
+    energy: float = math.inf
+    """The logarithm of the sum of the exponentials of all logits: how much this is like anything
+    that is known, on a scale of the network's own; see `Manifest.unknown`."""
+
+    @property
+    def taught(self) -> bool:
+        """Whether the most probable class was taught on this device."""
+        return self.top[0].taught
 
 
 class Classifier:
@@ -65,11 +92,15 @@ class Classifier:
         >>> classifier = Classifier.load("cats.edgecil")
         >>> classifier.predict("cat.jpg").label
         'tabby'
+        >>> classifier.teach("mug", ["mug1.jpg", "mug2.jpg", "mug3.jpg"])
     """
 
-    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
+    def __init__(
+        self, manifest: Manifest, runtime: Runtime, teaching: Teaching | None = None
+    ) -> None:
         self.manifest = manifest
         self._runtime = runtime
+        self._teaching = teaching
 
     @classmethod
     def load(cls, path: str | Path, threads: int | None = None) -> "Classifier":
@@ -87,13 +118,37 @@ class Classifier:
             StoreError: the store is empty or damaged.
             UsageError: `threads` is below one.
         """
-        bundle = open_bundle(path)
-        return cls(bundle.manifest, Runtime(bundle, threads, file_for(path)))
+        return cls.of(open_bundle(path), path, threads)
+
+    @classmethod
+    def of(cls, bundle: Bundle, path: str | Path, threads: int | None = None) -> "Classifier":
+        """Make a bundle ready that was read already.
+
+        Args:
+            bundle: every byte of it checked.
+            path: where it came from: the file, or the folder of the store.
+            threads: as of `load`.
+
+        Raises:
+            BundleError: it cannot be run.
+            UsageError: `threads` is below one.
+        """
+        runtime = Runtime(bundle, threads, file_for(path))
+        return cls(bundle.manifest, runtime, Teaching(path, bundle, runtime))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of all classes, in the order in which they were learned."""
+        """The names of the release's classes, in the order in which they were learned."""
         return self.manifest.classes
+
+    @property
+    def taught(self) -> list[TaughtClass]:
+        """What was taught on this device, label by label.
+
+        Raises:
+            StoreDamagedError: the list of it is altered.
+        """
+        return self._teacher().summary()
 
     @property
     def tasks(self) -> tuple[tuple[str, ...], ...]:
@@ -171,13 +226,147 @@ class Classifier:
         inference = self._runtime.run(np.stack(readable))
         parts_ms = (inference.trunk_ms, inference.blocks_ms, inference.head_ms)
         shares_ms = [part_ms / len(readable) for part_ms in parts_ms]
-        of_readable = iter(inference.logits)
+        logits, taught = self._with_taught(inference)
+        of_readable = iter(logits)
         return [
             one.pixels
             if isinstance(one.pixels, ImageError)
-            else self._prediction(next(of_readable), top, Timing(one.ms, *shares_ms))
+            else self._prediction(next(of_readable), taught, top, Timing(one.ms, *shares_ms))
             for one in outcomes
         ]
+
+    def knows(self, prediction: Prediction, passing_percent: float = 95) -> bool:
+        """Whether a picture is like anything that is known, as most known pictures are.
+
+        Args:
+            prediction: what this classifier said of it.
+            passing_percent: how many percent of known pictures are to pass.
+
+        Raises:
+            UsageError: the bundle has no thresholds.
+        """
+        return prediction.energy >= self._unknown().threshold(passing_percent)
+
+    def unknown_in_words(self, passing_percent: float) -> str:
+        """What `knows` is worth, one line for people.
+
+        Raises:
+            UsageError: the bundle has no thresholds.
+        """
+        facts = self._unknown()
+        useless = facts.auroc < USEFUL_AUROC
+        advice = "; that is hardly better than chance, do not rely on it" if useless else ""
+        return (
+            f"unknown: {passing_percent:g} % of known pictures pass; pictures of a class that was "
+            f"left out are told from known ones with an AUROC of {100 * facts.auroc:.0f} % (50 is "
+            f"chance){advice}"
+        )
+
+    def _unknown(self) -> UnknownFacts:
+        if self.manifest.unknown is None:
+            raise UsageError(
+                "the bundle does not say when a picture is unknown; export it with --teachable "
+                "where its test pictures are, or give --threshold"
+            )
+        return self.manifest.unknown
+
+    def teach(
+        self,
+        label: str,
+        pictures: Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        budget_bytes: int | None = None,
+    ) -> Lesson:
+        """Teach a new class from a few pictures; answers know it from then on.
+
+        What is taught is kept as pictures beside the bundle, or in the store, within a budget, and
+        survives the next release. The same label again adds pictures.
+
+        Args:
+            label: the name of the class; not one of the release's.
+            pictures: one or more; five are the least that tell much, twenty are good.
+            names: where each came from, to be shown with it; None: its path, or its number.
+            budget_bytes: a new bound on all that is kept so; 4 MB where none was ever given.
+
+        Returns:
+            What that came to. Pictures that cannot be read are left out and named.
+
+        Raises:
+            UsageError: an impossible label, no readable picture, or pictures above the budget.
+            StoreError: what is taught cannot be written or is damaged; nothing has changed.
+        """
+        return self._lesson(label, pictures, names, False, budget_bytes)
+
+    def correct(
+        self,
+        pictures: ImageSource | list[Any] | tuple[Any, ...] | Iterator[Any],
+        label: str,
+        *,
+        names: Sequence[str] | None = None,
+        budget_bytes: int | None = None,
+    ) -> Lesson:
+        """Teach a class of the release, or a taught one, what was taken for something else.
+
+        The class gets a second prototype of the corrected pictures; what it was stays as it is.
+
+        Args:
+            pictures: one, or a list, tuple or iterator of them.
+            label: what they show.
+            names: as in `teach`.
+            budget_bytes: as in `teach`.
+
+        Raises:
+            UsageError, StoreError: as `teach`.
+        """
+        some = pictures if isinstance(pictures, list | tuple | Iterator) else [pictures]
+        return self._lesson(label, some, names, True, budget_bytes)
+
+    def forget(self, label: str) -> int:
+        """Forget what was taught with a label; how many pictures that were.
+
+        Raises:
+            UsageError: nothing was.
+            StoreError: it cannot be written.
+        """
+        return len(self._teacher().overlay.forget(composed(label)))
+
+    def undo(self) -> None:
+        """Take back the last step of teaching, correcting or forgetting.
+
+        Raises:
+            UsageError: there is none.
+            StoreError: it cannot be written.
+        """
+        self._teacher().overlay.undo()
+
+    @property
+    def problems(self) -> list[str]:
+        """Taught pictures that cannot be read any more, a line each."""
+        return self._teacher().problems
+
+    @property
+    def overlay(self) -> Overlay:
+        """Where what was taught is kept."""
+        return self._teacher().overlay
+
+    def _lesson(
+        self,
+        label: str,
+        pictures: Iterable[Any],
+        names: Sequence[str] | None,
+        correction: bool,
+        budget_bytes: int | None,
+    ) -> Lesson:
+        teacher = self._teacher()
+        label = teacher.require_label(label, correction=correction)
+        named = named_pictures(pictures, names)
+        return lesson(teacher, label, named, self.manifest.preprocessing, correction, budget_bytes)
+
+    def _teacher(self) -> Teacher:
+        if self._teaching is None:
+            raise UsageError("this classifier was made of no bundle's file; use Classifier.load")
+        return self._teaching.teacher
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (N, C) of N images that are pixels already, (N, S, S, 3) uint8 RGB.
@@ -207,14 +396,26 @@ class Classifier:
         preprocess_ms = (time.perf_counter() - start) * 1e3
         inference = self._runtime.run(pixels[np.newaxis])
         timing = Timing(preprocess_ms, inference.trunk_ms, inference.blocks_ms, inference.head_ms)
-        return self._prediction(inference.logits[0], top, timing)
+        logits, taught = self._with_taught(inference)
+        return self._prediction(logits[0], taught, top, timing)
 
-    def _prediction(self, logits: NDArray[np.float32], top: int, timing: Timing) -> Prediction:
-        """What the logits (C,) of a picture say."""
-        scores = softmax(logits)
+    def _with_taught(self, inference: Inference) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """The logits (N, C + T) with those of taught classes, and the labels of these."""
+        if self._teaching is None or not self._teaching.anything:
+            return inference.logits, ()
+        return self._teaching.teacher.logits(inference.features, inference.logits)
+
+    def _prediction(
+        self, logits: NDArray[np.float32], taught: tuple[str, ...], top: int, timing: Timing
+    ) -> Prediction:
+        """What the logits (C + T,) of a picture say."""
+        scores, labels = softmax(logits), self.classes + taught
         best_first = np.argsort(-scores, kind="stable")[:top]
-        candidates = tuple(Candidate(self.classes[c], float(scores[c])) for c in best_first)
-        return Prediction(*candidates[0], candidates, timing)
+        candidates = tuple(
+            Candidate(labels[c], float(scores[c]), bool(c >= len(self.classes))) for c in best_first
+        )
+        energy = float(log_sum_exp(logits.astype(np.float64)))
+        return Prediction(candidates[0].label, candidates[0].score, candidates, timing, energy)
 
 
 def _require_some(top: int) -> None:

@@ -4,10 +4,8 @@ import threading
 import time
 from pathlib import Path
 
-from edgecil_devices.arrangement_choice import file_for
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.errors import EdgecilError
-from edgecil_devices.runtime import Runtime
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import Reading, read_current
 from edgecil_devices.store.records import Release
@@ -91,8 +89,7 @@ class Following:
     def _take(self, reading: Reading) -> None:
         bundle = reading.bundle
         if reading.release != self._release:
-            runtime = Runtime(bundle, self._threads, file_for(self._folder.path))
-            self._classifier = Classifier(bundle.manifest, runtime)
+            self._classifier = Classifier.of(bundle, self._folder.path, self._threads)
             self._release = reading.release
         self.problem = reading.warning
 

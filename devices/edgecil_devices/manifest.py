@@ -16,6 +16,7 @@ from edgecil_devices.blobs import (
     GOLDEN_LOGITS,
     GOLDEN_PIXELS,
     HEADS,
+    STATISTICS,
     TRUNK,
     Blob,
     check_blobs,
@@ -23,10 +24,12 @@ from edgecil_devices.blobs import (
 from edgecil_devices.class_names import fault_of
 from edgecil_devices.errors import BundleVersionError
 from edgecil_devices.preprocessing import Preprocessing
+from edgecil_devices.teaching_facts import TeachingFacts, UnknownFacts
 
 FORMAT = 2
-"""The newest format that this edgecil reads. Format 2 has more operators; what does without them is
-still written in format 1."""
+"""The newest format that this edgecil reads. Format 2 has more operators, and statistics to teach
+with; what does without them is still written in format 1."""
+FORMAT_OF_STATISTICS = 2
 WEIGHTS = ("fp32", "fp16", "int8")
 """How weights can be kept; all are float32 again once loaded."""
 COMPUTES = ("fp32", "int8")
@@ -122,10 +125,14 @@ class Manifest:
     held_out: HeldOut | None = None
     """How test pictures were drawn; None where all came with a test split, or nobody noted it."""
     format_number: int = 1
-    """The format: 1, or 2 where a graph uses operators that 1 does not have."""
+    """The format: 1, or 2 where a graph uses operators that 1 does not have, or with statistics."""
     pretrained: dict[str, str] = field(default_factory=dict)
-    """Where the trunk's first weights come from, for people to read: their `origin`, `licence` and
-    `sha256`; empty where they were trained from scratch."""
+    """Where the trunk's first weights come from, for people to read: their `origin`, `licence`,
+    `trained_on` and `sha256`; empty where they were trained from scratch."""
+    teaching: TeachingFacts | None = None
+    """What a device can be taught new classes with; goes with the blob of statistics."""
+    unknown: UnknownFacts | None = None
+    """When a device may say that it does not know; None where nobody measured it."""
 
     def __post_init__(self) -> None:
         _check_classes(self.classes)
@@ -155,6 +162,13 @@ class Manifest:
             require(len(held_out.cuts) == len(self.classes), "there must be a cut for every class")
             sound = all(cut is None or _CUT.fullmatch(cut) for cut in held_out.cuts)
             require(sound, "malformed cut of the test pictures")
+        require((self.teaching is None) == (self.statistics is None), "statistics lack their facts")
+        if self.teaching:
+            belong = self.format_number >= FORMAT_OF_STATISTICS
+            require(belong, f"statistics belong to format {FORMAT_OF_STATISTICS}")
+            self.teaching.check(len(self.classes))
+        if self.unknown:
+            self.unknown.check()
 
     @property
     def trunk(self) -> Blob:
@@ -170,6 +184,11 @@ class Manifest:
     def head(self) -> Blob:
         """The one head, linear or of the nearest mean."""
         return next(blob for blob in self.blobs if blob.role in HEADS)
+
+    @property
+    def statistics(self) -> Blob | None:
+        """Of the classes' features, to teach with, if the bundle carries them."""
+        return next((blob for blob in self.blobs if blob.role == STATISTICS), None)
 
     @property
     def golden(self) -> tuple[Blob, Blob] | None:
@@ -201,6 +220,8 @@ class Manifest:
             "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
             **({"held_out": asdict(self.held_out)} if self.held_out else {}),
+            **({"teaching": self.teaching.to_dict()} if self.teaching else {}),
+            **({"unknown": self.unknown.to_dict()} if self.unknown else {}),
             "blobs": [blob.to_dict() for blob in self.blobs],
         }
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -250,6 +271,8 @@ class Manifest:
             held_out=_held_out(find(record, "held_out", dict)),
             format_number=format_,
             pretrained=texts(record, "pretrained"),
+            teaching=TeachingFacts.from_dict(find(record, "teaching", dict)),
+            unknown=UnknownFacts.from_dict(find(record, "unknown", dict)),
         )
 
 

@@ -41,6 +41,11 @@ class PredictRequest:
     )
     top: int = option(3, "How many of the likeliest classes to show.")
     threshold: float | None = option(None, "Below this probability, 0 to 1, the answer is unknown.")
+    unknown: float | None = option(
+        None,
+        "Answer unknown to what is less like anything known than so many percent of known "
+        "pictures are, 95; the bundle must have been exported with --teachable.",
+    )
     agree: str | None = option(
         None,
         "For streams: tell a label only when so many of the last frames say so, 3/5.",
@@ -60,11 +65,13 @@ class PredictRequest:
             raise UsageError(f"--top must be at least 1, not {self.top}")
         if not 1 <= self.batch <= 256:
             raise UsageError(f"--batch must be from 1 to 256, not {self.batch}; 16 suits most")
+        if self.unknown is not None and not 0 < self.unknown <= 100:
+            raise UsageError(f"--unknown is a percentage above 0, such as 95, not {self.unknown:g}")
         self.answerer()
 
     def answerer(self) -> Answerer | None:
         """Decides the answers, if they are others than the likeliest classes."""
-        if self.threshold is None and self.agree is None:
+        if self.threshold is None and self.agree is None and self.unknown is None:
             return None
         return Answerer(self.threshold, Agreement.parse(self.agree) if self.agree else None)
 
@@ -104,6 +111,8 @@ def _predict(request: PredictRequest) -> int:
         if request.timing:
             load_ms = (time.perf_counter() - start) * 1e3
             write_line(sys.stderr, f"{request.bundle} loaded in {load_ms:.0f} ms")
+        if request.unknown is not None:
+            write_line(sys.stderr, following.classifier().unknown_in_words(request.unknown))
         if request.watch:
             write_line(sys.stderr, f"watching {request.watch}; Ctrl-C ends it")
         failed, problem = False, None
@@ -148,7 +157,8 @@ def _lines(
     answerer = request.answerer()
     for group in groups:
         pictures = [item.data for item in group if not isinstance(item, Unreadable)]
-        found = iter(following.classifier().predict_batch(pictures, top=request.top))
+        classifier = following.classifier()
+        found = iter(classifier.predict_batch(pictures, top=request.top))
         for item in group:
             if isinstance(item, Unreadable):
                 yield item
@@ -157,7 +167,10 @@ def _lines(
             if isinstance(prediction, ImageError):
                 yield Unreadable(item.name, str(prediction))
                 continue
-            answer = answerer.answer(prediction.label, prediction.score) if answerer else None
+            known = request.unknown is None or classifier.knows(prediction, request.unknown)
+            answer = (
+                answerer.answer(prediction.label, prediction.score, known) if answerer else None
+            )
             if request.json:
                 yield json_line(item, prediction, answer)
             else:

@@ -29,7 +29,9 @@ def text_line(
     """
     times = times_ms(picture, prediction)
     columns = [picture.name, *([answer.label] if answer else [])]
-    columns += [f"{label} {score:.2f}" for label, score in prediction.top]
+    columns += [
+        f"{one.label}{' (taught)' if one.taught else ''} {one.score:.2f}" for one in prediction.top
+    ]
     columns.append(f"{sum(times.values()):.1f} ms")
     if with_timing:
         columns[-1] += " = " + " + ".join(f"{part} {ms:.1f}" for part, ms in times.items())
@@ -43,7 +45,7 @@ def json_line(picture: Picture, prediction: "Prediction", answer: Answer | None 
         "source": picture.name,
         "label": label,
         "score": score,
-        "top": [candidate._asdict() for candidate in prediction.top],
+        "top": [candidate.record() for candidate in prediction.top],
         "ms": {part: round(ms, 3) for part, ms in times_ms(picture, prediction).items()},
     }
     return json.dumps(record, allow_nan=False)

@@ -35,6 +35,8 @@ class Inference:
 
     logits: NDArray[np.float32]
     """(N, C)."""
+    features: NDArray[np.float32]
+    """(N, F), as the head takes them."""
     trunk_ms: float
     """Milliseconds for all N images; where trunk and blocks are one graph, that graph's, divided as
     it was measured at the start."""
@@ -77,6 +79,11 @@ class Runtime:
         self._arrangement = arrange(_parts(bundle), self.threads, size_px, kept, key)
 
     @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The head's weight (F, C) and bias (C,)."""
+        return self._weight, self._bias
+
+    @property
     def arrangement(self) -> str:
         """How trunk and blocks share the threads: "side by side" or "one graph"."""
         return self._arrangement.name
@@ -111,7 +118,7 @@ class Runtime:
                 f"{self._not_finite(of_blocks)} gives values that are not finite{_BUNDLE_IS_BAD}"
             )
         head_ms = (time.perf_counter() - start) * 1e3
-        return Inference(logits, computed.trunk_ms, computed.blocks_ms, head_ms)
+        return Inference(logits, features, computed.trunk_ms, computed.blocks_ms, head_ms)
 
     def _not_finite(self, features: list[NDArray[np.float32]]) -> str:
         """Who is to blame for logits that are not finite."""

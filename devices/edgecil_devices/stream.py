@@ -73,14 +73,15 @@ class Answerer:
         self._agreement = agreement or Agreement()
         self._last: deque[Answer] = deque(maxlen=self._agreement.frames)
 
-    def answer(self, label: str, score: float) -> Answer:
+    def answer(self, label: str, score: float, known: bool = True) -> Answer:
         """The answer for the next picture.
 
         Args:
             label: its most probable class.
             score: the probability of that, 0 to 1.
+            known: whether the picture is like anything that was learned, as far as that was asked.
         """
-        sure = score >= self._threshold
+        sure = known and score >= self._threshold
         self._last.appendleft(Answer(label, score) if sure else Answer(UNKNOWN, None))
         # None and not the name, as a class may be called "unknown". Of two labels with the same
         # number of votes the newer one counts: it is met first.

@@ -32,6 +32,8 @@ VERBS = {
     "fsck": "Check every byte of a store.",
     "keys": "Make and show the keys that sign releases.",
     "predict": "Classify pictures.",
+    "teach": "Teach a new class from a few pictures, or correct a known one.",
+    "taught": "List, forget, undo or export what was taught.",
     "serve": "Classify pictures in a browser, live from its camera, and over HTTP.",
     "bench": "Measure how fast a bundle is on this device.",
     "eval": "Measure a bundle on the test pictures of a data set.",

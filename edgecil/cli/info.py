@@ -89,6 +89,13 @@ def _print_package(source: Path, package: "Package") -> None:
     print(f"needs: onnxruntime {manifest.min_onnxruntime} or newer")
     if accuracy := manifest.accuracy:
         print(f"accuracy: {accuracy.in_words(len(manifest.classes))}, measured by the run")
+    if unknown := manifest.unknown:
+        print(
+            f"unknown: pictures of a left-out class are told with an AUROC of "
+            f"{100 * unknown.auroc:.0f} % (50 is chance), of {unknown.pictures} held-out pictures"
+        )
+    if manifest.statistics:
+        print("can be taught: edgecil teach, with statistics of its classes")
     for number, task in enumerate(manifest.tasks, 1):
         names = printable(", ".join(manifest.classes[task.start : task.stop]))
         print(f"task {number}: {names}")

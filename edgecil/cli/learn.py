@@ -1,6 +1,8 @@
 """`edgecil learn`: the classes of a folder become the next task of a run."""
 
+import hashlib
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,11 +43,14 @@ def learn(
 ) -> None:
     """Teach a run new classes: those of a folder become its next task, under its budget.
 
+    What a device was taught comes as a zip file: edgecil taught export.
+
     The same command again goes on where one was interrupted.
     """
     from edgecil.budget import parse_bytes
     from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
+    from edgecil.data.taught_zip import is_taught_zip
     from edgecil.memory.state import State, recover
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
@@ -73,6 +78,8 @@ def learn(
         if data is None:
             return
         settings = going_on.settings()
+        if is_taught_zip(data):
+            data = _unpacked(Path(data), going_on, state.settings.classes)
         load = partial(
             load_dataset,
             data,
@@ -105,6 +112,21 @@ def learn(
                 say_results(run, learner.learn())
         except Stopped as stopped:
             raise Stopped(stopped.reason, stopped.exit_code, _remedy(going_on, learned)) from None
+
+
+def _unpacked(file: Path, run: "Run", known: Sequence[str]) -> str:
+    """The folder, within the run's, of what a device was taught."""
+    from edgecil.data.taught_zip import unpacked
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    found = unpacked(file, run.folder / f"taught-{digest}", known)
+    for label, count in found.corrections.items():
+        print(
+            f"left out: {count} pictures of {label!r}, which the run knows; they stay corrections "
+            "on the device",
+            file=sys.stderr,
+        )
+    return str(found.folder)
 
 
 def _discard(run: "Run", learned: int) -> None:

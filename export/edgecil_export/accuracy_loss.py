@@ -81,7 +81,7 @@ def sample_for(
     Raises:
         ExportError: neither is there.
     """
-    if (sample := _test_sample(opened, data_dir)) is not None:
+    if (sample := held_out_sample(opened, data_dir)) is not None:
         return sample
     state = opened.state
     left = np.setdiff1d(np.arange(len(state.exemplars)), calibrated_on)
@@ -128,7 +128,7 @@ def require_small(loss: AccuracyLoss, request: ExportRequest) -> None:
         )
 
 
-def _test_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
+def held_out_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
     """Test pictures of every class of the state, or None."""
     settings, learned = opened.settings, opened.state.settings
     if settings is None:

@@ -47,12 +47,16 @@ class Contents:
         """Trunk, blocks and head by name."""
         return self.graphs | {HEAD_NAME: npy(self.head.values)}
 
+    def head_features(self, pixels: Pixels) -> Floats:
+        """Features as the head takes them: (N, S, S, 3) -> (N, K*D)."""
+        features = torch.from_numpy(self.features(pixels))
+        return (F.normalize(features, dim=1) if self.unit_features else features).numpy()
+
     def logits(self, pixels: Pixels) -> Floats:
         """Pixels (N, S, S, 3) -> logits (N, C)."""
-        features = torch.from_numpy(self.features(pixels))
-        table = torch.from_numpy(self.head.restored)
-        if self.unit_features:
-            features = F.normalize(features, dim=1)
+        features, table = (
+            torch.from_numpy(array) for array in (self.head_features(pixels), self.head.restored)
+        )
         return F.linear(features, table[:, :-1], table[:, -1]).numpy()
 
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +16,36 @@ from edgecil.memory.state import StateSettings
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.access import reading
 from edgecil.training.settings import RunSettings
-from edgecil_devices.blobs import BLOCK, GOLDEN_LOGITS, GOLDEN_PIXELS, TRUNK, Blob
+from edgecil_devices.blobs import (
+    BLOCK,
+    GOLDEN_LOGITS,
+    GOLDEN_PIXELS,
+    STATISTICS,
+    TRUNK,
+    Blob,
+)
 from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.graph_shapes import lowest_format
 from edgecil_devices.graphs import operators
-from edgecil_devices.manifest import DEFAULT_TOLERANCE, Accuracy, HeldOut, Manifest
+from edgecil_devices.manifest import (
+    DEFAULT_TOLERANCE,
+    FORMAT_OF_STATISTICS,
+    Accuracy,
+    HeldOut,
+    Manifest,
+)
 from edgecil_devices.package import pack
+from edgecil_devices.teaching.statistics import packed
 from edgecil_export.accuracy_loss import (
     TEST_PICTURES,
     AccuracyLoss,
     accuracy_loss,
+    held_out_sample,
     require_small,
     sample_for,
 )
-from edgecil_export.contents import Contents, contents_in_fp32, contents_in_int8
+from edgecil_export.contents import HEAD_NAME, Contents, contents_in_fp32, contents_in_int8
 from edgecil_export.golden import NAMES, golden_pixels, npy
 from edgecil_export.graphs import IR_VERSION, OPSET
 from edgecil_export.keys import signature
@@ -38,6 +54,12 @@ from edgecil_export.parity import Parity, comparison_images, require_parity
 from edgecil_export.quantisation import INT8_TOLERANCE, calibration_indices
 from edgecil_export.releases import RECORD, record, released
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
+from edgecil_export.teachable import (
+    STATISTICS_NAME,
+    held_out_logits,
+    known_classes,
+    unknown_facts,
+)
 
 
 @dataclass(frozen=True)
@@ -107,12 +129,15 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
     else:
         contents = contents_in_fp32(opened, request.stored_weights)
+    statistics, facts = _teachable(opened, contents, request)
     samples = golden_pixels(state)
-    blobs = contents.blobs | {
+    blobs = contents.blobs | statistics
+    blobs |= {
         NAMES[GOLDEN_PIXELS]: npy(samples),
         NAMES[GOLDEN_LOGITS]: npy(contents.logits(samples)),
     }
-    manifest = released(_manifest(opened, blobs, request, accuracy), request, run)
+    manifest = _manifest(opened, blobs, request, accuracy, facts)
+    manifest = released(manifest, request, run)
     signed = signature(manifest.to_json(), request.sign) if request.sign else b""
     data = pack(manifest, blobs, signatures=signed)
 
@@ -146,11 +171,35 @@ def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, Accur
     return contents, loss
 
 
+def _teachable(
+    opened: OpenedRun, contents: Contents, request: ExportRequest
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The blob of statistics by its name, and what the manifest says of it and of the unknown."""
+    if not request.teachable:
+        return {}, {}
+    table, teaching = packed(known_classes(opened.state, contents.head_features))
+    statistics = {STATISTICS_NAME: npy(table)}
+    sample = held_out_sample(opened, request.data_dir)
+    if sample is None:
+        return statistics, {"teaching": teaching}
+    unknown = unknown_facts(held_out_logits(sample, contents.logits))
+    return statistics, {"teaching": teaching, "unknown": unknown}
+
+
 def _manifest(
-    opened: OpenedRun, blobs: dict[str, bytes], request: ExportRequest, accuracy: Accuracy | None
+    opened: OpenedRun,
+    blobs: dict[str, bytes],
+    request: ExportRequest,
+    accuracy: Accuracy | None,
+    facts: dict[str, Any],
 ) -> Manifest:
     settings, network = opened.state.settings, opened.network
-    *graphs, head, pixels, logits = blobs.items()
+    graphs = [(name, data) for name, data in blobs.items() if name.endswith(".onnx")]
+    roles = {
+        HEAD_NAME: CLASSIFIERS[request.classifier],
+        STATISTICS_NAME: STATISTICS,
+        **{name: role for role, name in NAMES.items()},
+    }
     trunk = Blob.of(graphs[0][0], TRUNK, graphs[0][1])
     # A method with one block for all tasks trained it last in the last of them.
     first_task, features = len(settings.task_sizes) - len(network.blocks), network.feature_size
@@ -158,7 +207,7 @@ def _manifest(
         Blob.of(name, BLOCK, data, task=task, features=features, trunk=trunk.sha256)
         for task, (name, data) in enumerate(graphs[1:], first_task)
     ]
-    facts = {"method": settings.method, "backbone": settings.backbone, "cut": settings.cut}
+    about = {"method": settings.method, "backbone": settings.backbone, "cut": settings.cut}
     # What is usual is not said, so that it costs no byte.
     mirrored = {} if opened.settings is None or opened.settings.mirrors else {"mirrored": "no"}
     return Manifest(
@@ -174,18 +223,20 @@ def _manifest(
         blobs=(
             trunk,
             *blocks,
-            Blob.of(head[0], CLASSIFIERS[request.classifier], head[1]),
-            Blob.of(pixels[0], GOLDEN_PIXELS, pixels[1]),
-            Blob.of(logits[0], GOLDEN_LOGITS, logits[1]),
+            *(Blob.of(name, roles[name], data) for name, data in blobs.items() if name in roles),
         ),
-        network=facts | mirrored,
+        network=about | mirrored,
         pretrained=_first_weights(settings),
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,
         held_out=_held_out(opened.settings, settings.classes) if opened.settings else None,
         compute=request.compute,
         tolerance=INT8_TOLERANCE if request.compute == "int8" else DEFAULT_TOLERANCE,
-        format_number=lowest_format(set().union(*(operators(graph) for _, graph in graphs))),
+        format_number=max(
+            lowest_format(set().union(*(operators(graph) for _, graph in graphs))),
+            FORMAT_OF_STATISTICS if request.teachable else 1,
+        ),
+        **facts,
     )
 
 
@@ -196,7 +247,7 @@ def _first_weights(settings: StateSettings) -> dict[str, str]:
     return {
         "origin": origin.source,
         "licence": origin.licence,
-        "trained on": origin.trained_on,
+        "trained_on": origin.trained_on,
         "sha256": origin.sha256,
     }
 

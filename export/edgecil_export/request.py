@@ -33,9 +33,14 @@ class ExportRequest:
     )
     force: bool = option(False, "With --compute int8: write it whatever is lost.")
     data_dir: Path | None = field(default=None, metadata=DATA_DIR)
-    """int8 only."""
+    """With int8 and teachable only."""
     classifier: str = option(
         "linear", "linear: the trained head. nearest-mean: of the exemplars, as in iCaRL."
+    )
+    teachable: bool = option(
+        False,
+        "With what a device needs to be taught new classes and to say unknown: statistics of the "
+        "exemplars, thresholds from test pictures.",
     )
     sign: Path | None = option(None, "Sign the release with this private key.", metavar="KEY")
     release: int | None = option(

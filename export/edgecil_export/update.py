@@ -77,7 +77,7 @@ def make_update(
 
 
 def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) -> None:
-    """Export a run with the precision and the classifier of `base`."""
+    """Export a run with the precision, the classifier and the statistics of `base`."""
     manifest = base.manifest
     if base.signatures and asked.sign is None:
         raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
@@ -89,6 +89,7 @@ def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) ->
         weights=manifest.weights,
         classifier={role: name for name, role in CLASSIFIERS.items()}[manifest.head.role],
         compute=manifest.compute,
+        teachable=manifest.statistics is not None,
         release=number,
     )
     export(run, whole, request)

@@ -125,7 +125,7 @@ class Application:
             {
                 "label": prediction.label,
                 "score": prediction.score,
-                "top": [candidate._asdict() for candidate in prediction.top],
+                "top": [candidate.record() for candidate in prediction.top],
                 "ms": {stage: round(ms, 3) for stage, ms in stages_ms.items()},
                 "release": release,
             }

@@ -27,7 +27,10 @@ SPARE_BYTES = 2**20
 
 _BLOCK_BYTES = 4096
 _LEFTOVER = re.compile(r"\.(state\.json|current)\.\d+|\.[0-9a-f]{64}")
-_NAMES = {"lock", "state.json", "current", "blobs", "incoming", "arrangements.json"}
+TAUGHT = "taught"
+"""The folder of what was taught; it outlives releases, and `edgecil_devices.teaching` writes it."""
+
+_NAMES = {"lock", "state.json", "current", "blobs", "incoming", "arrangements.json", TAUGHT}
 
 
 class Folder:

@@ -1,0 +1,75 @@
+"""What was taught, as a zip file that `edgecil learn` reads: a folder for each label.
+
+mug/0001-3fa9c2d1.webp
+taught.json            where each picture came from, when, and which release knew its label
+"""
+
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from edgecil_devices.errors import StoreWriteError, UsageError
+from edgecil_devices.files import cannot_be_written, replace_atomically
+from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.records import TaughtPicture
+
+PROVENANCE = "taught.json"
+"""The file beside the folders."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Of every entry, so that the same pictures give the same file."""
+_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^\.+|[. ]+$')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def folder_name(label: str) -> str:
+    """A label as the name of a folder on any system: what some cannot have is written %XX."""
+    name = _UNSAFE.sub(lambda found: "".join(f"%{ord(c):02X}" for c in found[0]), label)
+    return f"%{ord(name[0]):02X}{name[1:]}" if _RESERVED.fullmatch(name) else name
+
+
+def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
+    """Write the pictures that were taught; how many of each label.
+
+    Raises:
+        UsageError: nothing is taught.
+        StoreDamagedError: a picture is; forget its label, or restore the file.
+        StoreWriteError: `out` cannot be written.
+    """
+    records = overlay.records()
+    if not records.present:
+        raise UsageError("nothing is taught here that could be exported")
+    stream = io.BytesIO()
+    provenance, counts = [], {}
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for label in records.labels:
+            for number, one in enumerate(records.of_label(label), 1):
+                data = overlay.picture(one)
+                name = f"{folder_name(label)}/{number:04}-{one.sha256[:8]}.{_suffix(data)}"
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+                provenance.append(_told(one, name))
+                counts[label] = number
+        text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
+        archive.writestr(zipfile.ZipInfo(PROVENANCE, _EPOCH), text.encode())
+    try:
+        replace_atomically(out, stream.getvalue())
+    except OSError as error:
+        raise StoreWriteError(cannot_be_written(out, error)) from error
+    return counts
+
+
+def _told(one: TaughtPicture, name: str) -> dict[str, object]:
+    return {
+        "file": name,
+        "label": one.label,
+        "correction": one.correction,
+        "when": one.when,
+        "source": os.path.basename(one.source),
+    }
+
+
+def _suffix(data: bytes) -> str:
+    return "webp" if data[8:12] == b"WEBP" else "jpg"

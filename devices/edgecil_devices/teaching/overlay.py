@@ -1,0 +1,350 @@
+"""The folder with what was taught, beside a bundle or in a store: pictures, and the list of them.
+
+    taught.json        labels and operations; see `records`
+    pictures/<sha256>  each picture as the network sees it, encoded
+    features           of these pictures, for one release; made anew where it is not of this one
+    lock               who is teaching
+
+Pictures reach the disk before the list that names them, and are deleted after the list that no
+longer does. So whatever stops a change, the folder holds what it held or what it was to hold.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgecil_devices.errors import StoreBusyError, StoreDamagedError, StoreWriteError, UsageError
+from edgecil_devices.files import sync_folder, write_synced
+from edgecil_devices.locks import LockHeldError, locked
+from edgecil_devices.store.folder import SPARE_BYTES, TAUGHT, Folder, write_errors
+from edgecil_devices.teaching.records import (
+    MOST_PICTURES,
+    TaughtPicture,
+    TaughtRecords,
+    shortened,
+)
+
+_MOST_RECORD_BYTES = 900_000
+"""The file of records may have 1,000,000."""
+_HEADS_BYTES = 500
+"""Of the files of records and features, without what they say of single pictures."""
+_LEFTOVER = re.compile(r"\.(taught\.json|features)\.\d+|\.[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class NewPicture:
+    """A picture that is to be taught."""
+
+    data: bytes
+    """Encoded as it will be kept."""
+    source: str
+    """Where it came from, for people."""
+
+    @property
+    def sha256(self) -> str:
+        """The name of its file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What one operation of teaching came to."""
+
+    records: TaughtRecords
+    """All that is taught now."""
+    taught: tuple[TaughtPicture, ...]
+    """The pictures that it brought."""
+    repeated: int
+    """Pictures that had been taught with this label before, or came twice."""
+    made_room: tuple[TaughtPicture, ...]
+    """Pictures that counted until now and went, since the budget was full."""
+
+
+Useless = Callable[[TaughtRecords], Iterator[TaughtPicture]]
+"""The pictures of some records that count, the least useful first."""
+
+
+class Overlay:
+    """What was taught beside one bundle or store.
+
+    Args:
+        path: the bundle's file, or the store's folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        in_store = Folder(path).exists
+        self.folder = path / TAUGHT if in_store else path.with_name(f"{path.name}.taught")
+        self.records_file = self.folder / "taught.json"
+        self.features_file = self.folder / "features"
+        self._pictures = self.folder / "pictures"
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever taught."""
+        return self.records_file.exists()
+
+    def version(self) -> tuple[int, int, int] | None:
+        """Changes whenever the records do; None where there are none."""
+        try:
+            found = os.stat(self.records_file)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def records(self) -> TaughtRecords:
+        """What is taught now.
+
+        Raises:
+            StoreDamagedError: the list is altered.
+        """
+        return TaughtRecords.read(self.records_file)
+
+    def picture(self, one: TaughtPicture) -> bytes:
+        """The file of a picture, every byte of it checked.
+
+        Raises:
+            StoreDamagedError: it is altered or missing.
+        """
+        path = self._pictures / one.sha256
+        try:
+            with path.open("rb") as file:
+                data = file.read(one.size_bytes + 1)
+        except OSError as error:
+            raise _damaged_picture(path, one) from error
+        if hashlib.sha256(data).hexdigest() != one.sha256:
+            raise _damaged_picture(path, one)
+        return data
+
+    @contextmanager
+    def changing(self) -> Iterator[TaughtRecords]:
+        """Hold the overlay alone; what a crash left is put right first.
+
+        Yields:
+            What is taught now.
+
+        Raises:
+            StoreBusyError: another process is teaching.
+            StoreWriteError: the folder cannot be written.
+            StoreDamagedError: the list is altered.
+        """
+        with ExitStack() as held:
+            try:
+                with write_errors(self.folder):
+                    if not self._pictures.exists():
+                        self._pictures.mkdir(parents=True, exist_ok=True)
+                        sync_folder(self.folder.parent)
+                        sync_folder(self.folder)
+                    known = held.enter_context(locked(self.folder / "lock"))
+            except LockHeldError as error:
+                raise StoreBusyError(
+                    f"{self.folder} is being changed by {error.holder}; try again later"
+                ) from None
+            if not known:
+                raise StoreWriteError(
+                    f"{self.folder} is on a file system without locks; "
+                    "put the bundle on another one"
+                )
+            records = self.records()
+            with write_errors(self.folder):
+                self._collect(records)
+            yield records
+
+    def add(
+        self,
+        pictures: list[NewPicture],
+        label: str,
+        *,
+        correction: bool,
+        useless: Useless,
+        feature_bytes: int,
+        budget_bytes: int | None = None,
+    ) -> Added:
+        """Teach pictures: all of them or, where there is no room for them, none.
+
+        Args:
+            pictures: of one label.
+            label: what they show.
+            correction: whether the release knows the label.
+            useless: says which pictures go first where the budget is full.
+            feature_bytes: what the features of a picture take in the file of features.
+            budget_bytes: a new bound on all files of the folder; None leaves it as it is.
+
+        Raises:
+            UsageError: the pictures alone are above the budget.
+            StoreError: see `changing`.
+        """
+        with self.changing() as before:
+            if budget_bytes is not None:
+                before = replace(before, budget_bytes=budget_bytes)
+            known = {one.sha256 for one in before.of_label(label)}
+            new = {one.sha256: one for one in pictures if one.sha256 not in known}
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            taught = tuple(
+                TaughtPicture(sha, label, correction, len(one.data), now, shortened(one.source), 0)
+                for sha, one in new.items()
+            )
+            after = before.with_pictures(taught) if taught else before
+            after, made_room = _within_budget(after, useless, feature_bytes)
+            if after != before:
+                self._write(after, {sha: one.data for sha, one in new.items()})
+            brought = tuple(one for one in after.present if one.added == after.operation)
+            repeated = len(pictures) - len(new)
+            return Added(after, brought if taught else (), repeated, made_room)
+
+    def forget(self, label: str) -> tuple[TaughtPicture, ...]:
+        """Forget what was taught with a label, so that it can be undone; what that was.
+
+        Raises:
+            UsageError: nothing was.
+            StoreError: see `changing`.
+        """
+        with self.changing() as records:
+            gone = records.of_label(label)
+            if not gone:
+                raise UsageError(f"nothing was taught as {label!r}; {_labels_in_words(records)}")
+            self._write(records.without(lambda one: one.label == label), {})
+            return gone
+
+    def undo(self) -> tuple[TaughtRecords, TaughtRecords]:
+        """Take back the last operation; the records before and after that.
+
+        Raises:
+            UsageError: there is none that can be.
+            StoreError: see `changing`.
+        """
+        with self.changing() as records:
+            if not records.can_be_undone:
+                raise UsageError(
+                    "there is nothing to undo"
+                    if records.operation == 0
+                    else "what the last step removed was needed for room; it cannot be undone"
+                )
+            before = records.undone()
+            self._write(before, {})
+            return records, before
+
+    def _write(self, records: TaughtRecords, contents: Mapping[str, bytes]) -> None:
+        """Make `records` what is taught.
+
+        Args:
+            records: with at least the pictures of `contents`.
+            contents: files by sha256, those that are there already too.
+        """
+        with write_errors(self.folder):
+            self._require_room(contents)
+            for sha256, data in contents.items():
+                partial = self._pictures / f".{sha256}"
+                write_synced(partial, data)
+                partial.replace(self._pictures / sha256)
+            if contents:
+                sync_folder(self._pictures)
+            records.write(self.records_file)
+            self._collect(records)
+
+    def _require_room(self, contents: Mapping[str, bytes]) -> None:
+        found = os.statvfs(self.folder)
+        free, block = found.f_bavail * found.f_frsize, found.f_frsize
+        needed = sum(-(-len(data) // block) * block for data in contents.values())
+        if contents and free < needed + SPARE_BYTES:
+            raise StoreWriteError(
+                f"{self.folder} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
+            )
+
+    def _collect(self, records: TaughtRecords) -> None:
+        """Delete what no record names and no change needs any more."""
+        wanted = {one.sha256 for one in records.pictures}
+        for folder in (self.folder, self._pictures):
+            garbage = [
+                folder / name
+                for name in os.listdir(folder)
+                if _LEFTOVER.fullmatch(name) or (folder == self._pictures and name not in wanted)
+            ]
+            for path in garbage:
+                path.unlink()
+            if garbage:
+                sync_folder(folder)
+
+    def problems(self) -> list[str]:
+        """Everything that is not what was written, a line each."""
+        if not self.exists:
+            return []
+        try:
+            records = self.records()
+        except StoreDamagedError as error:
+            return [str(error)]
+        found = []
+        for one in records.present:
+            try:
+                self.picture(one)
+            except StoreDamagedError as error:
+                found.append(str(error))
+        return found
+
+
+def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
+    """What all files of the folder come to, the list and the features included."""
+    listed = sum(_record_bytes(one) + one.size_bytes for one in records.pictures)
+    return listed + len(records.present) * feature_bytes + _HEADS_BYTES
+
+
+def _record_bytes(one: TaughtPicture) -> int:
+    return len(json.dumps(one.to_dict(), separators=(",", ":"))) + 1
+
+
+def _within_budget(
+    records: TaughtRecords, useless: Useless, feature_bytes: int
+) -> tuple[TaughtRecords, tuple[TaughtPicture, ...]]:
+    """The records that fit, and what counted and had to go.
+
+    What was removed goes first, the oldest first; then what is least useful, but nothing that the
+    last operation brought.
+    """
+
+    def fits(some: TaughtRecords) -> bool:
+        return (
+            size_bytes(some, feature_bytes) <= some.budget_bytes
+            and len(some.pictures) <= MOST_PICTURES
+            and sum(map(_record_bytes, some.pictures)) <= _MOST_RECORD_BYTES
+        )
+
+    removed = sorted(
+        (one for one in records.pictures if one.removed is not None),
+        key=lambda one: one.removed or 0,
+    )
+    for one in removed:
+        if fits(records):
+            return records, ()
+        records = records.dropping([one])
+    made_room: list[TaughtPicture] = []
+    for one in useless(records):
+        if fits(records):
+            break
+        if one.added != records.operation:
+            records = records.dropping([one])
+            made_room.append(one)
+    if not fits(records):
+        raise UsageError(
+            f"these pictures need {size_bytes(records, feature_bytes):,} bytes, and the budget is "
+            f"{records.budget_bytes:,}; give fewer pictures, or a larger --budget"
+        )
+    return records, tuple(made_room)
+
+
+def _labels_in_words(records: TaughtRecords) -> str:
+    if not records.labels:
+        return "nothing is taught here"
+    return f"what is taught: {', '.join(records.labels)}"
+
+
+def _damaged_picture(path: Path, one: TaughtPicture) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"{path}, a picture of {one.label!r}, is damaged; it is left out, forget the label or "
+        "restore the file"
+    )

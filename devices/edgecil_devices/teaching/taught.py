@@ -1,0 +1,109 @@
+"""The verb `taught`: what was taught here, to look at, forget, take back, or carry home."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecil_devices.errors import UsageError
+from edgecil_devices.options import BUNDLE, JSON, described, option
+
+if TYPE_CHECKING:
+    from edgecil_devices.classifier import Classifier
+
+ACTIONS = ("list", "forget", "undo", "export")
+"""What can be done with what was taught."""
+
+
+@dataclass(frozen=True)
+class TaughtRequest:
+    """What one call of `taught` asks for.
+
+    Raises:
+        UsageError: the values cannot be.
+    """
+
+    action: str = field(metadata=described("list, forget, undo or export.", argument=True))
+    bundle: Path = field(metadata=BUNDLE)
+    label: str | None = option(None, "With forget: whose pictures; all of them go.")
+    out: Path | None = option(None, "With export: the zip file to write.", metavar="FILE")
+    json: bool = field(default=False, metadata=JSON)
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise UsageError(f"taught can {', '.join(ACTIONS)}, not {self.action!r}")
+        for action, name, value in (
+            ("forget", "--label", self.label),
+            ("export", "--out", self.out),
+        ):
+            if (self.action == action) != (value is not None):
+                needs = "needs" if self.action == action else "takes no"
+                raise UsageError(f"taught {self.action} {needs} {name}")
+
+
+def run(request: TaughtRequest) -> None:
+    """Do it, and say what that came to.
+
+    Raises:
+        UsageError: there is nothing to do it with.
+        StoreError: what is taught is damaged or cannot be written.
+    """
+    from edgecil_devices.classifier import Classifier
+
+    classifier = Classifier.load(request.bundle, 1)
+    record, lines = _DO[request.action](classifier, request)
+    print(json.dumps(record, allow_nan=False) if request.json else "\n".join(lines))
+
+
+def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+    taught = classifier.taught
+    record = [one._asdict() for one in taught]
+    if not taught:
+        return record, [
+            f"nothing is taught here; edgecil teach {request.bundle} --label NAME PHOTO..."
+        ]
+    width = max(len(one.label) for one in taught)
+    lines = []
+    for one in taught:
+        sure = "" if one.recognised is None else f"  {100 * one.recognised:.0f} % when left out"
+        lines.append(f"{one.label:<{width}}  {one.kind:<10}  {one.pictures:>4} pictures{sure}")
+    for problem in classifier.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return record, lines
+
+
+def _forget(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+    count = classifier.forget(request.label or "")
+    record = {"label": request.label, "forgotten": count}
+    back = f"edgecil taught undo {request.bundle}"
+    return record, [f"forgot {request.label!r}, {count} pictures; to bring them back: {back}"]
+
+
+def _undo(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+    classifier.undo()
+    left = classifier.taught
+    labels = ", ".join(f"{one.label} ({one.pictures})" for one in left) or "nothing"
+    return {"taught": [one._asdict() for one in left]}, [f"undone; taught now: {labels}"]
+
+
+def _export(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+    from edgecil_devices.teaching.carrying import export_taught
+
+    assert request.out is not None
+    counts = export_taught(classifier.overlay, request.out)
+    pictures = sum(counts.values())
+    lines = [
+        f"wrote {request.out}: {pictures} pictures of {len(counts)} labels",
+        f"next, at the workstation: edgecil learn RUN --data {request.out.name}",
+    ]
+    return {"out": str(request.out), "pictures": counts}, lines
+
+
+_DO: dict[str, Callable[["Classifier", TaughtRequest], tuple[Any, list[str]]]] = {
+    "list": _list,
+    "forget": _forget,
+    "undo": _undo,
+    "export": _export,
+}

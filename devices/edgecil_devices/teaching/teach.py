@@ -1,0 +1,106 @@
+"""The verb `teach`: pictures of one thing, and the device knows it from then on."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from edgecil_devices.errors import UsageError
+from edgecil_devices.options import BUNDLE, JSON, THREADS, described, option
+from edgecil_devices.sizes import parse_bytes
+
+DEFAULT_COUNT = 20
+"""Frames of a camera: with so many a class is told nearly as well as it ever will be."""
+
+
+@dataclass(frozen=True)
+class TeachRequest:
+    """What one call of `teach` asks for.
+
+    Raises:
+        UsageError: the values cannot be.
+    """
+
+    bundle: Path = field(metadata=BUNDLE)
+    sources: tuple[str, ...] = option(
+        (),
+        "Files, folders, quoted patterns, addresses; or alone: camera, camera:N (USB), csi.",
+        argument=True,
+        metavar="PHOTO",
+    )
+    label: str = field(
+        kw_only=True, metadata=described("What they all show; again, it adds pictures.")
+    )
+    correct: bool = option(
+        False, "The release knows the label, and took these pictures for something else."
+    )
+    count: int = option(DEFAULT_COUNT, "Frames to take from a camera.")
+    budget: str | None = option(
+        None,
+        "A new bound on all that is taught here: 4MB, 500kB, a number of bytes.",
+        shown_default="as it was; at first 4MB",
+    )
+    threads: int | None = field(default=None, metadata=THREADS)
+    json: bool = field(default=False, metadata=JSON)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise UsageError("there is no picture to teach from; give files, a folder or camera")
+        if self.count < 1:
+            raise UsageError(f"--count must be at least 1, not {self.count}")
+        if self.budget is not None:
+            parse_bytes(self.budget)
+
+
+def run(request: TeachRequest) -> int:
+    """Teach, and say what that came to.
+
+    Returns:
+        The exit code: 0; 1 if a picture was left out since it cannot be read.
+
+    Raises:
+        UsageError: an impossible label or budget, or no readable picture.
+        StoreError: what is taught cannot be written or is damaged; nothing has changed.
+    """
+    from edgecil_devices.classifier import Classifier
+
+    unreadable: list[tuple[str, str]] = []
+    classifier = Classifier.load(request.bundle, request.threads)
+    found = list(_pictures(request, unreadable))
+    if not found:
+        name, why = unreadable[0]
+        raise UsageError(f"there is no picture to teach from: {name}: {why}")
+    pictures, names = zip(*found, strict=True)
+    more: dict[str, Any] = {"names": names}
+    if request.budget is not None:
+        more["budget_bytes"] = parse_bytes(request.budget)
+    if request.correct:
+        lesson = classifier.correct(pictures, request.label, **more)
+    else:
+        lesson = classifier.teach(request.label, pictures, **more)
+    unreadable += lesson.unreadable
+    for name, why in unreadable:
+        print(f"left out {name}: {why}", file=sys.stderr)
+    if request.json:
+        print(json.dumps(asdict(lesson) | {"unreadable": unreadable}, allow_nan=False))
+    else:
+        print("\n".join(lesson.lines()))
+    return int(bool(unreadable))
+
+
+def _pictures(
+    request: TeachRequest, unreadable: list[tuple[str, str]]
+) -> Iterator[tuple[Any, str]]:
+    """Undecoded pictures and their names; of a camera, `count` frames."""
+    from edgecil_devices.sources import Unreadable, is_endless, pictures_of
+
+    endless = is_endless(request.sources, None)
+    items = pictures_of(request.sources, None, lambda: sys.stdin.buffer)
+    for item in islice(items, request.count if endless else None):
+        if isinstance(item, Unreadable):
+            unreadable.append((item.name, item.error))
+        else:
+            yield item.data, item.name

@@ -1,0 +1,67 @@
+"""Teaching as a classifier has it: nothing is read or computed before it is needed."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecil_devices.bundle import Bundle
+from edgecil_devices.npy import read_npy
+from edgecil_devices.runtime import Runtime
+from edgecil_devices.teaching.features import TaughtFeatures
+from edgecil_devices.teaching.head import KnownClasses
+from edgecil_devices.teaching.known import guessed_classes
+from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.statistics import unpacked
+from edgecil_devices.teaching.teacher import Teacher
+
+
+class Teaching:
+    """What was, or may be, taught beside a bundle.
+
+    Args:
+        path: the bundle's file or the store's folder.
+        bundle: what is run.
+        runtime: runs it.
+    """
+
+    def __init__(self, path: str | Path, bundle: Bundle, runtime: Runtime) -> None:
+        self.overlay = Overlay(path)
+        self._runtime, self._manifest = runtime, bundle.manifest
+        self._release = hashlib.sha256(bundle.manifest_json).hexdigest()
+        statistics, golden = bundle.manifest.statistics, bundle.manifest.golden
+        self._statistics = bundle.blobs[statistics.name] if statistics else None
+        self._golden = bundle.blobs[golden[0].name] if golden else None
+        self._teacher: Teacher | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything was ever taught: costs a look at one file's name."""
+        return self.overlay.exists
+
+    @property
+    def teacher(self) -> Teacher:
+        """Teaches, and tells what was taught."""
+        if self._teacher is None:
+            manifest = self._manifest
+            features = TaughtFeatures(
+                self.overlay, self._release, self._features, manifest.preprocessing
+            )
+            self._teacher = Teacher(self.overlay, manifest.classes, self._known(), features)
+        return self._teacher
+
+    def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._runtime.run(pixels).features
+
+    def _known(self) -> KnownClasses:
+        facts, blob = self._manifest.teaching, self._manifest.statistics
+        if facts and blob and self._statistics is not None:
+            size = sum(block.features or 0 for block in self._manifest.blocks)
+            return unpacked(self._statistics, blob.name, facts, size)
+        size_px = self._manifest.preprocessing.image_size_px
+        if self._golden is None:
+            pixels = np.full((1, size_px, size_px, 3), 128, np.uint8)
+        else:
+            pixels = read_npy(self._golden, "golden-pixels.npy", ("|u1",))
+        return guessed_classes(*self._runtime.head, self._features(pixels))

@@ -1,0 +1,143 @@
+"""What was taught, after a crash or a failing disk at any moment: a step is done, or not begun."""
+
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from edgecil_devices.errors import StoreDamagedError, StoreWriteError
+from edgecil_devices.teaching.overlay import NewPicture, Overlay
+from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords
+from tests.crash.disks import Disk, crashes
+from tests.crash.recording import SYNC, Recorder
+
+ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
+
+
+def oldest_first(records: TaughtRecords) -> Iterator[TaughtPicture]:
+    return iter(records.present)
+
+
+def teach(at: Path, label: str, *contents: bytes, budget_bytes: int | None = None) -> None:
+    Overlay(at / "b.edgecil").add(
+        [NewPicture(content, "x.jpg") for content in contents],
+        label,
+        correction=False,
+        useless=oldest_first,
+        feature_bytes=0,
+        budget_bytes=budget_bytes,
+    )
+
+
+STEPS: dict[str, Callable[[Path], object]] = {
+    "first": lambda at: teach(at, "mug", b"one", b"two"),
+    "more": lambda at: teach(at, "mug", b"five", b"six"),
+    "relabel": lambda at: teach(at, "cup", b"one"),
+    "full": lambda at: teach(at, "cup", b"x" * 300, budget_bytes=1400),
+    "forget": lambda at: Overlay(at / "b.edgecil").forget("mug"),
+    "undo": lambda at: Overlay(at / "b.edgecil").undo(),
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where that is possible: hundreds of folders are made, and none is cut for real."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def taught(at: Path) -> dict[str, list[bytes]]:
+    """Every picture that counts, read and checked."""
+    overlay = Overlay(at / "b.edgecil")
+    assert overlay.problems() == []
+    found: dict[str, list[bytes]] = {}
+    for one in overlay.records().present:
+        found.setdefault(one.label, []).append(overlay.picture(one))
+    return found
+
+
+@pytest.fixture
+def before(request: pytest.FixtureRequest, folder: Path) -> tuple[Path, Callable[[Path], object]]:
+    at = folder / "before"
+    at.mkdir()
+    if request.param != "first":
+        teach(at, "mug", b"one", b"two", b"three")
+        teach(at, "jug", b"four")
+    return at, STEPS[request.param]
+
+
+every_step = pytest.mark.parametrize("before", list(STEPS), indirect=True)
+
+
+@every_step
+def test_a_power_cut_at_any_moment_leaves_the_step_done_or_not_begun(
+    before: tuple[Path, Callable[[Path], object]], folder: Path
+) -> None:
+    at, step = before
+    disk_before, old = Disk.of(at), taught(at)
+    with Recorder(at) as recorder:
+        step(at)
+    new, found = taught(at), []
+    assert new != old
+    for number, (_, disk) in enumerate(crashes(disk_before, recorder.operations)):
+        left = folder / f"{number}"
+        disk.write_to(left)
+        found.append(taught(left))
+        assert found[-1] in (old, new)
+        with Overlay(left / "b.edgecil").changing():
+            pass  # the next teacher clears up, and changes nothing of what counts
+        assert taught(left) == found[-1]
+        shutil.rmtree(left)
+    assert old in found
+    assert new in found
+
+
+@every_step
+@pytest.mark.parametrize("lasting", [False, True])
+def test_any_failing_operation_leaves_the_step_done_or_not_begun(
+    before: tuple[Path, Callable[[Path], object]], folder: Path, lasting: bool
+) -> None:
+    at, step = before
+    old = taught(at)
+    shutil.copytree(at, folder / "after")
+    step(folder / "after")
+    new = taught(folder / "after")
+    for error in ERRORS:
+        for number in itertools.count(1):
+            left = folder / f"{error}-{number}"
+            shutil.copytree(at, left)
+            failing = Recorder(left, number, error, lasting=lasting)
+            with suppress(StoreWriteError), failing as recorder:
+                step(left)
+            assert taught(left) in (old, new)
+            shutil.rmtree(left)
+            if not recorder.failed:
+                break
+
+
+@pytest.mark.parametrize("before", ["more"], indirect=True)
+def test_without_fsync_the_same_power_cuts_do_harm(
+    before: tuple[Path, Callable[[Path], object]], folder: Path
+) -> None:
+    """The test can fail: here nothing is confirmed, and pictures are lost that the list names."""
+    at, step = before
+    disk_before, old = Disk.of(at), taught(at)
+    with Recorder(at) as recorder:
+        step(at)
+    unsynced = [done for done in recorder.operations if done.kind != SYNC]
+    new = taught(at)
+
+    def harm() -> None:
+        for number, (_, disk) in enumerate(crashes(disk_before, unsynced)):
+            disk.write_to(folder / str(number))
+            assert taught(folder / str(number)) in (old, new)
+
+    with pytest.raises((AssertionError, StoreDamagedError)):
+        harm()

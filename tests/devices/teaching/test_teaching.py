@@ -1,0 +1,288 @@
+"""Teaching a classifier, as a program and a person do it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecil_devices import Classifier, UsageError
+from edgecil_devices.__main__ import main
+from edgecil_devices.errors import StoreBusyError, StoreDamagedError
+from edgecil_devices.teaching.overlay import Overlay, size_bytes
+from edgecil_devices.teaching.records import TaughtRecords
+
+if TYPE_CHECKING:
+    from tests.devices.conftest import TinyNetwork
+
+Pixels = NDArray[np.uint8]
+
+
+def pictures(colour: tuple[int, int, int], count: int, seed: int = 0) -> list[Pixels]:
+    noise = np.random.default_rng(seed).integers(-20, 20, (count, 8, 8, 3))
+    return list(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
+
+
+def files(folder: Path, colour: tuple[int, int, int], count: int, seed: int = 0) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    made = []
+    for number, pixels in enumerate(pictures(colour, count, seed)):
+        made.append(folder / f"{seed}-{number}.png")
+        Image.fromarray(pixels).save(made[-1])
+    return made
+
+
+RED, BLUE = (230, 20, 20), (20, 30, 235)
+
+
+@pytest.fixture
+def classifier(bundle_path: Path) -> Classifier:
+    return Classifier.load(bundle_path)
+
+
+def test_what_was_taught_is_recognised_at_once_and_after_a_new_start(
+    classifier: Classifier, bundle_path: Path
+) -> None:
+    before = classifier.predict(pictures(RED, 1, 9)[0])
+    assert not before.taught
+    lesson = classifier.teach("mug", pictures(RED, 10))
+    assert (lesson.taught, lesson.total, lesson.repeated) == (10, 10, 0)
+    for one in (classifier, Classifier.load(bundle_path)):
+        found = one.predict(pictures(RED, 1, 9)[0])
+        assert (found.label, found.taught) == ("mug", True)
+        assert [(c.label, c.pictures, c.kind) for c in one.taught] == [("mug", 10, "new")]
+
+
+def test_another_process_sees_it_with_its_next_picture(
+    classifier: Classifier, bundle_path: Path
+) -> None:
+    other = Classifier.load(bundle_path)
+    other.predict(pictures(RED, 1)[0])
+    classifier.teach("mug", pictures(RED, 10))
+    assert other.predict(pictures(RED, 1, 9)[0]).label == "mug"
+    classifier.undo()
+    assert not other.predict(pictures(RED, 1, 9)[0]).taught
+
+
+def test_other_pictures_keep_the_logits_of_the_trained_head(
+    tiny: "TinyNetwork", classifier: Classifier
+) -> None:
+    picture = pictures(BLUE, 1)[0]
+    classifier.teach("mug", pictures(RED, 10))
+    expected = tiny.logits(picture[None])[0]
+    scores = {one.label: np.log(one.score) for one in classifier.predict(picture, top=4).top}
+    found = [scores[name] for name in tiny.classes]
+    np.testing.assert_allclose(np.diff(found), np.diff(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_undo_and_forget_give_back_what_was(classifier: Classifier) -> None:
+    picture = pictures(RED, 1, 9)[0]
+    before = classifier.predict(picture)
+    classifier.teach("mug", pictures(RED, 5))
+    taught = classifier.predict(picture)
+    assert classifier.forget("mug") == 5
+    assert classifier.predict(picture).top == before.top
+    classifier.undo()
+    assert classifier.predict(picture).top == taught.top
+    classifier.undo()
+    assert classifier.predict(picture).top == before.top
+    with pytest.raises(UsageError, match="nothing to undo"):
+        classifier.undo()
+
+
+def test_a_known_class_is_corrected_and_stays_one_of_the_release(classifier: Classifier) -> None:
+    picture = pictures(RED, 1, 9)[0]
+    wrong = classifier.predict(picture).label
+    right = next(name for name in classifier.classes if name != wrong)
+    with pytest.raises(UsageError, match=f"knows '{right}' already; .*--correct"):
+        classifier.teach(right, pictures(RED, 5))
+    classifier.correct(pictures(RED, 8), right)
+    found = classifier.predict(picture, top=9)
+    assert (found.label, found.taught) == (right, False)
+    assert len(found.top) == len(classifier.classes)
+    assert classifier.taught[0].kind == "correction"
+    with pytest.raises(UsageError, match="nothing here is called 'mugs'"):
+        classifier.correct(pictures(RED, 1)[0], "mugs")
+
+
+def test_one_picture_and_the_same_picture_twenty_times(classifier: Classifier) -> None:
+    one = pictures(RED, 1)[0]
+    lesson = classifier.teach("mug", [one] * 20)
+    assert (lesson.taught, lesson.total, lesson.repeated) == (1, 1, 19)
+    assert "5 or more are surer" in lesson.lines()[0]
+    assert classifier.taught[0].recognised is None
+    again = classifier.teach("mug", [one])
+    assert (again.taught, again.total, again.repeated) == (0, 1, 1)
+    moved = classifier.teach("cup", [one])
+    assert (moved.taught, moved.total) == (1, 1)
+    assert [found.label for found in classifier.taught] == ["cup"]
+
+
+def test_unreadable_pictures_among_good_ones_are_left_out(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    lesson = classifier.teach("mug", [*pictures(RED, 2), broken])
+    assert lesson.taught == 2
+    ((name, why),) = lesson.unreadable
+    assert name == str(broken)
+    assert "convert it" in why
+    with pytest.raises(UsageError, match="no picture to teach 'cup' from: .*broken.jpg"):
+        classifier.teach("cup", [broken])
+
+
+@pytest.mark.parametrize("label", ["", "  ", "a\nb", "x" * 256])
+def test_an_impossible_label_is_refused(classifier: Classifier, label: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a label"):
+        classifier.teach(label, pictures(RED, 1))
+    assert not classifier.overlay.exists
+
+
+def test_a_full_budget_lets_the_pictures_go_that_are_most_like_the_others(
+    classifier: Classifier,
+) -> None:
+    classifier.teach("mug", pictures(RED, 12))
+    taken = size_bytes(classifier.overlay.records(), 100)
+    lesson = classifier.teach("cup", pictures(BLUE, 4), budget_bytes=taken)
+    assert lesson.total == 4
+    assert set(lesson.made_room) == {"mug"}
+    assert any("most like the others" in line for line in lesson.lines())
+    counts = {one.label: one.pictures for one in classifier.taught}
+    assert counts == {"mug": 12 - lesson.made_room["mug"], "cup": 4}
+    folder = classifier.overlay.folder
+    whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert whole <= taken
+    with pytest.raises(UsageError, match="give fewer pictures, or a larger --budget"):
+        classifier.teach("jug", pictures((9, 9, 9), 3), budget_bytes=100)
+    assert {one.label: one.pictures for one in classifier.taught} == counts
+
+
+def test_forgotten_pictures_go_before_any_that_count(classifier: Classifier) -> None:
+    classifier.teach("mug", pictures(RED, 6))
+    taken = size_bytes(classifier.overlay.records(), 100)
+    classifier.forget("mug")
+    lesson = classifier.teach("cup", pictures(BLUE, 6), budget_bytes=taken + 400)
+    assert (lesson.total, lesson.made_room) == (6, {})
+    classifier.undo()
+    with pytest.raises(UsageError, match="needed for room"):
+        classifier.undo()
+
+
+def test_a_damaged_picture_is_left_out_and_told(classifier: Classifier, bundle_path: Path) -> None:
+    classifier.teach("mug", pictures(RED, 12))
+    overlay = Overlay(bundle_path)
+    one = overlay.records().present[0]
+    (overlay.folder / "pictures" / one.sha256).write_bytes(b"other")
+    overlay.features_file.unlink(missing_ok=True)
+    fresh = Classifier.load(bundle_path)
+    assert fresh.predict(pictures(RED, 1, 9)[0]).label == "mug"
+    assert fresh.taught[0].pictures == 11
+    (problem,) = fresh.problems
+    assert "'mug', is damaged" in problem
+    assert overlay.problems() == [problem]
+
+
+def test_a_damaged_list_is_refused_with_the_way_out(
+    classifier: Classifier, bundle_path: Path
+) -> None:
+    classifier.teach("mug", pictures(RED, 5))
+    file = Overlay(bundle_path).records_file
+    file.write_bytes(file.read_bytes().replace(b"mug", b"bug"))
+    with pytest.raises(StoreDamagedError, match="begin anew"):
+        Classifier.load(bundle_path).predict(pictures(RED, 1)[0])
+
+
+def test_features_are_of_one_release_and_made_anew_for_another(
+    tiny: "TinyNetwork", classifier: Classifier, bundle_path: Path
+) -> None:
+    classifier.teach("mug", pictures(RED, 10))
+    classifier.predict(pictures(RED, 1)[0])
+    kept = Overlay(bundle_path).features_file.read_bytes()
+    tiny.trunk = np.random.default_rng(8).normal(size=tiny.trunk.shape)
+    tiny.save(bundle_path)
+    again = Classifier.load(bundle_path)
+    assert again.predict(pictures(RED, 1, 9)[0]).label == "mug"
+    assert Overlay(bundle_path).features_file.read_bytes() != kept
+
+
+def test_a_release_that_knows_the_class_retires_what_was_taught_until_a_rollback(
+    tiny: "TinyNetwork", classifier: Classifier, bundle_path: Path
+) -> None:
+    classifier.teach("mug", pictures(RED, 10))
+    old = bundle_path.read_bytes()
+    tiny.classes = ("ape", "bee", "mug")
+    tiny.save(bundle_path)
+    new = Classifier.load(bundle_path)
+    assert not new.predict(pictures(RED, 1, 9)[0]).taught
+    assert new.taught[0].kind == "retired"
+    bundle_path.write_bytes(old)
+    back = Classifier.load(bundle_path)
+    assert back.predict(pictures(RED, 1, 9)[0]).taught
+
+
+def test_two_teachers_at_once_do_not_mix(classifier: Classifier, bundle_path: Path) -> None:
+    overlay = Overlay(bundle_path)
+    with overlay.changing(), pytest.raises(StoreBusyError, match="is being changed by"):
+        Classifier.load(bundle_path).teach("mug", pictures(RED, 1))
+    assert overlay.records() == TaughtRecords()
+
+
+def run(*words: Any) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecil_devices", *map(str, words)], capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_whole_way_by_commands(bundle_path: Path, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "teach", bundle_path, *files(tmp_path / "mugs", RED, 6), "--label", "mug", "--budget", "1MB"
+    )
+    assert (code, out) == (0, "taught 'mug': 6 pictures, 6 now\n")
+    (seen,) = files(tmp_path / "seen", RED, 1, 9)
+    _, out, _ = run("predict", bundle_path, seen)
+    assert "mug (taught)" in out
+    _, out, _ = run("predict", bundle_path, seen, "--json")
+    assert json.loads(out)["top"][0]["taught"] is True
+    _, out, _ = run("taught", "list", bundle_path)
+    assert out.startswith("mug  new            6 pictures")
+    code, out, _ = run("taught", "forget", bundle_path, "--label", "mug")
+    assert out.startswith("forgot 'mug', 6 pictures; to bring them back: edgecil taught undo")
+    _, out, _ = run("taught", "undo", bundle_path)
+    assert out == "undone; taught now: mug (6)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("teach", "B", "--label", "mug"), "no picture to teach from"),
+        (("teach", "B", "x.jpg", "--label", "mug", "--budget", "0"), "room for nothing"),
+        (("teach", "B", "x.jpg", "--label", "mug"), "x.jpg"),
+        (("teach", "B", "x.jpg", "--label", "mug", "--count", "0"), "--count must be at least 1"),
+        (("taught", "eat", "B"), "taught can list, forget, undo, export"),
+        (("taught", "forget", "B"), "taught forget needs --label"),
+        (("taught", "list", "B", "--label", "mug"), "taught list takes no --label"),
+        (("taught", "forget", "B", "--label", "mug"), "nothing was taught as 'mug'"),
+        (("taught", "undo", "B"), "nothing to undo"),
+        (("taught", "export", "B", "--out", "z.zip"), "nothing is taught here"),
+        (("predict", "B", "x.jpg", "--unknown", "95"), "export it with --teachable"),
+        (("predict", "B", "x.jpg", "--unknown", "0"), "--unknown is a percentage"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    bundle_path: Path,
+    words: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main([str(bundle_path) if word == "B" else word for word in words])
+    told = capsys.readouterr().err
+    assert code in (1, 2)
+    assert says in told
+    assert told.count("\n") == 1
