@@ -73,8 +73,8 @@ def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan,
     """Settle everything the request leaves open.
 
     Returns:
-        The run's settings, what they come to stage by stage, and why it is this backbone; nothing
-        where the request names it.
+        The run's settings, what they come to stage by stage, and why it is this backbone, which is
+        nothing where the request names it, with what the method gives up.
 
     Raises:
         BudgetError: the budget cannot hold the tasks.
@@ -125,7 +125,8 @@ def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan,
         codec=choice.demand.codec,
         precision=choice.demand.precision,
     )
-    return settings, choice.plan, reason or choice.reason
+    price = method_named(request.method).price
+    return settings, choice.plan, "; ".join(filter(None, (reason or choice.reason, price)))
 
 
 def source_of(data: str, holdout: float, facts: DataFacts) -> Source:
