@@ -25,6 +25,7 @@ from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.statistics import STATISTICS_FILE, decode, encode
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
 from edgecil_devices.closed_form import ClassStatistics
 from edgecil_devices.files import sync_folder, write_synced
@@ -32,8 +33,8 @@ from edgecil_devices.images import Preprocessing
 
 FORMAT = 4
 """Highest version of the layout; a reader refuses higher ones. Version 2 has the aspects of
-exemplars of more than 64 pixels, version 4 statistics of classes; 3 is kept free. States that have
-neither are still of version 1."""
+exemplars of more than 64 pixels, version 3 the origin of a network that came pretrained, version 4
+statistics of classes; states that have none of these are still of version 1."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class StateSettings:
     """Class names in the order in which they were learned; a label is an index into it."""
     task_sizes: tuple[int, ...]
     """Classes of each task so far."""
+    origin: Origin | None = None
+    """Where the weights come from that the network started with; None where it started at random.
+    Whoever passes the network on must know under which licence they are."""
 
     @property
     def stage(self) -> int:
@@ -75,14 +79,26 @@ class StateSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
-        return asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
+        found = asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
+        if self.origin is None:
+            del found["origin"]  # as in states before there was any
+        return found
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "StateSettings":
         """The settings that `to_dict` wrote."""
         tuples = {key: tuple(data[key]) for key in ("mean", "std", "classes", "task_sizes")}
-        preprocessing = Preprocessing.from_dict(data["preprocessing"])
-        return cls(**(data | tuples | {"preprocessing": preprocessing}))
+        made: dict[str, Any] = {"preprocessing": Preprocessing.from_dict(data["preprocessing"])}
+        if "origin" in data:
+            made["origin"] = Origin(**data["origin"])
+        return cls(**(data | tuples | made))
+
+    @property
+    def format(self) -> int:
+        """The lowest version of the layout that has all of this."""
+        if self.origin:
+            return 3
+        return 2 if has_aspects(self.image_size_px) else 1
 
     def empty_network(self) -> ExpandableNetwork:
         """A network of this shape with fresh weights."""
@@ -189,9 +205,7 @@ class State:
     @property
     def _format(self) -> int:
         """The lowest version of the layout that has all that is in the state."""
-        if STATISTICS_FILE in self.parts:
-            return 4
-        return 2 if has_aspects(self.settings.image_size_px) else 1
+        return 4 if STATISTICS_FILE in self.parts else self.settings.format
 
     def write(self, folder: Path, budget_bytes: int | None) -> Ledger:
         """Put the state in the place of the one in `folder`; a crash leaves one or the other.

@@ -5,7 +5,7 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 
 import copy
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,9 @@ class ExpandableNetwork(nn.Module):
         block_count: K, at least 1.
         mean: channel means of pixels scaled to [0, 1], for normalisation.
         std: channel standard deviations, likewise.
+
+    Attributes:
+        frozen_trunk: whether the trunk is frozen from the start and for good: it came pretrained.
     """
 
     mean: Tensor
@@ -70,7 +73,10 @@ class ExpandableNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)
         self.feature_size = parts.feature_size
+        self.frozen_trunk = parts.frozen_trunk
         self.trunk = parts.trunk()
+        if self.frozen_trunk:
+            self.trunk.requires_grad_(False).eval()
         self.blocks = nn.ModuleList(parts.block() for _ in range(block_count))
         self.head = new_linear(block_count * parts.feature_size, class_count)
 
@@ -78,6 +84,18 @@ class ExpandableNetwork(nn.Module):
     def class_count(self) -> int:
         """C, the classes the head tells apart."""
         return self.head.out_features
+
+    @property
+    def learning(self) -> list[nn.Module]:
+        """What a method trains that trains everything: all but a trunk that is frozen for good."""
+        return [self.blocks, self.head] if self.frozen_trunk else [self]
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but that a trunk that is frozen for good stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen_trunk:
+            self.trunk.eval()
+        return self
 
     def add_block(self) -> None:
         """Append a block that starts from the weights of the one before it."""
@@ -93,9 +111,14 @@ class ExpandableNetwork(nn.Module):
         shift = -self.mean / self.std
         return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
 
+    def feature_map(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, 3, S, S) in 0..255 -> what the trunk makes of them, (N, C', S', S')."""
+        found: Tensor = self.trunk(self.normalise(pixels))
+        return found
+
     def block_features(self, pixels: Tensor) -> list[Tensor]:
         """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first."""
-        feature_map = self.trunk(self.normalise(pixels))
+        feature_map = self.feature_map(pixels)
         return [block(feature_map) for block in self.blocks]
 
     def features(self, pixels: Tensor) -> Tensor:
