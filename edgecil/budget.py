@@ -10,13 +10,17 @@ from edgecil.errors import BudgetError
 from edgecil_devices.sizes import UNIT_BYTES as UNIT_BYTES
 from edgecil_devices.sizes import parse_bytes as parse_bytes
 
-OWNERS = ("trunk", "blocks", "head", "exemplars", "names", "other")
+OWNERS = ("trunk", "blocks", "head", "exemplars", "statistics", "names", "other")
 """Who can own bytes of a state, in the order in which they are shown."""
+
+_SELDOM = {"statistics", "other"}
+"""Owners that are not shown where they own nothing."""
 
 _OWNER_OF_FILE = {
     "trunk.safetensors": "trunk",
     "head.safetensors": "head",
     "exemplars.safetensors": "exemplars",
+    "statistics.safetensors": "statistics",
     "state.json": "names",
 }
 _BLOCK_FILE = re.compile(r"block-\d{2,}\.safetensors")
@@ -95,11 +99,11 @@ class Ledger:
         return sum(entry.size_bytes for entry in self.entries)
 
     def by_owner(self) -> dict[str, int]:
-        """Bytes per owner, for every owner but "other", which appears only if it owns any."""
+        """Bytes per owner; "statistics" and "other" appear only where they own any."""
         sizes = dict.fromkeys(OWNERS, 0)
         for entry in self.entries:
             sizes[entry.owner] += entry.size_bytes
-        return {owner: size for owner, size in sizes.items() if size or owner != "other"}
+        return {owner: size for owner, size in sizes.items() if size or owner not in _SELDOM}
 
     def require_within(self, budget_bytes: int) -> None:
         """Refuse a state that is even one byte larger than `budget_bytes`.

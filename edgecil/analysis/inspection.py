@@ -13,6 +13,7 @@ import torch
 from edgecil.analysis.views import layer_changes, similarities
 from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
+from edgecil.methods import method_named
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.newest import NewestBackbone, layers_in
 from edgecil.training.history import GradientNorm, StageHistory, load_weights
@@ -217,8 +218,12 @@ def _gaps(run: Run, settings: RunSettings, recorded: Sequence[StageHistory]) -> 
     begun = [stage.stage for stage in recorded if not stage.last_epoch_file.exists()]
     late = [stage.stage for stage in recorded if not stage.first_epoch_file.exists()]
     short = [stage.stage for stage in recorded if stage.gradients()[-1].epoch == 1]
+    closed_form = method_named(settings.method).keeps_statistics and 1 in there
     told = (
-        ([stage for stage in absent if stage <= learned], "trained without --keep-history"),
+        (
+            [stage for stage in absent if stage <= learned],
+            "learned without training" if closed_form else "trained without --keep-history",
+        ),
         ([stage for stage in absent if stage > learned], "not trained yet"),
         (begun, "unfinished: gradients alone are shown, as far as they go"),
         (late, "recorded from a later epoch on: the change since the first is left out"),

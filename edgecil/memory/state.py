@@ -5,6 +5,7 @@
     block-00.safetensors    weights of the first task's block, then block-01, ...
     head.safetensors        weights of the head
     exemplars.safetensors   encoded pictures, class by class in herding order; see `exemplars`
+    statistics.safetensors  of slda alone: means and covariance of features; see `statistics`
 
 A state is written as a whole into a folder beside it, which then takes its place.
 """
@@ -22,16 +23,18 @@ from edgecil.memory import weights
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.statistics import STATISTICS_FILE, decode, encode
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
+from edgecil_devices.closed_form import ClassStatistics
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.images import Preprocessing
 
-FORMAT = 3
+FORMAT = 4
 """Highest version of the layout; a reader refuses higher ones. Version 2 has the aspects of
-exemplars of more than 64 pixels, version 3 the origin of a network that came pretrained; states
-that have neither are still of version 1."""
+exemplars of more than 64 pixels, version 3 the origin of a network that came pretrained, version 4
+statistics of classes; states that have none of these are still of version 1."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,19 @@ class State:
     settings: StateSettings
     """What the state is of."""
     parts: dict[str, bytes]
-    """Encoded weights by file name."""
+    """Encoded weights, and statistics of classes where these are kept, by file name."""
     exemplars: ExemplarSet
     """Encoded pictures."""
 
     @classmethod
     def of(
-        cls, settings: StateSettings, network: ExpandableNetwork, exemplars: ExemplarSet
+        cls,
+        settings: StateSettings,
+        network: ExpandableNetwork,
+        exemplars: ExemplarSet,
+        statistics: ClassStatistics | None = None,
     ) -> "State":
-        """Encode `network` as `settings` say.
+        """Encode `network`, and `statistics` of its classes, as `settings` say.
 
         Raises:
             TrainingError: a weight is not finite.
@@ -148,7 +155,21 @@ class State:
         parts = {
             name: weights.encode(module, settings.precision) for name, module in modules.items()
         }
+        if statistics:
+            parts[STATISTICS_FILE] = encode(statistics, settings.precision)
         return cls(settings, parts, exemplars)
+
+    def statistics(self) -> ClassStatistics | None:
+        """What is known of the features of every class; None where that is not kept.
+
+        Raises:
+            StateCorruptError: it is not of these classes and this network.
+        """
+        if STATISTICS_FILE not in self.parts:
+            return None
+        learned = self.settings
+        features = learned.block_count * cut_backbone(learned.backbone, learned.cut).feature_size
+        return decode(self.parts[STATISTICS_FILE], len(learned.classes), features)
 
     def network(self) -> ExpandableNetwork:
         """The network, decoded, on the CPU and in evaluation mode.
@@ -173,13 +194,18 @@ class State:
         files = dict(self.parts)
         files["exemplars.safetensors"] = self.exemplars.to_bytes()
         body = {
-            "format": self.settings.format,
+            "format": self._format,
             "settings": self.settings.to_dict(),
             "sha256": {name: _sha256(data) for name, data in files.items()},
         }
         # Without it, a changed byte of state.json itself would go unnoticed.
         files["state.json"] = _json(body | {"check": _sha256(_json(body))})
         return files
+
+    @property
+    def _format(self) -> int:
+        """The lowest version of the layout that has all that is in the state."""
+        return 4 if STATISTICS_FILE in self.parts else self.settings.format
 
     def write(self, folder: Path, budget_bytes: int | None) -> Ledger:
         """Put the state in the place of the one in `folder`; a crash leaves one or the other.

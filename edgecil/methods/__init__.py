@@ -38,6 +38,7 @@ METHODS: MutableMapping[str, type["Method"]] = _Methods(
         "memo": "memo:Memo",
         "memo-2": "memo:Memo2",
         "thrift": "thrift:Thrift",
+        "slda": "slda:SLDA",
         "joint": "joint:Joint",
     }
 )

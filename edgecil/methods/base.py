@@ -19,6 +19,7 @@ from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.sequences import Pictures
+from edgecil_devices.closed_form import ClassStatistics
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
@@ -60,10 +61,15 @@ class Method:
     """Where its backbone may be cut into trunk and block; the first is its own choice."""
     keeps_exemplars: ClassVar[bool] = True
     """Whether pictures of old classes are kept and rehearsed."""
+    keeps_statistics: ClassVar[bool] = False
+    """Whether means and covariance of the features of all classes are kept, and say what the head
+    is; then only the first task is trained, and every later lesson is without phases."""
     sees_all_pictures: ClassVar[bool] = False
     """Whether it starts afresh at every task, with all pictures of all classes so far."""
     nearest_mean: ClassVar[bool] = False
     """Whether it is also measured with the nearest mean of exemplars for a classifier."""
+    price: ClassVar[str] = ""
+    """What it gives up, in a sentence, where that should be known before it is trained."""
     takes_wide_backbones: ClassVar[bool] = False
     """Whether the planner may propose backbones that are wider than the published ones."""
 
@@ -111,6 +117,10 @@ class Method:
 
     def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
         """Correct the trained network, before exemplars are chosen and the state is written."""
+
+    def finish_from(self, network: ExpandableNetwork, statistics: ClassStatistics) -> None:
+        """Write the head that follows from the statistics of all classes, where these are kept."""
+        raise NotImplementedError
 
 
 def classification(network: ExpandableNetwork) -> Loss:

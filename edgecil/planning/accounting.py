@@ -13,6 +13,7 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplar_sizes import uniform_size
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
+from edgecil.memory.statistics import STATISTICS_FILE, encoded_size
 from edgecil.methods import Method, method_named
 from edgecil.networks import cut_backbone
 from edgecil.networks.backbones import pretrained_named
@@ -109,8 +110,12 @@ class Strict(Accounting):
         )
         parts = ["trunk.safetensors", *(f"block-{k:02d}.safetensors" for k in range(blocks))]
         exemplars = ExemplarSet.empty(codec_named(demand.codec), demand.image_size_px)
+        statistics_bytes = 0
+        if demand.method.keeps_statistics:
+            parts.append(STATISTICS_FILE)
+            statistics_bytes = encoded_size(classes, head.in_features, demand.precision)
         index = State(settings, dict.fromkeys([*parts, "head.safetensors"], b""), exemplars)
-        head_bytes = weights.encoded_size(head, demand.precision)
+        head_bytes = weights.encoded_size(head, demand.precision) + statistics_bytes
         return trunk_bytes + blocks * block_bytes + head_bytes + index.size_without_exemplars_bytes
 
     def exemplars_bytes(self, demand: Demand, classes: int, count: int) -> int:

@@ -11,6 +11,7 @@ from edgecil.training.settings import RunSettings
 
 METHOD_ORDER = (
     "finetune",
+    "slda",
     "replay",
     "icarl",
     "wa",

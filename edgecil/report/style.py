@@ -12,7 +12,8 @@ FAINT = "#d5dae0"
 # Okabe and Ito, "Color Universal Design" (2008), without its yellow, too pale for lines on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A828B"
-WINE, INDIGO = "#882255", "#332288"  # of Paul Tol's muted colours, for the two methods more
+# Of Paul Tol's muted colours, for three methods more.
+WINE, INDIGO, TEAL = "#882255", "#332288", "#44AA99"
 
 OWNER_COLOURS = {
     "trunk": BLUE,
@@ -72,6 +73,7 @@ _MARKS = {
     "memo": (VERMILION, "o"),
     "memo-2": (WINE, "h"),
     "thrift": (INDIGO, "X"),
+    "slda": (TEAL, "p"),
     "joint": (BLACK, "*"),
 }
 _OTHER_MARK = (GREY, "d")

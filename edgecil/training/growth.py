@@ -1,6 +1,7 @@
 """How `edgecil learn` makes new classes a run's next task, goes on with it, and gives it up.
 
-A task becomes part of config.json just before its first checkpoint. Until then nothing is written;
+A task becomes part of config.json just before its first checkpoint, or just before its state where
+it has no epochs. Until then nothing is written;
 a crash between the two leaves a task without a checkpoint, which counts as never begun.
 """
 

@@ -28,6 +28,7 @@ from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.pictures.readers import death_of_readers_told
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.candidates import Candidates, Offer
+from edgecil.training.class_features import class_features, round_as_kept, with_new_classes
 from edgecil.training.distributed import lead
 from edgecil.training.loop import epoch_seed
 from edgecil.training.run import Run
@@ -36,6 +37,7 @@ from edgecil.training.settings import RunSettings
 from edgecil.training.starting import started
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import EpochKeeper, Reporter, train_task
+from edgecil_devices.closed_form import ClassStatistics
 
 
 class Learner:
@@ -120,21 +122,21 @@ class Learner:
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline)
         seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
-
-        return seconds + lead(partial(self._finish_task, task, network, kept, new, images))
+        return seconds + lead(partial(self._finish_task, task, network, state, new, images))
 
     def _finish_task(
         self,
         task: TaskView,
         network: ExpandableNetwork,
-        kept: ExemplarSet,
+        before: State | None,
         new: Sequence[Pictures],
         images: Images,
     ) -> float:
         """Write the state after training; returns the seconds it took."""
         started = time.perf_counter()
         self._method.finish(network, task)
-        after = self._state_after(task, network, kept, new, images)
+        after = self._state_after(task, network, before, new, images)
+        self._run.take_grown()
         bound_bytes = self._settings.budget_bytes if self._accounting.bounds_files else None
         after.write(self._run.state_folder, bound_bytes)
         self._run.checkpoints.delete()
@@ -144,7 +146,7 @@ class Learner:
         self,
         task: TaskView,
         network: ExpandableNetwork,
-        kept: ExemplarSet,
+        before: State | None,
         new: Sequence[Pictures],
         images: Images,
     ) -> State:
@@ -153,23 +155,42 @@ class Learner:
         Args:
             task: the task.
             network: as trained.
-            kept: the exemplars of the classes before it.
+            before: the state before it; None before the first.
             new: the pictures of each of its classes.
             images: what was trained on: the pictures of all classes, class by class.
         """
         settings = self._state_settings(task.stage, len(network.blocks))
-        if not self._method.keeps_exemplars:
-            return State.of(settings, network.cpu(), kept.with_new_classes([()] * len(new)))
+        kept = before.exemplars if before else self._no_exemplars()
         of_classes = torch.split(torch.arange(len(images)), list(task.class_counts))
+        of_new = of_classes[task.known_classes :]
+        if not self._method.keeps_exemplars:
+            statistics = None
+            if self._method.keeps_statistics:
+                statistics = self._statistics_after(network, before, images, of_new)
+                self._method.finish_from(network, statistics)
+            none = kept.with_new_classes([()] * len(new))
+            return State.of(settings, network.cpu(), none, statistics)
         candidates = [
-            Candidates(pictures, _class_features(network, images, indices), self._codec)
-            for pictures, indices in zip(new, of_classes[task.known_classes :], strict=True)
+            Candidates(pictures, class_features(network, images, indices), self._codec)
+            for pictures, indices in zip(new, of_new, strict=True)
         ]
         bare = State.of(settings, network.cpu(), self._no_exemplars())
         budget_bytes, horizon = self._settings.budget_bytes, len(self._settings.horizon_sizes)
         offer = Offer(kept, candidates)
         chosen = self._accounting.chosen(offer, bare, budget_bytes, horizon)
         return replace(bare, exemplars=chosen)
+
+    def _statistics_after(
+        self,
+        network: ExpandableNetwork,
+        before: State | None,
+        images: Images,
+        of_new: Sequence[torch.Tensor],
+    ) -> ClassStatistics:
+        """What is known of the features of all classes, those of `network` as it will be kept."""
+        round_as_kept(network, self._settings.precision)
+        known = before.statistics() if before else None
+        return with_new_classes(known, network, images, of_new)
 
     def _measured(self, stage: int, seconds: float) -> StageResult:
         """Measure the state as it lies on disk: what was really kept, decoded."""
@@ -242,17 +263,6 @@ class Learner:
         """The pictures of task `stage`, class by class, as they are trained on."""
         splits = self._library.training(stage)
         return [self._method.as_trained_on(split, self._codec) for split in splits]
-
-
-def _class_features(
-    network: ExpandableNetwork, images: Images, indices: torch.Tensor, batch_size: int = 256
-) -> torch.Tensor:
-    """Concatenated features of the plain images at `indices` (n,) -> (n, F) float32 on the CPU."""
-    network.eval()
-    with torch.inference_mode():
-        batches = images.plain_batches(batch_size, indices)
-        features = [network.features(pixels).cpu() for pixels, _ in batches]
-    return torch.cat(features)
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

@@ -85,8 +85,8 @@ def resolve(
         reading: how picture files are read.
 
     Returns:
-        The run's settings, what they come to stage by stage, and why it is this backbone; nothing
-        where the request names it.
+        The run's settings, what they come to stage by stage, and why it is this backbone, which is
+        nothing where the request names it, with what the method gives up.
 
     Raises:
         BudgetError: the budget cannot hold the tasks.
@@ -140,7 +140,8 @@ def resolve(
         codec=choice.demand.codec,
         precision=choice.demand.precision,
     )
-    return settings, choice.plan, reason or choice.reason
+    price = method_named(request.method).price
+    return settings, choice.plan, "; ".join(filter(None, (reason or choice.reason, price)))
 
 
 def _origin_of(request: TrainRequest) -> Origin | None:

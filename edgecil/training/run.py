@@ -148,17 +148,24 @@ class Run:
             )
 
     def grow(self, settings: RunSettings) -> None:
-        """Let `settings`, with one more task, be the run's from the task's first checkpoint on."""
+        """Let `settings`, with one more task, be the run's from the task's first checkpoint on.
+
+        A task without epochs has none; it then becomes the run's just before its state is written.
+        """
         self.checkpoints.delete_last()  # of other classes that were given up, perhaps
         self._grown = settings
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint; with its first one, a task of `grow` becomes part of the run."""
+        self.take_grown()
+        self.checkpoints.save(checkpoint)
+
+    def take_grown(self) -> None:
+        """Make a task of `grow` part of the run, if it is not: its state is about to be written."""
         if self._grown is not None:
             self.checkpoints.remember(self.settings())
             self._grown.save(self.config_file)
             self._grown = None
-        self.checkpoints.save(checkpoint)
 
     def stage_results(self) -> list[StageResult]:
         """The results so far, first task first.

@@ -19,7 +19,7 @@ from tests.edgecil.methods.by_hand import (
     softmax,
 )
 
-SINGLE = ["finetune", "replay", "icarl", "wa", "foster", "thrift", "joint"]
+SINGLE = ["finetune", "slda", "replay", "icarl", "wa", "foster", "thrift", "joint"]
 LABELS = [1, 3, 4]
 
 

@@ -1,0 +1,38 @@
+"""SLDA: class means and one covariance of frozen features; no picture is kept or rehearsed."""
+
+import torch
+
+from edgecil.methods.base import Method, TaskView
+from edgecil.methods.lesson import Lesson
+from edgecil.methods.recipes import Recipe
+from edgecil.networks import ExpandableNetwork
+from edgecil_devices.closed_form import ClassStatistics
+
+
+class SLDA(Method):
+    """A network that the first task trains and that is frozen then, and a head in closed form.
+
+    From the second task on nothing is trained: the means, counts and covariance of the features of
+    all pictures so far say what the head is (`edgecil_devices.closed_form`), so the order of the
+    tasks that follow the first does not matter, and each takes seconds. What is kept of a picture
+    is its part in a mean. That is what privacy gains; the price is that the features are those of
+    the first task's classes for good, where rehearsal goes on learning.
+
+    After Deep SLDA (Hayes and Kanan, CVPR workshops 2020), with other shrinkages.
+    """
+
+    name = "slda"
+    keeps_exemplars = False
+    keeps_statistics = True
+
+    def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
+        """Give the head its rows; there is nothing to train."""
+        network.grow_head(task.total_classes)
+        return Lesson([])
+
+    def finish_from(self, network: ExpandableNetwork, statistics: ClassStatistics) -> None:
+        """Write the head that follows from the statistics."""
+        rows, biases = statistics.head()
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(rows).float())
+            network.head.bias.copy_(torch.from_numpy(biases).float())
