@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgecil.networks.efficientnet_lite import lite0_groups
-from edgecil.networks.folding import without_batch_norms
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
+from edgecil.networks.efficientnet_lite import lite0_groups
+from edgecil.networks.folding import without_batch_norms
 from edgecil_devices import Preprocessing
 from edgecil_export import ExportRequest, export
 

@@ -24,6 +24,7 @@ Shapes: N pictures, F features, C classes.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,19 @@ def shrinkage_for(feature_count: int) -> float:
     (narrow, least), (wide, most) = _NARROW, _WIDE
     place = np.log(feature_count / narrow) / np.log(wide / narrow)
     return float(np.clip(least + place * (most - least), least, most))
+
+
+def noise_of_means(apart: Floats, counts: NDArray[Any], trace: float) -> float:
+    """k: of so many pictures a mean counts half.
+
+    Args:
+        apart: (C, F), the means, without the mean of all of them.
+        counts: (C,), pictures of each class, at least one.
+        trace: tr(S), the sum of the variances within classes.
+    """
+    spread = float(np.square(apart).sum(axis=1).mean())
+    known = max(spread - trace * float(np.mean(1 / counts)), _LEAST_SPREAD * spread)
+    return trace / known if known > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +150,7 @@ class ClassStatistics:
         else:
             drawn = (spread / self.feature_count or 1.0) * identity
         counts = np.maximum(self.counts, 1)
-        known = max(spread - trace * float(np.mean(1 / counts)), _LEAST_SPREAD * spread)
-        noise = trace / known if known > 0 else 0.0
+        noise = noise_of_means(apart, counts, trace)
         shrunk = (counts / (counts + noise))[:, None] * apart
         rows = np.linalg.solve(drawn, shrunk.T).T
         return rows, -rows @ centre - (rows * shrunk).sum(axis=1) / 2

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
 from edgecil.pictures.sequences import SeenInTest
+from edgecil_devices.closed_form import ClassStatistics, shrinkage_for
 from edgecil_devices.teaching.head import Covariance, Floats, KnownClasses, log_sum_exp
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS
 from edgecil_devices.teaching_facts import UnknownFacts
@@ -35,22 +36,10 @@ Network = Callable[[Pixels], NDArray[np.float32]]
 """Features or logits of pictures."""
 
 _BATCH = 64
-_NARROW, _WIDE = (64, 0.1), (1280, 0.5)
-"""Features, and the shrinkage of the covariance that was best there."""
-
-
-def shrinkage_for(features: int) -> float:
-    """How far the covariance of so many features is drawn to a multiple of the identity.
-
-    0.1 with 64 features and 0.5 with 1280 were best (CIFAR-100); between, by the logarithm.
-    """
-    (narrow, least), (wide, most) = _NARROW, _WIDE
-    place = (np.log(features) - np.log(narrow)) / (np.log(wide) - np.log(narrow))
-    return float(np.clip(least + place * (most - least), least, most))
 
 
 def known_classes(state: State, features: Network) -> KnownClasses:
-    """Means and covariance of the features of the exemplars.
+    """Means and covariance of the features of the exemplars, or those that the state itself keeps.
 
     Args:
         state: of the run.
@@ -59,31 +48,31 @@ def known_classes(state: State, features: Network) -> KnownClasses:
     Raises:
         ExportError: a class has no exemplar.
     """
-    labels = state.exemplars.labels()
-    class_count = len(state.settings.classes)
-    counts = np.bincount(labels, minlength=class_count)
-    if not counts.all():
-        raise ExportError(
-            "a bundle is made teachable from exemplars, and the state keeps none of "
-            f"{state.settings.classes[int(np.argmin(counts))]!r}; export without --teachable"
-        )
-    seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
-    found = np.concatenate(
-        [
-            features(seen.pixels(np.arange(start, min(start + _BATCH, len(labels)))))
-            for start in range(0, len(labels), _BATCH)
-        ]
-    ).astype(np.float64)
-    means = np.stack([found[labels == c].mean(axis=0) for c in range(class_count)])
-    within = found - means[labels]
-    covariance = within.T @ within / max(len(labels) - class_count, 1)
+    statistics = state.statistics() or _of_exemplars(state, features)
     return KnownClasses(
-        means,
-        counts.astype(np.float64),
-        Covariance.of(covariance, MOST_DIRECTIONS),
-        shrinkage_for(found.shape[1]),
+        statistics.means,
+        statistics.counts.astype(np.float64),
+        Covariance.of(statistics.covariance, MOST_DIRECTIONS),
+        shrinkage_for(statistics.feature_count),
         TAU,
     )
+
+
+def _of_exemplars(state: State, features: Network) -> ClassStatistics:
+    by_class = state.exemplars.by_class()
+    found: ClassStatistics | None = None
+    for label, pictures in enumerate(by_class):
+        if not len(pictures):
+            raise ExportError(
+                "a bundle is made teachable from exemplars, and the state keeps none of "
+                f"{state.settings.classes[label]!r}; export without --teachable"
+            )
+        seen = SeenInTest(pictures, state.settings.preprocessing)
+        for indices in np.split(np.arange(len(pictures)), range(_BATCH, len(pictures), _BATCH)):
+            computed = features(seen.pixels(indices))
+            found = (found or ClassStatistics.empty(computed.shape[1])).added(computed, label)
+    assert found is not None  # a state knows at least one class
+    return found
 
 
 @dataclass(frozen=True)

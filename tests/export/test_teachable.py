@@ -13,15 +13,17 @@ from edgecil.memory.state import State
 from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import BundleCorruptError
-from edgecil_devices.teaching.head import Covariance, KnownClasses
+from edgecil_devices.images import read_pixels
+from edgecil_devices.runtime import Runtime
+from edgecil_devices.teaching.head import Covariance, KnownClasses, Prototype, TaughtHead
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS, packed, unpacked
+from edgecil_devices.teaching.teacher import encoded
 from edgecil_export import export
 from edgecil_export.golden import npy
 from edgecil_export.request import ExportRequest
 from edgecil_export.teachable import (
     HeldOutLogits,
     area_under_curve,
-    shrinkage_for,
     unknown_facts,
 )
 
@@ -73,20 +75,28 @@ def test_only_a_bundle_that_asks_for_it_has_them_and_the_newer_format(
     assert (tmp_path / "again.edgecil").read_bytes() == (tmp_path / "taught.edgecil").read_bytes()
 
 
-def test_a_device_is_taught_with_them(run: Path, tmp_path: Path) -> None:
+def test_a_device_teaches_with_these_very_statistics(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "b.edgecil", TEACHABLE)
-    classifier = Classifier.load(tmp_path / "b.edgecil")
-    stripes = np.zeros((8, 16, 16, 3), np.uint8)
-    stripes[:, ::2] = np.random.default_rng(0).integers(200, 256, (8, 8, 16, 3))
-    classifier.teach("stripes", list(stripes[:6]))
-    assert classifier.taught[0].recognised == 1
-    seen = State.read(run / "state").exemplars.pictures.pixels()
+    bundle = read_bundle(tmp_path / "b.edgecil")
+    runtime = Runtime(bundle, 1)
+    drawn = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+    pictures = drawn.repeat(2, axis=1)[:, :16]  # in WebP they lose little
+    classifier = Classifier.load(tmp_path / "b.edgecil", 1)
+    classifier.teach("stripes", list(pictures[:6]))
 
-    def odds(picture: NDArray[np.uint8]) -> float:
-        return next(one.score for one in classifier.predict(picture, top=6).top if one.taught)
-
-    # The head is random and surer than any that was trained, so the odds are all there is to see.
-    assert odds(stripes[7]) > 10 * max(odds(picture) for picture in seen)
+    kept = [read_pixels(encoded(one), bundle.manifest.preprocessing) for one in pictures[:6]]
+    features = runtime.run(np.stack(kept)).features.astype(np.float64)
+    assert bundle.manifest.teaching is not None
+    known = unpacked(
+        bundle.blobs["statistics.npy"], "s", bundle.manifest.teaching, features.shape[1]
+    )
+    seen = runtime.run(pictures[7:])
+    logits = TaughtHead(known, [Prototype(features, None)]).logits(seen.features, seen.logits)[0]
+    expected = np.exp(logits - logits.max())
+    expected /= expected.sum()
+    found = {one.label: one.score for one in classifier.predict(pictures[7], top=6).top}
+    assert found["stripes"] == pytest.approx(expected[5], rel=1e-4)
+    assert found["eel"] == pytest.approx(expected[4], rel=1e-4)
 
 
 def test_a_state_without_exemplars_has_no_statistics(run: Path, tmp_path: Path) -> None:
@@ -130,13 +140,6 @@ def test_other_tables_are_refused(table: NDArray[np.float16]) -> None:
     known = KnownClasses(np.ones((5, 100)), np.ones(5), Covariance(np.ones((1, 100)), 1.0), 0, 1)
     with pytest.raises(BundleCorruptError, match="export"):
         unpacked(npy(table), "s", packed(known)[1], 100)
-
-
-def test_shrinkage_lies_between_what_was_measured() -> None:
-    assert shrinkage_for(64) == pytest.approx(0.1)
-    assert shrinkage_for(1280) == pytest.approx(0.5)
-    assert shrinkage_for(16) == pytest.approx(0.1)
-    assert 0.1 < shrinkage_for(128) < shrinkage_for(640) < 0.5
 
 
 def test_the_area_is_the_chance_that_a_known_picture_scores_higher() -> None:

@@ -9,7 +9,7 @@ enters by its odds against all of them.
 With m_c the mean and n_c the pictures of class c, S the covariance within classes, g the mean of
 the release's means and F the number of features:
 
-    k    = tr(S) / (mean |m_c - g|^2 - tr(S) / n)           how noisy a mean of one picture is
+    k    = tr(S) / (mean |m_c - g|^2 - tr(S) mean(1 / n_c)) pictures at which half a mean counts
     m~_c = g + n_c / (n_c + k) (m_c - g)
     A    = ((1 - r) S + r tr(S)/F I)^-1
     s_c  = x . A m~_c - m~_c . A m~_c / 2
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from edgecil_devices.closed_form import Floats, noise_of_means
 
 _TINY = 1e-12
 
@@ -100,9 +100,7 @@ class KnownClasses:
     @property
     def noise(self) -> float:
         """k: pictures at which half of a mean is believed."""
-        trace = self.covariance.trace
-        spread = float(np.mean(np.sum((self.means - self.centre) ** 2, axis=1)))
-        return trace / max(spread - trace / float(self.counts.mean()), _TINY * max(trace, _TINY))
+        return noise_of_means(self.means - self.centre, self.counts, self.covariance.trace)
 
     def shrunk(self, means: Floats, counts: Floats) -> Floats:
         """m~ of means (T, F) of `counts` (T,) pictures."""

@@ -2,11 +2,23 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgecil_devices.teaching.head import Covariance, Floats, KnownClasses
 
 _GUESSED_SHRINKAGE = 0.0
 _GUESSED_TAU = 0.5
+_SMOOTH = Image.Resampling.BILINEAR
+
+
+def blots(size_px: int) -> NDArray[np.uint8]:
+    """Pictures of coloured blots, (16, S, S, 3), always the same.
+
+    Where there are no better, they show how far features spread.
+    """
+    coarse = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 3), np.uint8)
+    images = (Image.fromarray(one).resize((size_px, size_px), _SMOOTH) for one in coarse)
+    return np.stack([np.asarray(image) for image in images])
 
 
 def guessed_classes(
@@ -21,8 +33,7 @@ def guessed_classes(
     Args:
         weight: (F, C), the head's.
         bias: (C,), the head's.
-        features: (G, F) of some pictures of whatever the device sees: golden samples, and what was
-            taught.
+        features: (G, F) of several pictures: golden samples, and blots.
     """
     rows: Floats = weight.T.astype(np.float64)
     centre: Floats = features.mean(axis=0).astype(np.float64)

@@ -12,7 +12,7 @@ from edgecil_devices.teaching.overlay import Added
 from edgecil_devices.teaching.teacher import Pixels, Teacher
 
 FEW_PICTURES = 5
-"""Fewer tell a class only roughly; measured in benchmarks/teaching.py."""
+"""Fewer tell a class only roughly."""
 
 MOST_AT_ONCE = 500
 """Pictures of one step; they are in memory together."""

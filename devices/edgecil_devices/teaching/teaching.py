@@ -11,7 +11,7 @@ from edgecil_devices.npy import read_npy
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.features import TaughtFeatures
 from edgecil_devices.teaching.head import KnownClasses
-from edgecil_devices.teaching.known import guessed_classes
+from edgecil_devices.teaching.known import blots, guessed_classes
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.statistics import unpacked
 from edgecil_devices.teaching.teacher import Teacher
@@ -60,8 +60,8 @@ class Teaching:
             size = sum(block.features or 0 for block in self._manifest.blocks)
             return unpacked(self._statistics, blob.name, facts, size)
         size_px = self._manifest.preprocessing.image_size_px
-        if self._golden is None:
-            pixels = np.full((1, size_px, size_px, 3), 128, np.uint8)
-        else:
-            pixels = read_npy(self._golden, "golden-pixels.npy", ("|u1",))
+        pixels = blots(size_px)
+        if self._golden is not None:
+            golden = read_npy(self._golden, "golden-pixels.npy", ("|u1",))
+            pixels = np.concatenate([golden, pixels])
         return guessed_classes(*self._runtime.head, self._features(pixels))

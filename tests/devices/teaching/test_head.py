@@ -73,7 +73,7 @@ def scores(known: KnownClasses, x: Floats, means: Floats, counts: Floats) -> Flo
     level = np.trace(cov) / SIZE
     g = sum(known.means) / CLASSES
     spread = np.mean([(m - g) @ (m - g) for m in known.means])
-    k = np.trace(cov) / (spread - np.trace(cov) / np.mean(known.counts))
+    k = np.trace(cov) / (spread - np.trace(cov) * np.mean([1 / n for n in known.counts]))
     r = known.shrinkage
     inverse = np.linalg.inv((1 - r) * cov + r * level * np.eye(SIZE))
     found = []
