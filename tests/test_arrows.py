@@ -19,7 +19,7 @@ HOMES = {
     "edgecil_devices": ROOT / "devices" / "edgecil_devices",
 }
 FLOORS = (
-    ("errors", "published"),
+    ("errors", "published", "words", "work"),
     ("budget", "team", "data", "networks"),
     ("memory", "pictures"),
     ("evaluation", "methods"),

@@ -46,6 +46,7 @@ from edgecil.data.folder_report import FolderReport
 from edgecil.data.held_out import HeldOut
 from edgecil.data.layout import shown, split_roots
 from edgecil.errors import DataError, ImageError, UsageError
+from edgecil.work import work
 from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, read_file, read_image
 from edgecil_devices.limits import usable_cores
@@ -182,12 +183,16 @@ def _inspect(
     damaged = []
     by_digest: dict[str, list[_Picture]] = defaultdict(list)
     _logger.info("%s: looking at %d pictures", folder, len(listed))
-    with ThreadPoolExecutor(usable_cores()) as readers:
+    with (
+        ThreadPoolExecutor(usable_cores()) as readers,
+        work("reading pictures", len(listed)) as done,
+    ):
         for picture, result in zip(listed, readers.map(_read, listed), strict=True):
             if isinstance(result, ImageError):
                 damaged.append((picture.path, str(result)))
             else:
                 by_digest[result.digest].append(result)
+            done(1)
     kept, copies, contradictions = [], [], []
     for same in by_digest.values():
         if len({picture.class_name for picture in same}) > 1:

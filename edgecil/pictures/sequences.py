@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgecil.pictures.augmentation import seen_in_test
+from edgecil.work import work
 from edgecil_devices.images import Preprocessing
 
 
@@ -57,7 +58,12 @@ class JoinedPictures:
     def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
         """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
         if indices is None:
-            return np.concatenate([part.pixels() for part in self._parts])
+            whole = []
+            with work("reading pictures", len(self)) as done:
+                for part in self._parts:
+                    whole.append(part.pixels())
+                    done(len(part))
+            return np.concatenate(whole)
         owners = np.searchsorted(self._ends, indices, side="right")
         found: list[np.ndarray] = []
         for owner in np.unique(owners):
