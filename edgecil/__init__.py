@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from edgecil.errors import EdgecilError
     from edgecil.memory.state import State
     from edgecil.training.api import train
+    from edgecil.training.reporters import Reporter
     from edgecil.training.request import TrainRequest
     from edgecil_devices import Classifier, Prediction
 
-__all__ = ["Classifier", "EdgecilError", "Prediction", "State", "TrainRequest", "train"]
+__all__ = ["Classifier", "EdgecilError", "Prediction", "Reporter", "State", "TrainRequest", "train"]
 
 _HOMES = {
     "Classifier": "edgecil_devices",
     "EdgecilError": "edgecil.errors",
     "Prediction": "edgecil_devices",
+    "Reporter": "edgecil.training.reporters",
     "State": "edgecil.memory.state",
     "TrainRequest": "edgecil.training.request",
     "train": "edgecil.training.api",

@@ -19,7 +19,7 @@ HOMES = {
     "edgecil_devices": ROOT / "devices" / "edgecil_devices",
 }
 FLOORS = (
-    ("errors", "published", "workers"),
+    ("errors", "published", "words", "work", "workers"),
     ("budget", "team", "data", "networks"),
     ("memory", "pictures"),
     ("evaluation", "methods"),

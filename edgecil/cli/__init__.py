@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from edgecil.cli.bars import bars_shown
 from edgecil.errors import EdgecilError, MissingExtraError
 from edgecil_devices.files import FULL, told
 from edgecil_devices.output import output_written
@@ -110,7 +111,7 @@ def common(
 def main() -> None:
     """Run the command line; an error ends it with one line and an exit code of 1 or 2."""
     try:
-        with output_written():
+        with output_written(), bars_shown():
             app()
     except (EdgecilError, ModuleNotFoundError, OSError) as error:
         if "--debug" in sys.argv:

@@ -15,6 +15,7 @@ from edgecil.cli import options
 from edgecil.cli.training_options import DataDir
 from edgecil.errors import DataError, UsageError
 from edgecil.training.request import TrainRequest
+from edgecil.work import work
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,8 +184,7 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
     seconds = 0.0
     chosen = [_known_images(classifier, dataset) for dataset in datasets]
     total = sum(len(indices) for indices, _ in chosen)
-    # The bar shows itself only where standard error is a terminal.
-    with typer.progressbar(length=total, file=sys.stderr) as progress:
+    with work("evaluating", total) as done:
         for dataset, (indices, labels) in zip(datasets, chosen, strict=True):
             for start in range(0, len(indices), BATCH):
                 batch = slice(start, start + BATCH)
@@ -194,7 +194,7 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
                 seconds += time.perf_counter() - started
                 np.add.at(images, labels[batch], 1)
                 np.add.at(correct, labels[batch], found == labels[batch])
-                progress.update(len(pixels))
+                done(len(pixels))
     tasks = tuple(
         TaskAccuracy(len(task), int(images[list(task)].sum()), int(correct[list(task)].sum()))
         for task in classifier.manifest.tasks

@@ -1,6 +1,7 @@
 """`edgecil learn`: the classes of a folder become the next task of a run."""
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -66,7 +67,7 @@ def learn(
         raise UsageError("nothing says what to learn; give --data, or --discard what was begun")
     deadline = Deadline(parse_duration(stop_after) if stop_after else None)
     budget_bytes = parse_bytes(budget) if budget else None
-    reporter, torch_device = TerminalReporter(), choose_device(device)
+    reporter, torch_device = TerminalReporter(_same_command(stop_after)), choose_device(device)
     going_on = Run(run)
     going_on.settings()  # what is no run gets no lock
     with writing(run):
@@ -127,6 +128,12 @@ def _unpacked(file: Path, run: "Run", known: Sequence[str]) -> str:
             file=sys.stderr,
         )
     return str(found.folder)
+
+
+def _same_command(stop_after: str | None) -> str:
+    """The command that was given, which goes on with what it begins, stopped after a while."""
+    words = ["edgecil", *(word for word in sys.argv[1:] if word != "--discard")]
+    return shlex.join(words if stop_after else [*words, "--stop-after", "1h"])
 
 
 def _discard(run: "Run", learned: int) -> None:

@@ -1,6 +1,7 @@
-"""What a person sees while a run trains: one line a task, and one an epoch that overwrites itself.
+"""What a person reads while a run trains: one line a task and one a phase, beside the bars.
 
-Where standard error is no terminal, every epoch has a line of its own and no control characters.
+Where no bars are shown (`edgecil.cli.bars`) every epoch has a line of its own, too, and no control
+characters.
 """
 
 import sys
@@ -10,16 +11,28 @@ from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
 from edgecil.planning.plans import Plan
+from edgecil.training.forecast import TimeLeft
 from edgecil.training.loop import EpochReport
+from edgecil.training.reporters import Reporter
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
+from edgecil.words import duration_in_words
+from edgecil.work import is_watched
+
+LONG_SECONDS = 3600.0
+"""A run that takes longer is announced as long."""
 
 
-class TerminalReporter:
-    """Tells standard error how far training is."""
+class TerminalReporter(Reporter):
+    """Tells standard error how far training is.
 
-    def __init__(self) -> None:
-        self._rewrites = sys.stderr.isatty()
+    Args:
+        going_on: the command that begins the run or goes on with it and stops it after a while, for
+            a run that takes long; "" where there is none to give.
+    """
+
+    def __init__(self, going_on: str = "") -> None:
+        self._going_on = going_on
 
     def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
         """A run starts or goes on; `reason` says why the planner chose this backbone, if it did."""
@@ -44,15 +57,22 @@ class TerminalReporter:
 
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
         """An epoch is over and kept."""
-        line = (
+        if is_watched() and report.epoch < phase.recipe.epochs:
+            return  # a bar has shown it
+        _say(
             f"  {phase.name} {report.epoch}/{phase.recipe.epochs}  loss {report.loss:.3f}  "
             f"{report.images_per_second:.0f} images/s"
         )
-        if self._rewrites:
-            last = report.epoch == phase.recipe.epochs
-            print(f"\r{line}\x1b[K", file=sys.stderr, end="\n" if last else "", flush=True)
-        else:
-            _say(line)
+
+    def time_left(self, left: TimeLeft) -> None:
+        """Say it once of a run that takes long, and how to divide it."""
+        if left.run_seconds <= LONG_SECONDS or not self._going_on:
+            return
+        _say(
+            f"this takes about {duration_in_words(left.run_seconds)} on this machine; to divide "
+            f"it, stop it with Ctrl-C at will, or give as often as it takes:\n  {self._going_on}"
+        )
+        self._going_on = ""
 
     def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
         """A task is learned, kept and measured."""

@@ -1,5 +1,6 @@
 """`edgecil train`: learn a data set task after task under a byte budget."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
+from edgecil_devices.options import words_of
 
 if TYPE_CHECKING:
     from edgecil.evaluation.results import StageResult
@@ -52,10 +54,22 @@ def train(
             resume=resume,
             keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
-            reporter=TerminalReporter(),
+            reporter=TerminalReporter(_going_on(request, folder, device, stop_after)),
         )
     if team().leads:
         say_results(folder, results)
+
+
+def _going_on(request: TrainRequest, folder: Path, device: str, stop_after: str | None) -> str:
+    """The command that begins this run or goes on with it, and stops it after a while."""
+    from edgecil.team import team
+
+    if team().size > 1:  # as torchrun was called, of which nothing is known here
+        return f"the same command with --run {folder} --resume --stop-after {stop_after or '1h'}"
+    words = ["edgecil", "train", *words_of(request), "--run", str(folder), "--resume"]
+    if device != "auto":
+        words += ["--device", device]
+    return shlex.join([*words, "--stop-after", stop_after or "1h"])
 
 
 def _percent(accuracy: float | None) -> str:

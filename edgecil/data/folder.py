@@ -46,6 +46,7 @@ from edgecil.data.held_out import HeldOut
 from edgecil.data.layout import shown, split_roots
 from edgecil.data.reading import within_room
 from edgecil.errors import DataError, ImageError, UsageError
+from edgecil.work import work
 from edgecil.workers import on_all_cores
 from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, look_at
@@ -185,11 +186,13 @@ def _inspect(
     damaged = []
     by_digest: dict[str, list[_Picture]] = defaultdict(list)
     _logger.info("%s: looking at %d pictures", folder, len(listed))
-    for picture, result in zip(listed, on_all_cores(_read, listed), strict=True):
-        if isinstance(result, ImageError):
-            damaged.append((picture.path, str(result).removeprefix(f"{picture.path}: ")))
-        else:
-            by_digest[result.digest].append(result)
+    with work("reading pictures", len(listed)) as done:
+        for picture, result in zip(listed, on_all_cores(_read, listed), strict=True):
+            if isinstance(result, ImageError):
+                damaged.append((picture.path, str(result).removeprefix(f"{picture.path}: ")))
+            else:
+                by_digest[result.digest].append(result)
+            done(1)
     kept, copies, contradictions = [], [], []
     for same in by_digest.values():
         if len({picture.class_name for picture in same}) > 1:

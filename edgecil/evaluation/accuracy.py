@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images
+from edgecil.work import work
 
 
 def predicted_labels(
@@ -24,8 +25,11 @@ def predicted_labels(
     """
     logits = logits or network
     network.eval()
-    with torch.inference_mode():
-        found = [logits(pixels).argmax(1).cpu() for pixels, _ in images.plain_batches(256)]
+    found = []
+    with torch.inference_mode(), work("evaluating", len(images)) as done:
+        for pixels, _ in images.plain_batches(256):
+            found.append(logits(pixels).argmax(1).cpu())
+            done(len(pixels))
     labels: np.ndarray = torch.cat(found).numpy()
     return labels
 

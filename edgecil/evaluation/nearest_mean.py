@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.sequences import SeenInTest
+from edgecil.work import work
 from edgecil_devices.images import Preprocessing
 
 _BATCH = 256
@@ -31,12 +32,13 @@ def exemplar_means(
     pictures = SeenInTest(exemplars.pictures, preprocessing)
     device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
     sums = torch.zeros(len(exemplars.counts), network.head.in_features)
-    with torch.inference_mode():
+    with torch.inference_mode(), work("means of exemplars", len(exemplars)) as done:
         for start in range(0, len(exemplars), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(exemplars)))
             pixels = torch.from_numpy(pictures.pixels(rows)).permute(0, 3, 1, 2).to(device)
             features = F.normalize(network.features(pixels), dim=1)
             sums.index_add_(0, labels[start : start + _BATCH], features.cpu())
+            done(len(rows))
         return F.normalize(sums, dim=1).to(device)
 
 

@@ -87,6 +87,18 @@ class Method:
         """How many blocks the network keeps after task `stage`: what the planner counts."""
         return 1
 
+    def epochs(self, recipe: Recipe, stage: int) -> int:
+        """Epochs of task `stage`, of all its phases: what a forecast of the time counts."""
+        return (recipe.first if stage == 1 else recipe.incremental).epochs
+
+    def passes(self, stage: int) -> float:
+        """What a training step on a picture is worth in task `stage`, in forward passes.
+
+        A pass is one through a whole backbone; forward and back are three. About right is enough:
+        a forecast measures how long a pass takes anew in every task.
+        """
+        return 3
+
     def prepare(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Grow the network for the task, and say how it is learned.
 

@@ -57,6 +57,14 @@ class Foster(Method):
 
     name = "foster"
 
+    def epochs(self, recipe: Recipe, stage: int) -> int:
+        """From the second task on those of both phases."""
+        return super().epochs(recipe, stage) + (recipe.compression.epochs if stage > 1 else 0)
+
+    def passes(self, stage: int) -> float:
+        """Boosting has the old network beside the new one, compression both of them."""
+        return 3 if stage == 1 else 4.5
+
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Boost beside a frozen copy of the network, then compress into the network itself."""
         old = frozen_copy(network)

@@ -19,6 +19,10 @@ class Joint(Method):
     keeps_exemplars = False
     sees_all_pictures = True
 
+    def epochs(self, recipe: Recipe, stage: int) -> int:
+        """Those of a first task."""
+        return recipe.first.epochs
+
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Train the fresh network as in a first task."""
         return Lesson([Phase("train", recipe.first, classification(network), network.learning)])

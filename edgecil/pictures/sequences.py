@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgecil.pictures.augmentation import seen_in_test
+from edgecil.work import work
 from edgecil.workers import on_all_cores, portions
 from edgecil_devices.images import Preprocessing
 
@@ -81,7 +82,10 @@ class JoinedPictures:
             found[first + indices] = part.pixels(indices)
 
         parts = zip(firsts, self._parts, strict=True)
-        on_all_cores(read, [(a, part, some) for a, part in parts for some in portions(len(part))])
+        jobs = [(a, part, some) for a, part in parts for some in portions(len(part))]
+        with work("reading pictures", len(self)) as done:
+            for (_, _, some), _ in zip(jobs, on_all_cores(read, jobs), strict=True):
+                done(len(some))
         return found
 
 

@@ -13,6 +13,7 @@ from edgecil.memory.codecs import ImageCodec
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet, encoded
 from edgecil.memory.herding import herd
 from edgecil.pictures.sequences import Pictures
+from edgecil.work import work
 
 
 class Candidates:
@@ -66,6 +67,13 @@ class Offer:
         """Classes, old and new."""
         return len(self.kept.payloads) + len(self.candidates)
 
+    def _encode_to(self, count: int) -> None:
+        """Have the first `count` pictures of each new class encoded."""
+        with work("encoding exemplars", len(self.candidates)) as done:
+            for candidate in self.candidates:
+                candidate.encode_to(count)
+                done(1)
+
     def _encoded(self) -> ExemplarSet:
         """Old exemplars, and all new candidates that are encoded."""
         pairs = ((c.payloads, c.aspects) for c in self.candidates)
@@ -73,8 +81,7 @@ class Offer:
 
     def by_quota(self, quota: int) -> ExemplarSet:
         """The first `quota` of each class, or all there are."""
-        for candidate in self.candidates:
-            candidate.encode_to(quota)
+        self._encode_to(quota)
         everything = self._encoded()
         return everything.truncate([min(quota, count) for count in everything.counts])
 
@@ -85,14 +92,12 @@ class Offer:
             BudgetError: not even an empty set fits.
         """
         first_look = 8
-        for candidate in self.candidates:
-            candidate.encode_to(first_look)
+        self._encode_to(first_look)
         sizes = [len(payload) for candidate in self.candidates for payload in candidate.payloads]
         mean_bytes = max(1, sum(sizes) / max(1, len(sizes)))
         reach = first_look + math.ceil(1.25 * capacity_bytes / mean_bytes / self.class_count)
         while True:
-            for candidate in self.candidates:
-                candidate.encode_to(reach)
+            self._encode_to(reach)
             exemplars = self._encoded().filled(capacity_bytes)
             new_counts = exemplars.counts[len(self.kept.payloads) :]
             pairs = zip(self.candidates, new_counts, strict=True)

@@ -4,43 +4,24 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
 from edgecil.evaluation.results import StageResult
-from edgecil.methods import TaskView
-from edgecil.methods.lesson import Phase
 from edgecil.networks.backbones import pretrained_named
 from edgecil.pictures.readers import end_if_only_imported
 from edgecil.planning.data_facts import facts_of
-from edgecil.planning.plans import Plan
 from edgecil.team import team
 from edgecil.training.distributed import in_turn, joined, lead
 from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
-from edgecil.training.loop import EpochReport, choose_device
+from edgecil.training.loop import choose_device
+from edgecil.training.reporters import Reporter
+from edgecil.training.reporters import SilentReporter as SilentReporter
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import load_requested, resolve
 from edgecil.training.run import Run
-from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
-from edgecil.training.task import Reporter
+from edgecil.work import watched_by
 from edgecil_devices.preprocessing import FOR_PHOTOS
-
-
-class SilentReporter:
-    """Tells nobody."""
-
-    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
-        """A run starts or goes on."""
-
-    def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
-        """A task starts."""
-
-    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
-        """An epoch is over."""
-
-    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
-        """A task is learned."""
 
 
 def train(
@@ -66,7 +47,7 @@ def train(
         keep_history: record in folder/history what `edgecil analyse` shows. A run that was started
             with it goes on with it; one that was not records from here on.
         stop_after_seconds: stop with a checkpoint when these have passed.
-        reporter: who is told how far training is.
+        reporter: who is told how far training is; see `edgecil.training.reporters`.
         dataset: the request's data set, if it is loaded already.
 
     Returns:
@@ -82,6 +63,8 @@ def train(
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
     with joined(torch_device), ExitStack() as held:
+        if not team().leads:
+            held.enter_context(watched_by(None))  # one process speaks for all
         comes = None if request.weights else pretrained_named(request.backbone)
         if comes and not Run(folder).exists:
             # Before pictures are read; a run that goes on has it in its state.
@@ -100,4 +83,5 @@ def train(
         reporter.run_started(run, settings, planned, reason)
         if begins and team().leads:
             warn_of_label_changes(settings)
-        return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()
+        datasets = [dataset]
+        return Learner(run, settings, datasets, torch_device, reporter, deadline, planned).learn()

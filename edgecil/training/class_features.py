@@ -13,6 +13,7 @@ from edgecil.memory import weights
 from edgecil.memory.state import network_modules
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images
+from edgecil.work import work
 from edgecil_devices.closed_form import ClassStatistics
 
 
@@ -24,9 +25,11 @@ def class_features(
 ) -> torch.Tensor:
     """Concatenated features of the plain images at `indices` (n,) -> (n, F) float32 on the CPU."""
     network.eval()
-    with torch.inference_mode():
-        batches = images.plain_batches(batch_size, indices)
-        features = [network.features(pixels).cpu() for pixels, _ in batches]
+    features = []
+    with torch.inference_mode(), work("computing features", len(indices)) as done:
+        for pixels, _ in images.plain_batches(batch_size, indices):
+            features.append(network.features(pixels).cpu())
+            done(len(pixels))
     return torch.cat(features)
 
 

@@ -28,15 +28,21 @@ from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.pictures.readers import death_of_readers_told
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.candidates import Candidates, Offer
+from edgecil.planning.plans import Plan
 from edgecil.training.class_features import class_features, round_as_kept, with_new_classes
 from edgecil.training.distributed import lead
+from edgecil.training.efforts import efforts_of, known_speed
+from edgecil.training.forecast import Forecast
 from edgecil.training.loop import epoch_seed
+from edgecil.training.rehearsal import rehearsed_speed
+from edgecil.training.reporters import Reporter, SilentReporter
 from edgecil.training.run import Run
 from edgecil.training.run_data import Labelled, RunData
 from edgecil.training.settings import RunSettings
 from edgecil.training.starting import started
 from edgecil.training.stopping import Deadline
-from edgecil.training.task import EpochKeeper, Reporter, train_task
+from edgecil.training.task import EpochKeeper, train_task
+from edgecil.work import work
 from edgecil_devices.closed_form import ClassStatistics
 
 
@@ -50,6 +56,7 @@ class Learner:
         device: where to train.
         reporter: who is told.
         deadline: when to stop.
+        planned: what the run comes to, if that is known.
     """
 
     def __init__(
@@ -60,9 +67,11 @@ class Learner:
         device: torch.device,
         reporter: Reporter,
         deadline: Deadline,
+        planned: Plan | None = None,
     ) -> None:
         self._run, self._settings, self._device = run, settings, device
-        self._reporter, self._deadline = reporter, deadline
+        self._reporter, self._deadline, self._planned = reporter, deadline, planned
+        self._forecast: Forecast | None = None
         self._library = RunData(datasets, settings.tasks)
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
@@ -87,14 +96,40 @@ class Learner:
             # A crash came between the state and its measurement.
             results.append(lead(partial(self._measured, learned, 0.0)))
             lead(partial(self._record, results))
+        lead(partial(self._foresee, learned, state))
         for stage in range(learned + 1, self._settings.stage_count + 1):
             lead(self._deadline.check)
-            seconds = self._learn_task(stage, state)
-            results.append(lead(partial(self._measured, stage, seconds)))
+            with work(f"task {stage}/{self._settings.stage_count}", facts=self._left_in_words):
+                seconds = self._learn_task(stage, state)
+                results.append(lead(partial(self._measured, stage, seconds)))
             lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
         return results
+
+    def _foresee(self, learned: int, state: State | None) -> None:
+        """Foresee the tasks after `learned` ones, and tell how long they take; for the leader."""
+        if learned == self._settings.stage_count:
+            return
+        stages = self._planned.stages if self._planned else ()
+        exemplars = {one.stage: one.exemplars for one in stages}
+        if state:
+            exemplars[learned] = len(state.exemplars)
+        efforts = efforts_of(self._settings, self._library, self._method, exemplars)
+        seconds_a_pass = known_speed(self._run, self._method)
+        # Where nobody wants to know, nothing is measured.
+        if seconds_a_pass is None and type(self._reporter) is not SilentReporter:
+            network = self._state_settings(1, 1).empty_network()
+            network.to(self._device).to(memory_format=torch.channels_last)
+            seconds_a_pass = rehearsed_speed(network, self._method, self._settings, efforts)
+        self._forecast = Forecast(efforts, seconds_a_pass)
+        self._forecast.begin_task(learned + 1, efforts[learned].images)
+        if left := self._forecast.left():
+            self._reporter.time_left(left)
+
+    def _left_in_words(self) -> str:
+        left = self._forecast.left() if self._forecast else None
+        return left.in_words(one_task=self._settings.stage_count == 1) if left else ""
 
     def _learn_task(self, stage: int, state: State | None) -> float:
         """Train task `stage` from `state` and write the new state; returns the seconds it took."""
@@ -120,7 +155,7 @@ class Learner:
         labels = np.repeat(np.arange(len(counts)), counts)
         images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))
-        keeper = EpochKeeper(self._run, self._reporter, self._deadline)
+        keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
         seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
         return seconds + lead(partial(self._finish_task, task, network, state, new, images))
 
@@ -262,7 +297,12 @@ class Learner:
     def _new_pictures(self, stage: int) -> list[Pictures]:
         """The pictures of task `stage`, class by class, as they are trained on."""
         splits = self._library.training(stage)
-        return [self._method.as_trained_on(split, self._codec) for split in splits]
+        found = []
+        with work("encoding pictures", sum(map(len, splits))) as done:
+            for split in splits:
+                found.append(self._method.as_trained_on(split, self._codec))
+                done(len(split))
+        return found
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from edgecil.errors import TrainingError, UsageError
 from edgecil.methods.lesson import Lesson, Phase
@@ -115,6 +116,7 @@ def train_phase(
     finished_epochs: int = 0,
     optimiser_state: dict[str, Any] | None = None,
     after_backward: Callable[[], None] | None = None,
+    after_step: Callable[[int, Tensor], None] | None = None,
 ) -> Iterator[EpochReport]:
     """Train `network` through `phase`, from epoch `finished_epochs` on, one epoch a report.
 
@@ -129,6 +131,8 @@ def train_phase(
         finished_epochs: epochs to skip, when a run is resumed.
         optimiser_state: the optimiser's state after those epochs.
         after_backward: called in every step while the gradients are there.
+        after_step: called after every step with its number of images and the sum of the losses of
+            the epoch's images so far, (), on the device; reading it waits for the device.
 
     Yields:
         What each epoch came to, when it is over.
@@ -172,6 +176,8 @@ def train_phase(
                     optimiser.step()
                     loss_sum += loss.detach() * size
                     done += size
+                    if after_step:
+                        after_step(size, loss_sum)
                 mean_loss = mean_over_team(loss_sum).item() / done
             lead(partial(_require_finite, mean_loss, epoch + 1, phase))
             speed = done / (time.perf_counter() - started)

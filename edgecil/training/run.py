@@ -217,6 +217,15 @@ class Run:
             loss, speed = f"{report.loss:.5f}", f"{report.images_per_second:.0f}"
             writer.writerow((stage, phase, report.epoch, loss, speed))
 
+    def last_speed(self) -> tuple[int, float] | None:
+        """The task of the last epoch that is kept, and its images a second; None before any."""
+        try:
+            with self.metrics_file.open(newline="") as file:
+                *_, last = csv.DictReader(file)
+            return int(last["stage"]), float(last["images_per_second"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # none yet, or damaged; the time left is all that hangs on it
+
     def forget_epochs(self, stage: int, kept: int) -> None:
         """Cut metrics.csv after the first `kept` epochs of task `stage`: others are trained again.
 

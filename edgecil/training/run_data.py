@@ -79,6 +79,17 @@ class RunData:
             raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
         return [_of_class(dataset, dataset.train, name) for name in task.classes]
 
+    def counts(self, stage: int) -> tuple[int, int]:
+        """How many pictures task `stage` has to learn from and to test on; 0 if they are gone."""
+        task = self._tasks[stage - 1]
+        dataset = self._datasets[task.source]
+        if dataset is None:
+            return 0, 0
+        wanted = _composed(task.classes)
+        labels = [n for n, name in enumerate(dataset.classes) if composed(name) in wanted]
+        train, test = (np.isin(split.labels, labels) for split in (dataset.train, dataset.test))
+        return int(train.sum()), int(test.sum())
+
     def test(self, stage: int) -> Labelled:
         """The test pictures of all classes up to task `stage`, as far as they can be had."""
         splits, labels, label = [], [np.empty(0, np.int64)], 0

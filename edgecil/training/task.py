@@ -3,38 +3,20 @@
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
-from edgecil.budget import Ledger
-from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images
-from edgecil.planning.plans import Plan
 from edgecil.training.checkpoint import Checkpoint
 from edgecil.training.distributed import lead
+from edgecil.training.forecast import Forecast
 from edgecil.training.history import EpochRecorder
 from edgecil.training.loop import EpochReport, epoch_seed, train_phase
+from edgecil.training.reporters import Reporter
 from edgecil.training.run import Run
-from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import Deadline
-
-
-class Reporter(Protocol):
-    """Who is told how far training is."""
-
-    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
-        """A run starts or goes on; `reason` says why the planner chose this backbone, if it did."""
-
-    def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
-        """A task starts, with `image_count` images to train on, exemplars included."""
-
-    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
-        """An epoch is over and kept."""
-
-    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
-        """A task is learned, kept and measured."""
+from edgecil.training.watching import EpochWatch
 
 
 @dataclass(frozen=True)
@@ -47,6 +29,8 @@ class EpochKeeper:
     """Who is told."""
     deadline: Deadline
     """When to stop."""
+    forecast: Forecast | None = None
+    """Knows the time that is left; None in processes that do not lead."""
 
     def keep(
         self,
@@ -66,6 +50,8 @@ class EpochKeeper:
         self.run.log_epoch(checkpoint.stage, phase.name, report)
         self.run.keep(checkpoint)
         self.reporter.epoch_finished(phase, report)
+        if self.forecast and (left := self.forecast.left()):
+            self.reporter.time_left(left)
         self.deadline.check(seconds)
 
 
@@ -102,6 +88,8 @@ def train_task(
         spent, kept = checkpoint.seconds, checkpoint.epoch
         kept += sum(phase.recipe.epochs for phase in lesson.phases[: checkpoint.phase])
     lead(partial(keeper.run.forget_epochs, task.stage, kept))
+    if keeper.forecast:
+        keeper.forecast.begin_task(task.stage, len(images), kept)
     started = time.perf_counter()
     for number, phase in enumerate(lesson.phases):
         done, optimiser = 0, None
@@ -116,28 +104,33 @@ def train_task(
         if phase is lesson.phases[-1]:
             recorder = keeper.run.history.recorder(task.stage, phase.name, network)
         epoch_started = time.perf_counter()
-        for report in train_phase(
-            network,
-            lesson,
-            phase,
-            images,
-            seeds=seeds,
-            finished_epochs=done,
-            optimiser_state=optimiser,
-            after_backward=recorder.after_backward if recorder else None,
-        ):
-            now = time.perf_counter()
-            end = Checkpoint(
-                stage=task.stage,
-                phase=number,
-                epoch=report.epoch,
-                seconds=spent + now - started,
-                network=network.state_dict(),
-                extras=lesson.extras.state_dict(),
-                optimiser=report.optimiser,
-            )
-            lead(partial(keeper.keep, end, phase, report, recorder, now - epoch_started))
-            epoch_started = now
+        with EpochWatch(phase, done, len(images), keeper.forecast) as watch:
+            for report in train_phase(
+                network,
+                lesson,
+                phase,
+                images,
+                seeds=seeds,
+                finished_epochs=done,
+                optimiser_state=optimiser,
+                after_backward=recorder.after_backward if recorder else None,
+                after_step=watch.step,
+            ):
+                watch.end_epoch()
+                now = time.perf_counter()
+                end = Checkpoint(
+                    stage=task.stage,
+                    phase=number,
+                    epoch=report.epoch,
+                    seconds=spent + now - started,
+                    network=network.state_dict(),
+                    extras=lesson.extras.state_dict(),
+                    optimiser=report.optimiser,
+                )
+                lead(partial(keeper.keep, end, phase, report, recorder, now - epoch_started))
+                epoch_started = now
         if recorder:
             lead(recorder.after_phase)
+    if keeper.forecast:
+        keeper.forecast.end_training()
     return spent + time.perf_counter() - started
