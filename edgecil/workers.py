@@ -5,7 +5,7 @@ Pillow's decoders and encoders leave the interpreter free, so threads are as goo
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -33,10 +33,15 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     Raises:
         Exception: the first that `function` raises.
     """
+    return list(each_on_all_cores(function, items))
+
+
+def each_on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """As `on_all_cores`, but gives each result as soon as it and those before it are there."""
     items = list(items)
     if len(items) < 2 or getattr(_here, "works", False):
-        return [function(item) for item in items]
-    return list(_threads().map(function, items))
+        return map(function, items)
+    return _threads().map(function, items)
 
 
 def portions(count: int, size: int = PORTION) -> list[NDArray[np.int64]]:

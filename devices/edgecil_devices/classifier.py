@@ -36,13 +36,24 @@ class Candidate(NamedTuple):
     label: str
     score: float
     """Softmax probability, 0 to 1."""
-    taught: bool = False
-    """Whether it was taught on this device, and is no class of the release."""
+
+    @property
+    def taught(self) -> bool:
+        """Whether it was taught on this device, and is no class of the release."""
+        return False
 
     def record(self) -> dict[str, Any]:
         """The JSON form, which says `taught` only where that is so."""
-        known = {"label": self.label, "score": self.score}
-        return known | {"taught": True} if self.taught else known
+        return self._asdict() | ({"taught": True} if self.taught else {})
+
+
+class TaughtCandidate(Candidate):
+    """A class that was taught on this device."""
+
+    @property
+    def taught(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -412,10 +423,11 @@ class Classifier:
         scores, labels = softmax(logits), self.classes + taught
         best_first = np.argsort(-scores, kind="stable")[:top]
         candidates = tuple(
-            Candidate(labels[c], float(scores[c]), bool(c >= len(self.classes))) for c in best_first
+            (Candidate if c < len(self.classes) else TaughtCandidate)(labels[c], float(scores[c]))
+            for c in best_first
         )
         energy = float(log_sum_exp(logits.astype(np.float64)))
-        return Prediction(candidates[0].label, candidates[0].score, candidates, timing, energy)
+        return Prediction(*candidates[0], candidates, timing, energy)
 
 
 def _require_some(top: int) -> None:

@@ -47,7 +47,7 @@ from edgecil.data.layout import shown, split_roots
 from edgecil.data.reading import within_room
 from edgecil.errors import DataError, ImageError, UsageError
 from edgecil.work import work
-from edgecil.workers import on_all_cores
+from edgecil.workers import each_on_all_cores
 from edgecil_devices.class_names import composed
 from edgecil_devices.images import Preprocessing, look_at
 from edgecil_devices.preprocessing import FOR_PHOTOS
@@ -187,7 +187,7 @@ def _inspect(
     by_digest: dict[str, list[_Picture]] = defaultdict(list)
     _logger.info("%s: looking at %d pictures", folder, len(listed))
     with work("reading pictures", len(listed)) as done:
-        for picture, result in zip(listed, on_all_cores(_read, listed), strict=True):
+        for picture, result in zip(listed, each_on_all_cores(_read, listed), strict=True):
             if isinstance(result, ImageError):
                 damaged.append((picture.path, str(result).removeprefix(f"{picture.path}: ")))
             else:

@@ -14,7 +14,7 @@ import torch
 
 from edgecil.pictures.augmentation import seen_in_test
 from edgecil.work import work
-from edgecil.workers import on_all_cores, portions
+from edgecil.workers import each_on_all_cores, portions
 from edgecil_devices.images import Preprocessing
 
 
@@ -84,7 +84,7 @@ class JoinedPictures:
         parts = zip(firsts, self._parts, strict=True)
         jobs = [(a, part, some) for a, part in parts for some in portions(len(part))]
         with work("reading pictures", len(self)) as done:
-            for (_, _, some), _ in zip(jobs, on_all_cores(read, jobs), strict=True):
+            for (_, _, some), _ in zip(jobs, each_on_all_cores(read, jobs), strict=True):
                 done(len(some))
         return found
 

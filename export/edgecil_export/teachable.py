@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
 from edgecil.pictures.sequences import SeenInTest
-from edgecil_devices.closed_form import ClassStatistics, shrinkage_for
-from edgecil_devices.teaching.head import Covariance, Floats, KnownClasses, log_sum_exp
+from edgecil_devices.closed_form import ClassStatistics, Floats, shrinkage_for
+from edgecil_devices.teaching.head import Covariance, KnownClasses, log_sum_exp
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS
 from edgecil_devices.teaching_facts import UnknownFacts
 from edgecil_export.accuracy_loss import Sample

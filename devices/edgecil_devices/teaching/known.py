@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgecil_devices.teaching.head import Covariance, Floats, KnownClasses
+from edgecil_devices.closed_form import Floats
+from edgecil_devices.teaching.head import Covariance, KnownClasses
 
 _GUESSED_SHRINKAGE = 0.0
 _GUESSED_TAU = 0.5
