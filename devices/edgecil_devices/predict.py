@@ -13,8 +13,12 @@ from edgecil_devices.output import CLOSED_PIPE, write_line
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
 if TYPE_CHECKING:
+    from edgecil_devices.collecting import Collector, Unsure
     from edgecil_devices.following import Following
-    from edgecil_devices.sources import Item, Unreadable
+    from edgecil_devices.sources import Item, Picture, Unreadable
+
+DEFAULT_COLLECT_BELOW = 0.6
+"""Probability below which an answer is unsure."""
 
 _MOST_BYTES_AT_ONCE = 16_000_000
 """Files of a batch, before they are decoded; one alone may be larger."""
@@ -46,6 +50,15 @@ class PredictRequest:
         "Answer unknown to what is less like anything known than so many percent of known "
         "pictures are, 95; the bundle must have been exported with --teachable.",
     )
+    collect: Path | None = option(
+        None, "Keep the pictures of unsure answers in this folder, to be labelled.", metavar="DIR"
+    )
+    collect_below: float = option(
+        DEFAULT_COLLECT_BELOW,
+        "With --collect: below this probability an answer is unsure; so are those that --unknown "
+        "calls unknown.",
+    )
+    collect_most: int = option(1000, "With --collect: pictures in the folder at most.")
     agree: str | None = option(
         None,
         "For streams: tell a label only when so many of the last frames say so, 3/5.",
@@ -74,6 +87,14 @@ class PredictRequest:
         if self.threshold is None and self.agree is None and self.unknown is None:
             return None
         return Answerer(self.threshold, Agreement.parse(self.agree) if self.agree else None)
+
+    def collector(self) -> "Collector | None":
+        """Keeps unsure pictures, if that was asked for."""
+        from edgecil_devices.collecting import Collector
+
+        if self.collect is None:
+            return None
+        return Collector(self.collect, self.collect_below, self.collect_most)
 
 
 def predict(request: PredictRequest) -> int:
@@ -151,10 +172,11 @@ def _groups(items: Iterator["Item"], most: int) -> Iterator[list["Item"]]:
 def _lines(
     request: PredictRequest, following: "Following", groups: Iterator[list["Item"]]
 ) -> Iterator["str | Unreadable"]:
+    from edgecil_devices.collecting import Unsure
     from edgecil_devices.prediction_lines import json_line, text_line
     from edgecil_devices.sources import Unreadable
 
-    answerer = request.answerer()
+    answerer, collector = request.answerer(), request.collector()
     for group in groups:
         pictures = [item.data for item in group if not isinstance(item, Unreadable)]
         classifier = following.classifier()
@@ -168,6 +190,8 @@ def _lines(
                 yield Unreadable(item.name, str(prediction))
                 continue
             known = request.unknown is None or classifier.knows(prediction, request.unknown)
+            if collector:
+                _collect(collector, item, Unsure(prediction.label, prediction.score, known))
             answer = (
                 answerer.answer(prediction.label, prediction.score, known) if answerer else None
             )
@@ -175,6 +199,16 @@ def _lines(
                 yield json_line(item, prediction, answer)
             else:
                 yield text_line(item, prediction, answer, request.timing)
+
+
+def _collect(collector: "Collector", item: "Picture", unsure: "Unsure") -> None:
+    """Keep an unsure picture, and say so once when there is no more room."""
+    if collector.consider(item.data, unsure) and collector.full:
+        write_line(
+            sys.stderr,
+            f"warning: {collector.folder} has as many pictures as it may, so no more are kept; "
+            "label or move them, or give a higher --collect-most",
+        )
 
 
 def _standard_input() -> BinaryIO:

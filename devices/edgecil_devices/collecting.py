@@ -1,0 +1,127 @@
+"""Pictures that the classifier was unsure of, kept for a person to label.
+
+    20261128-162140-tabby-0.34-9f3c01e2.jpg      time, likeliest class, its probability, digest
+
+Of pictures that look nearly alike one is kept: frames of a camera that looks at one thing would
+fill any disk. When the bound is reached nothing more is kept, and nothing that was kept is lost.
+"""
+
+import hashlib
+import io
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgecil_devices.camera import Frame
+from edgecil_devices.errors import StoreWriteError, UsageError
+from edgecil_devices.files import cannot_be_written, replace_atomically
+from edgecil_devices.images import read_image
+from edgecil_devices.picture_files import is_picture_name
+
+_ALIKE_BITS = 8
+"""Differing bits of 64 up to which two pictures look alike; frames of a scene differ in 0 to 5."""
+_UNSAFE = re.compile(r"[^\w.-]")
+_SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp", b"GIF8": ".gif"}
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """What a classifier said of a picture."""
+
+    label: str
+    """The likeliest class."""
+    score: float
+    """Its probability, 0 to 1."""
+    known: bool = True
+    """Whether the picture is like anything that is known, where that is asked for."""
+
+
+class Collector:
+    """Keeps unsure pictures in a folder.
+
+    Args:
+        folder: made if it is not there.
+        below: the probability below which an answer is unsure, 0 to 1.
+        most: how many pictures the folder may have.
+
+    Raises:
+        UsageError: `below` or `most` cannot be, or `folder` is a file.
+        StoreWriteError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, below: float, most: int) -> None:
+        if not 0 < below <= 1:
+            raise UsageError(f"--collect-below is a probability above 0, not {below:g}")
+        if most < 1:
+            raise UsageError(f"--collect-most must be at least 1, not {most}")
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--collect wants a folder, and {folder} is a file")
+        self.folder, self._below, self._most = folder, below, most
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            names = [name for name in os.listdir(folder) if is_picture_name(name)]
+        except OSError as error:
+            raise StoreWriteError(cannot_be_written(folder, error)) from error
+        self._count = len(names)
+        self._looks: list[int] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the folder has as many pictures as it may."""
+        return self._count >= self._most
+
+    def consider(self, picture: bytes | Frame, unsure: Unsure) -> Path | None:
+        """Keep a picture if the answer is unsure and nothing like it was kept; where, if so.
+
+        Args:
+            picture: the bytes of a file that can be read, or a camera's frame (H, W, 3).
+            unsure: the answer.
+
+        Raises:
+            StoreWriteError: the folder cannot be written.
+        """
+        if self.full or (unsure.known and unsure.score >= self._below):
+            return None
+        image = read_image(picture)
+        look = _look(image)
+        if any((look ^ other).bit_count() <= _ALIKE_BITS for other in self._looks):
+            return None
+        data = picture if isinstance(picture, bytes) else _jpeg(picture)
+        path = self.folder / _name(data, unsure)
+        try:
+            if not path.exists():
+                replace_atomically(path, data)
+                self._count += 1
+        except OSError as error:
+            raise StoreWriteError(cannot_be_written(path, error)) from error
+        self._looks.append(look)
+        return path
+
+
+def _look(image: Image.Image) -> int:
+    """64 bits that say where a picture gets brighter to the right: alike for pictures alike.
+
+    The difference hash of Krawetz (2013).
+    """
+    small = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
+    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _name(data: bytes, unsure: Unsure) -> str:
+    when = time.strftime("%Y%m%d-%H%M%S")
+    label = _UNSAFE.sub("_", unsure.label)[:40]
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    suffix = next((end for start, end in _SUFFIXES.items() if data.startswith(start)), ".jpg")
+    return f"{when}-{label}-{unsure.score:.2f}-{digest}{suffix}"
+
+
+def _jpeg(frame: Frame) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, "JPEG", quality=92)
+    return stream.getvalue()

@@ -1,0 +1,100 @@
+"""Unsure pictures are kept to be labelled: few, whole, and not the same one again and again."""
+
+import errno
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecil_devices.__main__ import main
+from edgecil_devices.collecting import Collector, Unsure
+from edgecil_devices.errors import StoreWriteError, UsageError
+from tests.crash.recording import Recorder
+
+UNSURE, SURE = Unsure("tabby", 0.34), Unsure("tabby", 0.97)
+
+
+def scene(seed: int, noise: int = 0) -> NDArray[np.uint8]:
+    """A frame of blots; with noise, another frame of the same scene."""
+    coarse = np.random.default_rng(seed).integers(0, 200, (6, 8, 3), np.uint8)
+    frame = coarse.repeat(20, axis=0).repeat(20, axis=1)
+    grain = np.random.default_rng(noise).integers(0, 12, frame.shape, np.uint8)
+    return frame + grain if noise else frame
+
+
+def file(path: Path, frame: NDArray[np.uint8]) -> bytes:
+    Image.fromarray(frame).save(path)
+    return path.read_bytes()
+
+
+def test_unsure_and_unknown_pictures_are_kept_and_others_not(tmp_path: Path) -> None:
+    collector = Collector(tmp_path / "unsure", 0.6, 10)
+    data = file(tmp_path / "x.png", scene(1))
+    kept = collector.consider(data, UNSURE)
+    assert kept is not None
+    assert kept.read_bytes() == data
+    assert re.fullmatch(r"\d{8}-\d{6}-tabby-0\.34-[0-9a-f]{8}\.png", kept.name)
+    assert collector.consider(scene(2), SURE) is None
+    assert collector.consider(scene(2), Unsure("tabby", 0.97, known=False)) is not None
+    assert len(list((tmp_path / "unsure").iterdir())) == 2
+
+
+def test_of_frames_that_look_alike_one_is_kept(tmp_path: Path) -> None:
+    collector = Collector(tmp_path, 0.6, 100)
+    kept = [collector.consider(scene(1, noise), UNSURE) for noise in range(20)]
+    assert sum(path is not None for path in kept) == 1
+    others = [collector.consider(scene(seed), UNSURE) for seed in range(2, 12)]
+    assert all(others)
+    with Image.open(others[0] or "") as image:
+        assert image.size == (160, 120)
+
+
+def test_a_full_folder_gets_nothing_more_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "older.jpg").write_bytes(b"a person's")
+    collector = Collector(tmp_path, 0.6, 3)
+    for seed in range(9):
+        collector.consider(scene(seed), UNSURE)
+    assert collector.full
+    assert len(list(tmp_path.iterdir())) == 3
+    assert (tmp_path / "older.jpg").exists()
+    assert Collector(tmp_path, 0.6, 3).full
+
+
+@pytest.mark.parametrize("label", ["../../etc/x", "a/b", "x" * 300, "\x1b[31m"])
+def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
+    kept = Collector(tmp_path / "in", 0.6, 3).consider(scene(1), Unsure(label, 0.1))
+    assert kept is not None
+    assert kept.parent == tmp_path / "in"
+    assert kept.name.isprintable()
+
+
+def test_a_full_disk_is_told_and_leaves_no_part_of_a_picture(tmp_path: Path) -> None:
+    collector = Collector(tmp_path, 0.6, 3)
+    with Recorder(tmp_path, 2, errno.ENOSPC), pytest.raises(StoreWriteError, match="make room"):
+        collector.consider(scene(1), UNSURE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("below", "most"), [(0, 3), (1.5, 3), (0.5, 0)])
+def test_impossible_bounds_are_refused(tmp_path: Path, below: float, most: int) -> None:
+    with pytest.raises(UsageError, match="--collect-"):
+        Collector(tmp_path, below, most)
+
+
+def test_predict_collects(
+    bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        file(tmp_path / f"{seed}.png", scene(seed))
+    words = [str(tmp_path / f"{seed}.png") for seed in range(3)]
+    into = tmp_path / "unsure"
+    more = ["--collect", str(into), "--collect-below", "1", "--collect-most", "2"]
+    assert main(["predict", str(bundle_path), *words, *more]) == 0
+    assert len(list(into.iterdir())) == 2
+    told = capsys.readouterr()
+    assert told.out.count("\n") == 3
+    assert told.err.count("no more are kept") == 1
+    assert main(["predict", str(bundle_path), words[0], "--collect", words[1]]) == 2
