@@ -8,9 +8,8 @@ pretrained on pictures like these. What a person would type, by the commands alo
     thin        the same with --backbone efficientnet-lite0: a frozen trunk, a thin block a task
     copied      the same with --cut b14-copied: the copied last stage is the block
     slda        the same with --method slda: the closed-form head, and no pictures are kept
-    nearest     thin's last network with the nearest mean of exemplars for a classifier
 
-all classes in one task, and in five tasks of two. The last task of five comes by `edgecil learn`, so
+all classes in one task, and in five tasks of two. The last of five comes by `edgecil learn`, so
 that the update for it is a file: its bytes are those. Seconds are of training, on what the
 processor's other work leaves, and include the test after every task.
 
@@ -92,7 +91,7 @@ def save_pictures(
     folder: Path,
     draw: np.random.Generator,
 ) -> None:
-    """Classes as folders of PNG files in train/, with so many photos each, and in test/, with all."""
+    """Folders of PNG files: train/, with so many photos of each class, and test/, with all."""
     for split, name, limit in (
         (dataset.train, "train", photos),
         (dataset.test, "test", None),
