@@ -117,7 +117,8 @@ class TrainRequest:
     recipe: str | None = option(
         None,
         f"{', '.join(RECIPES)}. fast has few epochs and one cycle, thorough 100 epochs and "
-        "more with autoaugment+cutout.",
+        "more with autoaugment+cutout; frozen shows a frozen trunk a few views of each picture, "
+        "once for all epochs.",
         shown_default="fast; published with --protocol",
     )
     epochs: int | None = option(None, "Epochs of every task.", shown_default="the recipe's")
