@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.batches import pictures_at_once
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.work import work
 from edgecil_devices.images import Preprocessing
-
-_BATCH = 256
 
 
 def exemplar_means(
@@ -33,11 +32,12 @@ def exemplar_means(
     device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
     sums = torch.zeros(len(exemplars.counts), network.head.in_features)
     with torch.inference_mode(), work("means of exemplars", len(exemplars)) as done:
-        for start in range(0, len(exemplars), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(exemplars)))
+        at_once = pictures_at_once(preprocessing.image_size_px)
+        for start in range(0, len(exemplars), at_once):
+            rows = np.arange(start, min(start + at_once, len(exemplars)))
             pixels = torch.from_numpy(pictures.pixels(rows)).permute(0, 3, 1, 2).to(device)
             features = F.normalize(network.features(pixels), dim=1)
-            sums.index_add_(0, labels[start : start + _BATCH], features.cpu())
+            sums.index_add_(0, labels[rows], features.cpu())
             done(len(rows))
         return F.normalize(sums, dim=1).to(device)
 

@@ -60,10 +60,12 @@ class DER(Method):
             return F.cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
 
         trained = [network.blocks[-1], network.head, auxiliary]
-        if self.trains_trunk(task.first_classes) and not network.frozen_trunk:
+        trains_trunk = self.trains_trunk(task.first_classes) and not network.frozen_trunk
+        if trains_trunk:
             trained.append(network.trunk)
         extras = nn.ModuleDict({"auxiliary": auxiliary})
-        return Lesson([Phase("train", recipe.incremental, loss, trained)], extras)
+        phase = Phase("train", recipe.incremental, loss, trained, behind_trunk=not trains_trunk)
+        return Lesson([phase], extras)
 
     def trains_trunk(self, first_classes: int) -> bool:
         """Whether the trunk goes on training after a first task of `first_classes` classes."""

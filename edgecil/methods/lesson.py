@@ -20,6 +20,9 @@ class Phase:
     """Pixels (B, 3, S, S) in 0..255 and labels (B,) -> scalar loss."""
     trained: Sequence[nn.Module]
     """What learns. All else is frozen: no gradients, and BatchNorm keeps its statistics."""
+    behind_trunk: bool = False
+    """Whether the network's trunk stays as it is, and the loss needs nothing of a picture but what
+    that makes of it: then it may be given `FeatureMaps` in place of pixels."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@
 0.9, batch 128, step-wise learning rate), each method with its own epochs; `published-cosine` the
 same with the cosine schedule that the scripts of MEMO's later benchmark ask for. `fast` is a
 one-cycle schedule of few epochs for a processor without a graphics card. `thorough` has as many
-epochs as a strong augmentation needs, and that augmentation.
+epochs as a strong augmentation needs, and that augmentation. `frozen` is for blocks behind a frozen
+trunk, whose feature maps are computed once for all epochs (`edgecil.training.feature_maps`).
 
-The last two suit themselves to small tasks, of which a recipe for thousands of pictures would make
-a handful of steps: see `PhaseRecipe.for_images`. The published ones are left as published.
+The last three suit themselves to small tasks, of which a recipe for thousands of pictures would
+make a handful of steps: see `PhaseRecipe.for_images`. The published ones are left as published.
 """
 
 import math
@@ -46,6 +47,9 @@ class PhaseRecipe:
     """What the batches of a small task may shrink to; None for no other than `batch_size`."""
     most_epochs: int | None = None
     """What the epochs of a small task may grow to; None for no other than `epochs`."""
+    crops: int | None = None
+    """Crops of each picture that are chosen once for all epochs, beside the picture and its mirror
+    image, where the trunk is frozen; None for others in every epoch."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -115,11 +119,12 @@ class Recipe:
         first_epochs: int | None = None,
         learning_rate: float | None = None,
         batch_size: int | None = None,
+        fresh_crops: bool = False,
     ) -> "Recipe":
         """The same recipe with other numbers; None keeps the recipe's own.
 
         Milestones stay at the same fractions of the epochs. `first_epochs` overrides `epochs` in
-        the first task.
+        the first task. With `fresh_crops` every epoch has its own behind a frozen trunk, too.
         """
 
         def changed(phase: PhaseRecipe, phase_epochs: int | None) -> PhaseRecipe:
@@ -128,6 +133,7 @@ class Recipe:
                 epochs=phase.epochs if phase_epochs is None else phase_epochs,
                 learning_rate=phase.learning_rate if learning_rate is None else learning_rate,
                 batch_size=phase.batch_size if batch_size is None else batch_size,
+                crops=None if fresh_crops else phase.crops,
             )
 
         first = epochs if first_epochs is None else first_epochs
@@ -185,7 +191,14 @@ _THOROUGH = Recipe(
     augmentation="autoaugment+cutout",
 )
 
-RECIPES = ("fast", "thorough", "published", "published-cosine")
+_FROZEN_PHASE = PhaseRecipe(
+    20, 0.05, 5e-4, most_epochs=60, smallest_batch_size=_SMALLEST_BATCH_SIZE, crops=4
+)
+_FROZEN = Recipe(_FROZEN_PHASE, _FROZEN_PHASE, _FROZEN_PHASE)
+
+_OURS = {"fast": _FAST, "thorough": _THOROUGH, "frozen": _FROZEN}
+
+RECIPES = ("fast", "thorough", "frozen", "published", "published-cosine")
 """What `--recipe` takes."""
 
 
@@ -195,8 +208,8 @@ def recipe_named(name: str, method: str) -> Recipe:
     Raises:
         UsageError: there is none of that name.
     """
-    if name in ("fast", "thorough"):
-        return _FAST if name == "fast" else _THOROUGH
+    if name in _OURS:
+        return _OURS[name]
     published = _PUBLISHED.get(method, _PUBLISHED_EXPANDING)
     if name == "published":
         return published

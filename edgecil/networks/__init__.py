@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 from edgecil.networks.backbones import BACKBONES, CUTS, Backbone, Parts, cut_backbone
 
 if TYPE_CHECKING:
-    from edgecil.networks.expandable import ExpandableNetwork, frozen_copy, grown, new_linear
+    from edgecil.networks.expandable import (
+        ExpandableNetwork,
+        FeatureMaps,
+        frozen_copy,
+        grown,
+        new_linear,
+    )
 
 __all__ = [
     "BACKBONES",
     "CUTS",
     "Backbone",
     "ExpandableNetwork",
+    "FeatureMaps",
     "Parts",
     "cut_backbone",
     "frozen_copy",

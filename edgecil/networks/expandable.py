@@ -15,6 +15,13 @@ from edgecil.networks.backbones import Parts
 Module = TypeVar("Module", bound=nn.Module)
 
 
+class FeatureMaps(Tensor):
+    """What the trunk makes of pictures, (N, C', S', S'), given to a network in place of these.
+
+    A loss that is written for pixels takes them as well: the network goes on behind its trunk.
+    """
+
+
 def new_linear(features: int, outputs: int) -> nn.Linear:
     """A linear layer with the field's usual start: Kaiming-uniform weights and zero bias."""
     layer = nn.Linear(features, outputs)
@@ -112,7 +119,12 @@ class ExpandableNetwork(nn.Module):
         return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
 
     def feature_map(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, 3, S, S) in 0..255 -> what the trunk makes of them, (N, C', S', S')."""
+        """Pixels (N, 3, S, S) in 0..255 -> what the trunk makes of them, (N, C', S', S').
+
+        `FeatureMaps` are that already.
+        """
+        if isinstance(pixels, FeatureMaps):
+            return pixels.as_subclass(Tensor).to(self.mean.dtype)
         found: Tensor = self.trunk(self.normalise(pixels))
         return found
 

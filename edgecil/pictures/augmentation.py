@@ -48,7 +48,14 @@ class PaddedCrops(NamedTuple):
         offsets = torch.arange(image_size_px)
         return cls(top + offsets, left + torch.where(mirrored, offsets.flip(0), offsets))
 
-    def of(self, share: slice) -> "PaddedCrops":
+    @classmethod
+    def of_test(cls, count: int, image_size_px: int, mirrored: bool) -> "PaddedCrops":
+        """What a test sees of `count` pictures, or of all their mirror images."""
+        offsets = padding_px(image_size_px) + torch.arange(image_size_px)
+        columns = offsets.flip(0) if mirrored else offsets
+        return cls(offsets.expand(count, -1), columns.expand(count, -1))
+
+    def of(self, share: slice | Tensor) -> "PaddedCrops":
         """Those of a part of the batch."""
         return PaddedCrops(*(values[share] for values in self))
 
@@ -114,13 +121,13 @@ class ResizedCrops(NamedTuple):
         return cls(left * (1 - width), top * (1 - height), width, height, mirrored)
 
     @classmethod
-    def of_test(cls, aspects: Tensor, part: float) -> "ResizedCrops":
+    def of_test(cls, aspects: Tensor, part: float, mirrored: bool = False) -> "ResizedCrops":
         """What a test sees of pictures of these aspects: `part` of the square in their middle."""
         width, height = part / aspects.clamp(min=1), part * aspects.clamp(max=1)
-        never = torch.zeros_like(aspects, dtype=torch.bool)
-        return cls((1 - width) / 2, (1 - height) / 2, width, height, never)
+        all_or_none = torch.full_like(aspects, mirrored, dtype=torch.bool)
+        return cls((1 - width) / 2, (1 - height) / 2, width, height, all_or_none)
 
-    def of(self, share: slice) -> "ResizedCrops":
+    def of(self, share: slice | Tensor) -> "ResizedCrops":
         """Those of a part of the batch."""
         return ResizedCrops(*(values[share] for values in self))
 

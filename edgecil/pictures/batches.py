@@ -21,6 +21,7 @@ from edgecil.pictures.policies import PUBLISHED, Augment
 from edgecil.pictures.scratch import ScratchPictures, fits_on_disk
 from edgecil.pictures.sequences import JoinedPictures as JoinedPictures
 from edgecil.pictures.sequences import Pictures as Pictures
+from edgecil.pictures.views import Views, joined
 from edgecil.team import share_of, team
 from edgecil_devices.limits import available_bytes, usable_cores
 
@@ -30,10 +31,13 @@ Batch = tuple[Tensor, Tensor]
 
 _MOST_BESIDE_SCRATCH_BYTES = 256 << 20
 """On a processor a run then takes less than a gigabyte with all else, and more lies on the disk."""
+_PIXELS_AT_ONCE = 32 * 224 * 224
+"""Of pictures that pass a network together without being learned from: 1.1 GB beside it, with
+EfficientNet-Lite0's activations."""
 
 
-class Images(Protocol):
-    """A task's labelled images, as the training loop wants them."""
+class TrainingImages(Protocol):
+    """A task's labelled images, as an epoch wants them."""
 
     def __len__(self) -> int: ...
 
@@ -43,11 +47,24 @@ class Images(Protocol):
         Of several processes that train together, each gets its share of every batch.
         """
 
+
+class Images(TrainingImages, Protocol):
+    """A task's labelled images, as the learner wants them."""
+
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """One pass over the images at `order`, (n,) int64 on the CPU, as a test sees them.
 
-        None stands for all of them, first to last.
+        None stands for all of them, first to last. Batches are smaller than `batch_size` where the
+        pictures are large; see `pictures_at_once`.
         """
+
+    def views(self, crops: int, generator: torch.Generator) -> Views:
+        """Every image as a test sees it, mirrored where it may be, and in `crops` random crops."""
+
+
+def pictures_at_once(image_size_px: int, most: int = 256) -> int:
+    """How many pictures pass a network together where none is learned from."""
+    return max(1, min(most, _PIXELS_AT_ONCE // image_size_px**2))
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:
@@ -123,6 +140,7 @@ class _Images(ABC):
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """One pass over the images at `order`, or over all of them, as a test sees them."""
         order = torch.arange(len(self)) if order is None else order
+        batch_size = pictures_at_once(self._size, batch_size)
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         for indices, pixels in zip(batches, self._whole_batches(batches), strict=True):
             seen = pixels.permute(0, 3, 1, 2)
@@ -130,6 +148,31 @@ class _Images(ABC):
                 aspects = self._aspects[indices]
                 seen = augmentation.seen_in_test(pixels, aspects, self._shorter_side_px)
             yield seen, self._labels_at(indices)
+
+    def views(self, crops: int, generator: torch.Generator) -> Views:
+        """Every image as a test sees it, mirrored where it may be, and in `crops` random crops."""
+        shown = [self._seen_in_test(mirrored) for mirrored in (False, True)[: 1 + self._mirrors]]
+        brightness = [torch.ones(len(self), 1, 1, 1)] * len(shown)
+        for _ in range(crops):
+            shown.append(self._crops(torch.arange(len(self)), generator))
+            varied = self._augment.brightens
+            brightness.append(
+                augmentation.brightness(len(self), generator) if varied else brightness[0]
+            )
+        return Views(
+            image_size_px=self._size,
+            labels=self._labels,
+            crops=joined(shown),
+            brightness=torch.cat(brightness),
+            held=self._padded_batches,
+        )
+
+    def _seen_in_test(self, mirrored: bool) -> PaddedCrops | ResizedCrops:
+        if self._pad:
+            return PaddedCrops.of_test(len(self), self._size, mirrored)
+        margin_px = self._shorter_side_px if self._come_whole else None
+        part = self._size / margin_px if margin_px else 1.0
+        return ResizedCrops.of_test(self._aspects, part, mirrored)
 
     def _labels_at(self, indices: Tensor) -> Tensor:
         return self._labels[indices.to(self._device, non_blocking=True)]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edgecil.networks.layers import batch_norms
-from edgecil.pictures.batches import Images, batch_sizes
+from edgecil.pictures.batches import TrainingImages, batch_sizes
 from edgecil.training.distributed import Step
 
 PICTURES = 2048
@@ -29,7 +29,7 @@ BATCH_SIZE = 128
 
 
 def measure_statistics(
-    step: Step, trained: Sequence[nn.Module], images: Images, generator: torch.Generator
+    step: Step, trained: Sequence[nn.Module], images: TrainingImages, generator: torch.Generator
 ) -> None:
     """Give the BatchNorm layers of `trained` the statistics of pictures as training shows them.
 

@@ -128,6 +128,17 @@ def mean_over_team(number: Tensor) -> Tensor:
     return total / here.size
 
 
+def gathered(parts: Tensor) -> Tensor:
+    """What the processes have each a part of, and zeros elsewhere: the whole, to the bit.
+
+    Args:
+        parts: contiguous; it is changed.
+    """
+    if team().size > 1:
+        dist.all_reduce(parts.view(torch.uint8))
+    return parts
+
+
 class _SharedLoss(nn.Module):
     """A loss as a module that owns what it trains, which is what DistributedDataParallel takes.
 

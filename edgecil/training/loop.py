@@ -21,6 +21,7 @@ from edgecil.pictures.batches import Images, batch_sizes
 from edgecil.team import team
 from edgecil.training.batchnorm import measure_statistics
 from edgecil.training.distributed import lead, mean_over_team, shared_step
+from edgecil.training.feature_maps import behind_trunk
 from edgecil.training.request import DEVICES
 
 
@@ -154,12 +155,14 @@ def train_phase(
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
     halved = half_precision_pays(device)
+    with _advice():
+        seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0))
     sizes = batch_sizes(len(images), recipe.batch_size)
 
     with shared_step(phase.loss, phase.trained) as shared_loss:
         for epoch in range(finished_epochs, recipe.epochs):
             generator = torch.Generator().manual_seed(seeds[epoch])
-            batches = images.training_batches(recipe.batch_size, generator)
+            batches = seen.training_batches(recipe.batch_size, generator)
             loss_sum = torch.zeros((), device=device)
             started, done = time.perf_counter(), 0
             with _advice():
@@ -184,7 +187,7 @@ def train_phase(
             yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
         with _advice():
             generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
-            measure_statistics(shared_loss, phase.trained, images, generator)
+            measure_statistics(shared_loss, phase.trained, seen, generator)
 
 
 def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:

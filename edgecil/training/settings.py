@@ -202,6 +202,8 @@ class RunSettings:
             first_epochs=self.first_epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
+            # A policy's operations want another draw in every epoch.
+            fresh_crops=self.augmentation != "plain",
         )
 
     def save(self, path: Path) -> None:

@@ -85,7 +85,7 @@ def test_impossible_numbers_are_refused() -> None:
         recipe_named("fast", "memo").adapted(epochs=0)
     with pytest.raises(UsageError, match="at least 2"):
         recipe_named("fast", "memo").adapted(batch_size=1)
-    with pytest.raises(UsageError, match="fast, thorough, published, published-cosine"):
+    with pytest.raises(UsageError, match="fast, thorough, frozen, published, published-cosine"):
         recipe_named("slow", "memo")
 
 

@@ -1,0 +1,218 @@
+"""Behind a frozen trunk, feature maps that are computed once train what pixels train."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from edgecil.methods.base import TaskView
+from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.memo import Memo
+from edgecil.methods.recipes import PhaseRecipe, Recipe
+from edgecil.networks import ExpandableNetwork, FeatureMaps, cut_backbone
+from edgecil.pictures.batches import Batch, Images, ResidentImages, shuffled
+from edgecil.pictures.views import Views
+from edgecil.training import feature_maps
+from edgecil.training.feature_maps import PORTION, MappedImages, behind_trunk
+from edgecil.training.loop import train_phase
+from tests.edgecil.training.tiny import tiny_dataset
+
+CPU = torch.device("cpu")
+COUNT = 2 * 24
+
+
+def network(seed: int = 0, classes: int = 2) -> ExpandableNetwork:
+    torch.manual_seed(seed)
+    net = ExpandableNetwork(cut_backbone("convnet2"), classes, mean=(0.5,) * 3, std=(0.2,) * 3)
+    for name, buffer in net.trunk.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def images(**changes: bool) -> ResidentImages:
+    train = tiny_dataset(classes=2).train
+    given = {"mirrors": True} | changes
+    return ResidentImages(train.pixels(), train.labels, CPU, **given)
+
+
+def drawn(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def second_task(net: ExpandableNetwork, recipe: PhaseRecipe) -> tuple[Lesson, Phase]:
+    """MEMO with a frozen trunk, its second task; it grows the network."""
+    task = TaskView(2, 1, (24, 24), 1)
+    lesson = Memo(trunk="freeze").prepare(net, task, Recipe(recipe, recipe, recipe))
+    return lesson, lesson.phases[0]
+
+
+class Counting:
+    """A trunk that notes how many pictures it gets at once."""
+
+    def __init__(self, net: ExpandableNetwork) -> None:
+        self._net, self.sizes = net, list[int]()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        self.sizes.append(len(pixels))
+        return self._net.feature_map(pixels)
+
+
+def test_a_batch_of_maps_is_what_the_trunk_makes_of_the_same_pictures() -> None:
+    net, shown = network(), images(mirrors=False)
+    mapped = MappedImages(shown.views(0, drawn(0)), net.feature_map)
+    plain = torch.cat([pixels for pixels, _ in shown.plain_batches(COUNT)])
+    order = shuffled(COUNT, 16, drawn(3))
+    batches = list(mapped.training_batches(16, drawn(3)))
+    assert len(mapped) == COUNT
+    for indices, (maps, labels) in zip(order, batches, strict=True):
+        normalised = (plain[indices].double() / 255 - 0.5) / 0.2
+        expected = copy.deepcopy(net.trunk).double()(normalised)
+        assert isinstance(maps, FeatureMaps)
+        torch.testing.assert_close(
+            maps.as_subclass(Tensor).double(), expected, rtol=2e-3, atol=2e-3
+        )
+        assert torch.equal(labels, (indices >= 24).long())
+        # A network and its copies go on behind their trunks.
+        with torch.no_grad():
+            torch.testing.assert_close(net(maps), net(plain[indices]), rtol=1e-2, atol=1e-2)
+
+
+def test_every_view_of_every_picture_is_seen_in_time_and_passes_the_trunk_once() -> None:
+    net = network()
+    views, trunk = images().views(2, drawn(0)), Counting(net)
+    mapped = MappedImages(views, trunk)
+    places = COUNT * 4
+    assert trunk.sizes == [PORTION] * (1 + places // PORTION)  # the first tells the maps' size
+    numbers = torch.cat(list(views.batches(torch.arange(places).split(PORTION))))
+    with torch.no_grad():
+        known = {tuple(m.flatten()[:64].tolist()) for m in net.feature_map(numbers).half()}
+    seen = {
+        tuple(one.flatten()[:64].tolist())
+        for epoch in range(40)
+        for maps, _ in mapped.training_batches(16, drawn(epoch))
+        for one in maps.as_subclass(Tensor)
+    }
+    assert len(known) == places
+    assert len(trunk.sizes) == 1 + places // PORTION
+    assert len(seen & known) > 0.99 * places
+
+
+def without_room(_device: torch.device) -> int:
+    return 0
+
+
+def test_maps_that_do_not_fit_are_computed_anew_in_portions_and_are_the_same_to_the_bit() -> None:
+    net, batch_size = network(), 20
+    held = MappedImages(images().views(2, drawn(5)), net.feature_map)
+    trunk = Counting(net)
+    with patch.object(feature_maps, "resident_limit_bytes", without_room):
+        streamed = MappedImages(images().views(2, drawn(5)), trunk)
+    for seed in (1, 2):
+        pairs = zip(
+            held.training_batches(batch_size, drawn(seed)),
+            streamed.training_batches(batch_size, drawn(seed)),
+            strict=True,
+        )
+        for (maps, labels), (again, same) in pairs:
+            assert torch.equal(maps, again)
+            assert torch.equal(labels, same)
+    # 48 pictures an epoch make a portion of 32 and one of 16, which is filled up.
+    assert trunk.sizes == [PORTION] * (1 + 2 * 2)
+
+
+def test_a_map_does_not_depend_on_who_passes_the_trunk_with_it() -> None:
+    mapped = MappedImages(images().views(0, drawn(0)), network().feature_map)
+    pixels = torch.randint(0, 256, (PORTION, 3, 16, 16)).float()
+    (together,) = mapped._maps_of([pixels])
+    (alone,) = mapped._maps_of([pixels[5:6]])
+    assert torch.equal(together[5:6], alone)
+
+
+def test_what_no_half_precision_number_can_hold_is_brought_to_the_largest() -> None:
+    views = images().views(0, drawn(0))
+    mapped = MappedImages(views, lambda pixels: pixels.double() * 1e6)
+    (maps, _), *_ = mapped.training_batches(16, drawn(0))
+    assert torch.isfinite(maps).all()
+
+
+class Plain:
+    """Images that are never cropped nor mirrored."""
+
+    def __init__(self) -> None:
+        self._images = images(mirrors=False)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        for indices in shuffled(len(self), batch_size, generator):
+            torch.randint(1, (len(indices),), generator=generator)  # which of the one view
+            yield from self._images.plain_batches(batch_size, indices)
+
+    def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        return self._images.plain_batches(batch_size, order)
+
+    def views(self, crops: int, generator: torch.Generator) -> Views:
+        return self._images.views(crops, generator)
+
+
+def trained(shown: Images, crops: int | None) -> dict[str, Tensor]:
+    net = network(classes=1)
+    recipe = PhaseRecipe(3, 0.05, 5e-4, batch_size=16, crops=crops)
+    lesson, phase = second_task(net, recipe)
+    with patch("edgecil.training.loop.half_precision_pays", lambda device: False):
+        list(train_phase(net, lesson, phase, shown, seeds=[1, 2, 3]))
+    return net.state_dict()
+
+
+def test_maps_of_plain_pictures_train_what_plain_pixels_train() -> None:
+    torch.manual_seed(1)
+    by_pixels = trained(Plain(), None)
+    torch.manual_seed(1)
+    with patch.object(feature_maps, "MAP_TYPE", torch.float32):
+        by_maps = trained(Plain(), 0)
+    torch.manual_seed(1)
+    by_small_maps = trained(Plain(), 0)
+    before = network(classes=1).state_dict()
+    for name, tensor in by_pixels.items():
+        torch.testing.assert_close(by_maps[name], tensor, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(by_small_maps[name], tensor, rtol=2e-2, atol=2e-2)
+        if name.startswith("trunk."):
+            assert torch.equal(by_maps[name], before[name])
+
+
+def test_pixels_are_shown_where_the_trunk_learns_or_the_recipe_wants_fresh_crops() -> None:
+    net, shown = network(classes=1), images()
+    recipe = PhaseRecipe(1, 0.1, 0.0, crops=1)
+    lesson, phase = second_task(net, recipe)
+    lesson.begin(net, phase)
+    assert isinstance(behind_trunk(net, phase, shown, 0), MappedImages)
+    fresh = replace(phase, recipe=replace(recipe, crops=None))
+    assert behind_trunk(net, fresh, shown, 0) is shown
+    assert behind_trunk(net, replace(phase, behind_trunk=False), shown, 0) is shown
+    goes_on = Memo(trunk="train").prepare(
+        network(classes=1), TaskView(2, 1, (24, 24), 1), Recipe(recipe, recipe, recipe)
+    )
+    assert not goes_on.phases[0].behind_trunk
+
+
+def test_where_there_is_no_trunk_there_is_nothing_to_compute_once() -> None:
+    whole = ExpandableNetwork(cut_backbone("convnet2", "whole"), 1, mean=(0.5,) * 3, std=(0.2,) * 3)
+    _, phase = second_task(whole, PhaseRecipe(1, 0.1, 0.0, crops=1))
+    shown = images()
+    assert behind_trunk(whole, phase, shown, 0) is shown
+
+
+@pytest.mark.parametrize("count", [1, PORTION, PORTION + 1])
+def test_any_number_of_pictures_can_be_mapped(count: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    few = ResidentImages(pixels, np.arange(count), CPU, mirrors=True)
+    mapped = MappedImages(few.views(0, drawn(0)), network().feature_map)
+    labels = torch.cat([labels for _, labels in mapped.training_batches(8, drawn(0))])
+    assert sorted(labels.tolist()) == list(range(count))
