@@ -12,6 +12,9 @@ from edgecil_devices.closed_form import ClassStatistics
 class SLDA(Method):
     """A network that the first task trains and that is frozen then, and a head in closed form.
 
+    A network that comes pretrained up to its features is not even trained by the first task; where
+    a thin block stands behind a pretrained trunk, the first task trains that.
+
     From the second task on nothing is trained: the means, counts and covariance of the features of
     all pictures so far say what the head is (`edgecil_devices.closed_form`), so the order of the
     tasks that follow the first does not matter, and each takes seconds. What is kept of a picture
@@ -24,6 +27,12 @@ class SLDA(Method):
     name = "slda"
     keeps_exemplars = False
     keeps_statistics = True
+
+    def prepare(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
+        """As every method, but that a network that comes pretrained as a whole is not trained."""
+        if task.stage == 1 and network.pretrained_block:
+            return Lesson([])
+        return super().prepare(network, task, recipe)
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Give the head its rows; there is nothing to train."""

@@ -53,6 +53,8 @@ class Parts:
     feature_size: int
     frozen_trunk: bool = False
     """Whether the trunk never learns: it comes pretrained, and without BatchNorm."""
+    pretrained_block: bool = False
+    """Whether the first block comes pretrained, too."""
 
 
 def _own_groups(builder: str, *sizes: int) -> "list[nn.Module]":
@@ -272,4 +274,5 @@ def _frozen_parts(backbone: Backbone, cut: PretrainedCut) -> Parts:
         block,
         cut.feature_size,
         frozen_trunk=True,
+        pretrained_block=cut.thin_after is None,
     )

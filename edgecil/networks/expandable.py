@@ -62,6 +62,7 @@ class ExpandableNetwork(nn.Module):
 
     Attributes:
         frozen_trunk: whether the trunk is frozen from the start and for good: it came pretrained.
+        pretrained_block: whether its first block came pretrained, too.
     """
 
     mean: Tensor
@@ -80,7 +81,7 @@ class ExpandableNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)
         self.feature_size = parts.feature_size
-        self.frozen_trunk = parts.frozen_trunk
+        self.frozen_trunk, self.pretrained_block = parts.frozen_trunk, parts.pretrained_block
         self.trunk = parts.trunk()
         if self.frozen_trunk:
             self.trunk.requires_grad_(False).eval()

@@ -96,13 +96,22 @@ class Pretrained:
     source: Source
     """Where its weights are."""
     cuts: tuple[PretrainedCut, ...]
-    """Where it can be cut; the first is its own choice."""
+    """Where it can be cut; the first is its own choice, see `own_cut`."""
     mean: Colour = (0.485, 0.456, 0.406)
     """Channel means of pixels scaled to [0, 1] that its weights want."""
     std: Colour = (0.229, 0.224, 0.225)
     """Channel standard deviations, likewise."""
     image_size_px: int = 128
     """Height and width that photos are brought to where no other is asked for."""
+
+    def own_cut(self, *, learned: bool) -> PretrainedCut:
+        """The cut where none is asked for.
+
+        Args:
+            learned: whether a method goes on learning the block, for which a thin one was best; to
+                one that does not, only a block that comes as it is says anything.
+        """
+        return next((cut for cut in self.cuts if learned or not cut.thin_after), self.cuts[0])
 
     def cut_named(self, backbone: str, name: str) -> PretrainedCut:
         """The cut called `name`.

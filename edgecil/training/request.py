@@ -238,8 +238,10 @@ class TrainRequest:
     @property
     def chosen_cut(self) -> str:
         """The cut asked for, or that of a pretrained backbone, or the method's own."""
-        comes = pretrained_named(self.backbone)
-        return self.cut or (comes.cuts[0].name if comes else method_named(self.method).cuts[0])
+        comes, method = pretrained_named(self.backbone), method_named(self.method)
+        if comes and not self.cut:
+            return comes.own_cut(learned=not method.keeps_statistics).name
+        return self.cut or method.cuts[0]
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class KeepsTrunks(SilentReporter):
 def test_a_method_learns_behind_the_trunk_and_goes_on_where_it_was_stopped(
     method: str, tmp_path: Path
 ) -> None:
-    request, trunks = asked(method), KeepsTrunks(tmp_path / "whole")
+    request, trunks = asked(method, cut="thin"), KeepsTrunks(tmp_path / "whole")
     results = learned(request, tmp_path / "whole", trunks)
     assert [result.classes for result in results] == [2, 4]
     assert all(result.state_bytes <= BUDGET_BYTES for result in results)
@@ -109,6 +109,21 @@ def test_a_copied_stage_starts_as_it_came_and_learns(tmp_path: Path) -> None:
     for block in state.network().blocks:
         learned_weight = block.get_parameter("0.0.project_conv.weight")
         assert not torch.allclose(learned_weight, as_it_came, atol=1e-3)
+
+
+def test_slda_takes_a_network_that_comes_whole_as_it_is(tmp_path: Path) -> None:
+    request = asked("slda")
+    assert request.chosen_cut == "copied"
+    plug = StopsInTheMiddle()
+    results = learned(request, tmp_path / "run", plug)
+    assert not plug.seen  # there is no epoch to stop after
+    assert [result.classes for result in results] == [2, 4]
+    state = State.read(tmp_path / "run" / "state")
+    (fresh,) = started(state.settings, None).blocks
+    assert state.parts["block-00.safetensors"] == weights.encode(fresh, "int8")
+    statistics = state.statistics()
+    assert statistics is not None
+    assert statistics.feature_count == 12
 
 
 def test_after_the_first_task_no_weights_are_needed(file: Path, tmp_path: Path) -> None:
