@@ -133,8 +133,8 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
     classes = draw.permutation(len(dataset.classes))[:CLASSES]
     save_pictures(dataset, classes, case.photos, photos, draw)
     added = WAYS[case.way] or SCRATCH_BACKBONE
-    train = ["train", "--data", photos, "--budget", case.budget, "--seed", str(case.seed)]
-    train += ["--run", run, *added]
+    train: list[str | Path] = ["train", "--data", photos, "--budget", case.budget]
+    train += ["--seed", str(case.seed), "--run", run, *added]
     found: dict[str, Any] = {}
     if case.tasks == 1:
         edgecil(*train, "--increment", str(CLASSES))

@@ -95,7 +95,8 @@ class Features:
 
 def unit(rows: Floats) -> Floats:
     """Each row divided by its length."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    divided: Floats = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return divided
 
 
 def rivals(bundle: Bundle, features: Features, taught: list[Floats]) -> dict[str, Rule]:
