@@ -35,7 +35,7 @@ MAP_TYPE = torch.float16
 
 
 def behind_trunk(
-    network: ExpandableNetwork, phase: Phase, images: Images, seed: int
+    network: ExpandableNetwork, phase: Phase, images: Images, seed: int, *, halved: bool = False
 ) -> TrainingImages:
     """The images as `phase` is to see them: as feature maps, where it and its recipe allow that.
 
@@ -44,13 +44,19 @@ def behind_trunk(
         phase: the phase.
         images: the task's.
         seed: of the views.
+        halved: whether the trunk computes in bfloat16, as it would within a step.
     """
     crops = phase.recipe.crops
     stays = phase.behind_trunk or network.frozen_trunk
     if crops is None or not stays or not any(True for _ in network.trunk.parameters()):
         return images
     views = images.views(crops, torch.Generator().manual_seed(seed))
-    return MappedImages(views, network.feature_map)
+
+    def trunk(pixels: Tensor) -> Tensor:
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=halved):
+            return network.feature_map(pixels)
+
+    return MappedImages(views, trunk)
 
 
 class MappedImages:

@@ -156,7 +156,7 @@ def train_phase(
         optimiser.load_state_dict(optimiser_state)
     halved = half_precision_pays(device)
     with _advice():
-        seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0))
+        seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0), halved=halved)
     sizes = batch_sizes(len(images), recipe.batch_size)
 
     with shared_step(phase.loss, phase.trained) as shared_loss:
