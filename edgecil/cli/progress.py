@@ -19,7 +19,6 @@ from edgecil.training.settings import RunSettings
 from edgecil.words import duration_in_words
 from edgecil.work import is_watched
 
-
 LONG_SECONDS = 3600.0
 """A run that takes longer is announced as long."""
 
