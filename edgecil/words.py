@@ -8,7 +8,7 @@ def duration_in_words(seconds: float) -> str:
     if seconds < _MINUTE_SECONDS:
         return f"{seconds:.0f} s" if seconds < _MINUTE_SECONDS - 0.5 else "1 min"
     minutes = round(seconds / _MINUTE_SECONDS)
-    if minutes < 60:
+    if minutes < 60 and seconds < _HOUR_SECONDS:
         return f"{minutes} min"
     if seconds < _DAY_SECONDS:
         tens = round(seconds / (10 * _MINUTE_SECONDS))

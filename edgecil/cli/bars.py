@@ -1,8 +1,8 @@
 """Bars on the terminal: how far long work is, by `rich`, which comes with typer.
 
 They are drawn where standard error is a terminal that can be written over, nowhere else, and only
-from the thread that works: at most ten times a second, and never for more than a two-hundredth of
-the time. Lines that are said meanwhile come above them. When the work ends they are gone, and so
+from the thread that works: at most ten times a second, and for about a two-hundredth of the time.
+Lines that are said meanwhile come above them. When the work ends they are gone, and so
 they are when it is interrupted; the cursor is never hidden.
 """
 
@@ -29,7 +29,9 @@ _AT_FIRST_SECONDS = 0.3
 _AT_LEAST_SECONDS = 0.1
 """Between two drawings ..."""
 _COSTS = 200
-"""... and at least this many times as long as one takes."""
+"""... and this many times as long as one takes ..."""
+_AT_MOST_SECONDS = 2.0
+"""... but no longer."""
 _WIDEST_BAR = 24
 _WIDEST_NAME = 24
 _BESIDE_BAR = 55
@@ -57,6 +59,8 @@ def _terminal(stream: TextIO | None) -> "Console | None":
     except ModuleNotFoundError:
         return None  # typer can be had without it
     console = Console(file=stream, highlight=False)
+    # A process that is killed, or sent to the background, could not bring a hidden cursor back.
+    console.show_cursor = lambda show=True: False  # type: ignore[method-assign]
     return console if console.is_interactive and not console.is_dumb_terminal else None
 
 
@@ -111,8 +115,11 @@ class Bars:
         """See `Watcher`."""
         now = time.perf_counter()
         if now >= self._due and self._rows:
+            first = self._live is None  # it imports rich, and says nothing of what others cost
             self._draw(now)
-            self._due = now + max(_AT_LEAST_SECONDS, _COSTS * (time.perf_counter() - now))
+            then = time.perf_counter()
+            pause_seconds = 0.0 if first else _COSTS * (then - now)
+            self._due = then + min(max(_AT_LEAST_SECONDS, pause_seconds), _AT_MOST_SECONDS)
 
     def _advance(self, row: _Row, count: int) -> None:
         row.done += count
@@ -135,13 +142,12 @@ class Bars:
             vertical_overflow="crop",
         )
         self._live.start(refresh=True)
-        self._console.show_cursor(True)  # a process that is killed could not bring it back
         self._stderr, sys.stderr = sys.stderr, _Above(self._console)
 
     def _clear(self) -> None:
         live, self._live = self._live, None
         if live:
-            sys.stderr = self._stderr  # type: ignore[assignment]  # as it was, which may be None
+            sys.stderr = self._stderr  # as it was
             live.stop()
 
     def _table(self, now: float) -> "Table":
@@ -157,8 +163,8 @@ class Bars:
             part = min(1.0, row.done / row.total) if row.total else None
             table.add_row(
                 Text(f"  {row.name[:_WIDEST_NAME]}"),
-                ProgressBar(100, 100 * (part or 0), width=width),
-                Text("" if part is None else f"{int(100 * part):>3}%"),
+                "" if part is None else ProgressBar(100, 100 * part, width=width),
+                "" if part is None else f"{int(100 * part):>3}%",
                 Text(row.told(now)),
             )
         return table

@@ -13,6 +13,7 @@ from edgecil.cli.verbs import Fields
 from edgecil.comparison.engine import Engine
 from edgecil.errors import EdgecilError, UsageError
 from edgecil.training.request import TrainRequest
+from edgecil.work import work
 
 if TYPE_CHECKING:
     from edgecil.comparison.comparison import Comparison, Standing
@@ -93,6 +94,7 @@ def _seed(text: str) -> int:
 def _run(comparison: "Comparison", engine: Engine, seconds: float | None) -> tuple[int, str]:
     """Run what is not finished -> the exit code, and what stopped it if anything did."""
     from edgecil.comparison.comparison import FINISHED, WAITING
+    from edgecil.comparison.outlook import Outlook
     from edgecil.training.stopping import EXIT_STOPPED, Stopped, stopping_on_signals
 
     stop_at = None if seconds is None else time.time() + seconds
@@ -107,9 +109,15 @@ def _run(comparison: "Comparison", engine: Engine, seconds: float | None) -> tup
         _say(engine.warning)
     try:
         comparison.write_commands(engine.threads)
-        with stopping_on_signals(), closing(engine.run(todo)) as events:
+        outlook = Outlook(len(todo))
+        with (
+            stopping_on_signals(),
+            work("comparing", len(todo), outlook.in_words) as done,
+            closing(engine.run(todo)) as events,
+        ):
             for event, standing in comparison.follow(events):
                 _tell(event, standing)
+                done(outlook.take(event.exit_code is not None))
         comparison.write()
     except Stopped as stopped:
         return stopped.exit_code, stopped.reason

@@ -35,17 +35,30 @@ def train(
             "task. The budget does not count it; a resumed run goes on with it.",
         ),
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write curves into RUN/tensorboard, with the extra of that name.",
+        ),
+    ] = False,
     stop_after: StopAfter = None,
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
+    from edgecil.training.reporters import Reporter, Together
     from edgecil.training.run import latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
 
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
+    reporters: list[Reporter] = [TerminalReporter(_going_on(request, folder, device, stop_after))]
+    if tensorboard:
+        from edgecil.training.tensorboard import TensorBoardReporter
+
+        reporters.append(TensorBoardReporter())
     with stopping_on_signals():
         results = learn(
             request,
@@ -54,7 +67,7 @@ def train(
             resume=resume,
             keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
-            reporter=TerminalReporter(_going_on(request, folder, device, stop_after)),
+            reporter=Together(*reporters),
         )
     if team().leads:
         say_results(folder, results)

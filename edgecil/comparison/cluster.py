@@ -20,6 +20,7 @@ from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.comparison.processes import LEAST_SECONDS, Event
 from edgecil.errors import EdgecilError, MissingExtraError, RunError
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
+from edgecil.work import beat
 
 RETRIES = 10
 """Workers that a cell may lose in one comparison."""
@@ -71,6 +72,7 @@ def run_on_ray(
         while names:
             for done in ray.wait(list(names), timeout=LOOK_SECONDS)[0]:
                 yield _event(ray, names.pop(done), done)
+            beat()
     except SystemError as error:
         # Ray waits in C++, which wraps what a signal handler raises.
         if isinstance(error.__cause__, Stopped):

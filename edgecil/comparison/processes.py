@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.errors import RunError
 from edgecil.training.stopping import EXIT_STOPPED
+from edgecil.work import beat
 
 LOOK_SECONDS = 0.05
 """How often to look whether a process has ended."""
@@ -58,6 +59,7 @@ def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None
                 if code is not None:
                     del running[job.name]
                     yield Event(job.name, *ending(job, code, stopped=process in late))
+            beat()
             time.sleep(LOOK_SECONDS)
     finally:
         stop([process for _, process in running.values()])

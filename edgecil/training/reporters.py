@@ -37,7 +37,8 @@ class Reporter(Protocol):
     """Who is told how far training is; a subclass overrides what it wants to know.
 
     A run makes its calls in this order: `run_started`, perhaps `time_left`, and for every task
-    `task_started`, `epoch_finished` and `time_left` after each epoch, and `stage_finished`.
+    `task_started`, `epoch_finished` and `time_left` after each epoch, and `stage_finished`. None of
+    them has to be answered: as they stand here they do nothing.
     """
 
     def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
@@ -49,12 +50,14 @@ class Reporter(Protocol):
             planned: what it comes to stage by stage, in bytes.
             reason: why the planner chose this backbone; "" where it did not.
         """
+        return
 
     def time_left(self, left: TimeLeft) -> None:
         """How long the rest will take by this machine's own speed, in seconds.
 
         Called before the first task where that can be foreseen, and after every epoch.
         """
+        return
 
     def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
         """A task starts.
@@ -64,6 +67,7 @@ class Reporter(Protocol):
             stage_count: tasks of the run.
             image_count: images to train on, exemplars included.
         """
+        return
 
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
         """An epoch is over and kept.
@@ -72,6 +76,7 @@ class Reporter(Protocol):
             phase: the part of the task that it belongs to: its name, its recipe's epochs.
             report: the epoch counted from 1, mean loss, images a second.
         """
+        return
 
     def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
         """A task is learned, kept and measured.
@@ -80,6 +85,7 @@ class Reporter(Protocol):
             result: accuracy in percent, bytes, exemplars, seconds.
             ledger: who owns which byte of the state.
         """
+        return
 
 
 class SilentReporter(Reporter):

@@ -16,6 +16,7 @@ from edgecil.pictures.batches import Pictures
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.run_data import RunData, load_source
 from edgecil.training.settings import RunSettings, Source
+from edgecil.work import work
 from edgecil_devices.manifest import Accuracy
 from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Logits
@@ -102,11 +103,13 @@ def accuracy_loss(
     count = max(task.stop for task in tasks)
     images = np.bincount(sample.labels, minlength=count)
     right = np.zeros((2, count), np.int64)  # by class, of the network and of the bundle
-    for start in range(0, len(sample.indices), _BATCH):
-        pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
-        labels = sample.labels[start : start + _BATCH]
-        for of_one, logits in zip(right, (network, bundle), strict=True):
-            np.add.at(of_one, labels, logits(pixels).argmax(axis=1) == labels)
+    with work("measuring int8", len(sample.indices)) as done:
+        for start in range(0, len(sample.indices), _BATCH):
+            pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
+            labels = sample.labels[start : start + _BATCH]
+            for of_one, logits in zip(right, (network, bundle), strict=True):
+                np.add.at(of_one, labels, logits(pixels).argmax(axis=1) == labels)
+            done(len(pixels))
     by_network, by_bundle = right
     of_tasks = [(by_bundle[list(task)], images[list(task)]) for task in tasks]
     every_task = all(count.any() for _, count in of_tasks)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgecil.work import work
 from edgecil_devices._onnxruntime import Graph
 from edgecil_export.golden import npy
 from edgecil_export.graphs import (
@@ -74,14 +75,18 @@ def contents_in_fp32(opened: OpenedRun, weights: str) -> Contents:
     trunk = folded_trunk(network.trunk, network.mean, network.std)
     blocks = [for_inference(block) for block in network.blocks]
     pixels = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
-    templates = [trunk_template(trunk, image_size_px)]
-    templates += [block_template(blocks[0], trunk(pixels))] * len(blocks)
     names = ["trunk.onnx", *(f"block-{k:02}.onnx" for k in range(len(blocks)))]
     graphs = {}
-    for name, module, template in zip(names, [trunk, *blocks], templates, strict=True):
-        stored = {key: store(tensor, weights) for key, tensor in tensors_of(module).items()}
-        graphs[name] = with_weights(template, stored)
-        _load_restored(module, stored)
+    with work("exporting graphs", 2 + len(names)) as done:
+        templates = [trunk_template(trunk, image_size_px)]
+        done(1)
+        templates += [block_template(blocks[0], trunk(pixels))] * len(blocks)
+        done(1)
+        for name, module, template in zip(names, [trunk, *blocks], templates, strict=True):
+            stored = {key: store(tensor, weights) for key, tensor in tensors_of(module).items()}
+            graphs[name] = with_weights(template, stored)
+            _load_restored(module, stored)
+            done(1)
 
     def features(pixels: Pixels) -> Floats:
         with torch.inference_mode():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
 from edgecil.pictures.sequences import SeenInTest
+from edgecil.work import work
 from edgecil_devices.classifier import Classifier
 
 Pixels = NDArray[np.uint8]
@@ -75,11 +76,13 @@ def require_parity(
     """
     classifier = Classifier.load(bundle)
     largest_logit, max_difference, agreeing = 1.0, 0.0, 0
-    for batch in _batches(pixels):
-        ours, expected = classifier.logits(batch), same_weights(batch)
-        max_difference = max(max_difference, float(np.abs(ours - expected).max()))
-        largest_logit = max(largest_logit, float(np.abs(expected).max()))
-        agreeing += int((ours.argmax(axis=1) == original(batch).argmax(axis=1)).sum())
+    with work("checking the bundle", len(pixels)) as done:
+        for batch in _batches(pixels):
+            ours, expected = classifier.logits(batch), same_weights(batch)
+            max_difference = max(max_difference, float(np.abs(ours - expected).max()))
+            largest_logit = max(largest_logit, float(np.abs(expected).max()))
+            agreeing += int((ours.argmax(axis=1) == original(batch).argmax(axis=1)).sum())
+            done(len(batch))
     if not max_difference <= TOLERANCE * largest_logit:  # also when it is not a number
         raise ExportError(
             f"the bundle's logits differ from the network's by {max_difference:.1e}, more than "

@@ -25,6 +25,7 @@ from onnx import ModelProto
 
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
+from edgecil.work import work
 from edgecil_devices._onnxruntime import Graph
 from edgecil_export.graphs import check_graph, strip
 from edgecil_export.weight_ranges import weight_ranges
@@ -92,10 +93,12 @@ def quantised_graphs(graphs: Mapping[str, bytes], pixels: Sequence[Pixels]) -> d
     trunk = quantised(trunk, pixels[0])
     found = {trunk_name: trunk}
     graph, step = Graph(trunk, trunk_name, compute="int8"), _output_step(trunk)
-    for (name, block), of_block in zip(blocks, pixels, strict=True):
-        # Blocks are calibrated on what they will get, rounding included.
-        feature_map = np.concatenate([graph.run(batch)[0] for batch in _batches(of_block)])
-        found[name] = quantised(block, feature_map, step)
+    with work("calibrating int8", len(blocks)) as done:
+        for (name, block), of_block in zip(blocks, pixels, strict=True):
+            # Blocks are calibrated on what they will get, rounding included.
+            feature_map = np.concatenate([graph.run(batch)[0] for batch in _batches(of_block)])
+            found[name] = quantised(block, feature_map, step)
+            done(1)
     return found
 
 

@@ -1,0 +1,71 @@
+"""A run's curves in TensorBoard: losses and speed by epoch, accuracy and bytes by task.
+
+edgecil train --data photos/ --budget 3MB --tensorboard
+tensorboard --logdir runs
+"""
+
+import csv
+
+from edgecil.budget import Ledger
+from edgecil.errors import MissingExtraError
+from edgecil.evaluation.results import StageResult
+from edgecil.methods.lesson import Phase
+from edgecil.planning.plans import Plan
+from edgecil.training.forecast import TimeLeft
+from edgecil.training.loop import EpochReport
+from edgecil.training.reporters import Reporter
+from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
+
+FOLDER = "tensorboard"
+"""Where it writes, in the run's folder; the budget does not count it."""
+
+
+class TensorBoardReporter(Reporter):
+    """Writes scalars into RUN/tensorboard, for TensorBoard to show.
+
+    Epochs are counted through all tasks, as the lines of metrics.csv are. A run that goes on
+    replaces what it had written of epochs that were not kept.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError:
+            raise MissingExtraError(
+                "--tensorboard needs tensorboard, which", "tensorboard"
+            ) from None
+        self._made_by = SummaryWriter
+        self._epochs = 0
+
+    def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
+        """Open the files, and drop what a resumed run trains again."""
+        if run.metrics_file.exists():
+            with run.metrics_file.open(newline="") as file:
+                self._epochs = sum(1 for _ in csv.DictReader(file))
+        self._writer = self._made_by(str(run.folder / FOLDER), purge_step=self._epochs + 1)
+
+    def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+        """Loss and speed."""
+        self._epochs += 1
+        self._add(f"loss/{phase.name}", report.loss, self._epochs)
+        self._add("images a second", report.images_per_second, self._epochs)
+
+    def time_left(self, left: TimeLeft) -> None:
+        """Hours."""
+        self._add("hours left", left.run_seconds / 3600, self._epochs)
+
+    def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
+        """Accuracy over all classes, exemplars, and every owner's bytes, by task."""
+        if result.whole_accuracy is not None:
+            self._add("accuracy", result.whole_accuracy, result.stage)
+        self._add("exemplars", result.exemplars, result.stage)
+        for owner, size_bytes in ledger.by_owner().items():
+            self._add(f"bytes/{owner}", size_bytes, result.stage)
+
+    def _add(self, name: str, value: float, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+        self._writer.flush()  # a run may be killed
