@@ -157,10 +157,9 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
     told += " makes the most of the bytes, by measured trade-offs"
     for points, (other_demand, other) in ranked:
         if other.backbone != planned.backbone:
-            told += (
-                f": {best - points:.1f} points more than {other.backbone} with "
-                f"{other.exemplars_per_class:.0f} in {other_demand.codec}"
-            )
+            told += f": {best - points:.1f} points more than {other.backbone}"
+            if demand.method.keeps_exemplars:
+                told += f" with {other.exemplars_per_class:.0f} in {other_demand.codec}"
             break
     if demand.method.keeps_exemplars and ACCOUNTINGS[demand.accounting].bounds_files:
         block_bytes = encoded_sizes(planned.backbone, planned.cut, demand.precision)[1]

@@ -87,7 +87,8 @@ class TrainRequest:
     method: str = option(
         "memo",
         f"{', '.join(METHODS)}. memo-2 is cut at last-two; thrift is edgecil's own: one "
-        "network and many compressed exemplars.",
+        "network and many compressed exemplars; slda keeps no pictures, for which later tasks lose "
+        "9 to 11 points against replay from scratch, and 3 with a pretrained backbone.",
     )
     backbone: str | None = option(
         None,

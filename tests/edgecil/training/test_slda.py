@@ -36,7 +36,7 @@ class Remembers(SilentReporter):
     def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
         self.run = run
         self.planned = [stage.model_bytes for stage in planned.stages]
-        self.most = planned.stages[-1].exemplars
+        self.most, self.reason = planned.stages[-1].exemplars, reason
 
     def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
         self.stage = task.stage
@@ -78,6 +78,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert reporter.epochs == [0, 2, 0, 0]  # only the first task has any
     assert [result.exemplars for result in results] == [0, 0, 0]
     assert reporter.most == 0
+    # What that costs is said before it is trained, with where it was measured.
+    assert "slda keeps no pictures, which cost" in reporter.reason
+    assert "benchmarks/results/without_pictures.md" in reporter.reason
     # A colour a class: what never saw a gradient of these classes tells them apart all the same.
     assert results[-1].accuracy is not None
     assert results[-1].accuracy > 80
