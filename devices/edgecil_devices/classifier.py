@@ -20,8 +20,8 @@ from edgecil_devices.parallel_reading import Undecoded, read_together
 from edgecil_devices.runtime import Inference, Runtime
 from edgecil_devices.store.reading import open_bundle
 from edgecil_devices.teaching.head import log_sum_exp
-from edgecil_devices.teaching.lesson import Lesson, lesson, named_pictures
 from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.step import TeachingStep, named_pictures, teach_pictures
 from edgecil_devices.teaching.teacher import TaughtClass, Teacher
 from edgecil_devices.teaching.teaching import Teaching
 from edgecil_devices.teaching_facts import UnknownFacts
@@ -288,7 +288,7 @@ class Classifier:
         *,
         names: Sequence[str] | None = None,
         budget_bytes: int | None = None,
-    ) -> Lesson:
+    ) -> TeachingStep:
         """Teach a new class from a few pictures; answers know it from then on.
 
         What is taught is kept as pictures beside the bundle, or in the store, within a budget, and
@@ -307,7 +307,7 @@ class Classifier:
             UsageError: an impossible label, no readable picture, or pictures above the budget.
             StoreError: what is taught cannot be written or is damaged; nothing has changed.
         """
-        return self._lesson(label, pictures, names, False, budget_bytes)
+        return self._teach(label, pictures, names, False, budget_bytes)
 
     def correct(
         self,
@@ -316,7 +316,7 @@ class Classifier:
         *,
         names: Sequence[str] | None = None,
         budget_bytes: int | None = None,
-    ) -> Lesson:
+    ) -> TeachingStep:
         """Teach a class of the release, or a taught one, what was taken for something else.
 
         The class gets a second prototype of the corrected pictures; what it was stays as it is.
@@ -331,7 +331,7 @@ class Classifier:
             UsageError, StoreError: as `teach`.
         """
         some = pictures if isinstance(pictures, list | tuple | Iterator) else [pictures]
-        return self._lesson(label, some, names, True, budget_bytes)
+        return self._teach(label, some, names, True, budget_bytes)
 
     def forget(self, label: str) -> int:
         """Forget what was taught with a label; how many pictures that were.
@@ -361,18 +361,20 @@ class Classifier:
         """Where what was taught is kept."""
         return self._teacher().overlay
 
-    def _lesson(
+    def _teach(
         self,
         label: str,
         pictures: Iterable[Any],
         names: Sequence[str] | None,
         correction: bool,
         budget_bytes: int | None,
-    ) -> Lesson:
+    ) -> TeachingStep:
         teacher = self._teacher()
         label = teacher.require_label(label, correction=correction)
         named = named_pictures(pictures, names)
-        return lesson(teacher, label, named, self.manifest.preprocessing, correction, budget_bytes)
+        return teach_pictures(
+            teacher, label, named, self.manifest.preprocessing, correction, budget_bytes
+        )
 
     def _teacher(self) -> Teacher:
         if self._teaching is None:

@@ -78,16 +78,16 @@ def run(request: TeachRequest) -> int:
     if request.budget is not None:
         more["budget_bytes"] = parse_bytes(request.budget)
     if request.correct:
-        lesson = classifier.correct(pictures, request.label, **more)
+        step = classifier.correct(pictures, request.label, **more)
     else:
-        lesson = classifier.teach(request.label, pictures, **more)
-    unreadable += lesson.unreadable
+        step = classifier.teach(request.label, pictures, **more)
+    unreadable += step.unreadable
     for name, why in unreadable:
         print(f"left out {name}: {why}", file=sys.stderr)
     if request.json:
-        print(json.dumps(asdict(lesson) | {"unreadable": unreadable}, allow_nan=False))
+        print(json.dumps(asdict(step) | {"unreadable": unreadable}, allow_nan=False))
     else:
-        print("\n".join(lesson.lines()))
+        print("\n".join(step.lines()))
     return int(bool(unreadable))
 
 

@@ -95,8 +95,8 @@ def test_what_was_taught_is_recognised_at_once_and_after_a_new_start(
 ) -> None:
     before = classifier.predict(pictures(RED, 1, 9)[0])
     assert not before.taught
-    lesson = classifier.teach("mug", pictures(RED, 10))
-    assert (lesson.taught, lesson.total, lesson.repeated) == (10, 10, 0)
+    step = classifier.teach("mug", pictures(RED, 10))
+    assert (step.taught, step.total, step.repeated) == (10, 10, 0)
     for one in (classifier, Classifier.load(bundle_path)):
         found = one.predict(pictures(RED, 1, 9)[0])
         assert (found.label, found.taught) == ("mug", True)
@@ -159,9 +159,9 @@ def test_a_known_class_is_corrected_and_stays_one_of_the_release(classifier: Cla
 
 def test_one_picture_and_the_same_picture_twenty_times(classifier: Classifier) -> None:
     one = pictures(RED, 1)[0]
-    lesson = classifier.teach("mug", [one] * 20)
-    assert (lesson.taught, lesson.total, lesson.repeated) == (1, 1, 19)
-    assert "5 or more are surer" in lesson.lines()[0]
+    step = classifier.teach("mug", [one] * 20)
+    assert (step.taught, step.total, step.repeated) == (1, 1, 19)
+    assert "5 or more are surer" in step.lines()[0]
     assert classifier.taught[0].recognised is None
     again = classifier.teach("mug", [one])
     assert (again.taught, again.total, again.repeated) == (0, 1, 1)
@@ -175,9 +175,9 @@ def test_unreadable_pictures_among_good_ones_are_left_out(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    lesson = classifier.teach("mug", [*pictures(RED, 2), broken])
-    assert lesson.taught == 2
-    ((name, why),) = lesson.unreadable
+    step = classifier.teach("mug", [*pictures(RED, 2), broken])
+    assert step.taught == 2
+    ((name, why),) = step.unreadable
     assert name == str(broken)
     assert "convert it" in why
     with pytest.raises(UsageError, match="no picture to teach 'cup' from: .*broken.jpg"):
@@ -196,12 +196,12 @@ def test_a_full_budget_lets_the_pictures_go_that_are_most_like_the_others(
 ) -> None:
     classifier.teach("mug", pictures(RED, 12))
     taken = size_bytes(classifier.overlay.records(), 100)
-    lesson = classifier.teach("cup", pictures(BLUE, 4), budget_bytes=taken)
-    assert lesson.total == 4
-    assert set(lesson.made_room) == {"mug"}
-    assert any("most like the others" in line for line in lesson.lines())
+    step = classifier.teach("cup", pictures(BLUE, 4), budget_bytes=taken)
+    assert step.total == 4
+    assert set(step.made_room) == {"mug"}
+    assert any("most like the others" in line for line in step.lines())
     counts = {one.label: one.pictures for one in classifier.taught}
-    assert counts == {"mug": 12 - lesson.made_room["mug"], "cup": 4}
+    assert counts == {"mug": 12 - step.made_room["mug"], "cup": 4}
     folder = classifier.overlay.folder
     whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert whole <= taken
@@ -214,8 +214,8 @@ def test_forgotten_pictures_go_before_any_that_count(classifier: Classifier) -> 
     classifier.teach("mug", pictures(RED, 6))
     taken = size_bytes(classifier.overlay.records(), 100)
     classifier.forget("mug")
-    lesson = classifier.teach("cup", pictures(BLUE, 6), budget_bytes=taken + 400)
-    assert (lesson.total, lesson.made_room) == (6, {})
+    step = classifier.teach("cup", pictures(BLUE, 6), budget_bytes=taken + 400)
+    assert (step.total, step.made_room) == (6, {})
     classifier.undo()
     with pytest.raises(UsageError, match="needed for room"):
         classifier.undo()

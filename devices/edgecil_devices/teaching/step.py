@@ -1,4 +1,4 @@
-"""One step of teaching, from pictures as they come."""
+"""A step of teaching, from pictures as they come."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeachingStep:
     """What a step of teaching came to."""
 
     label: str
@@ -60,14 +60,14 @@ def named_pictures(
         yield one, str(one) if isinstance(one, str | Path) else f"picture {number}"
 
 
-def lesson(
+def teach_pictures(
     teacher: Teacher,
     label: str,
     pictures: Iterable[tuple[Any, str]],
     preprocessing: Preprocessing,
     correction: bool,
     budget_bytes: int | None,
-) -> Lesson:
+) -> TeachingStep:
     """Teach pictures as they come; see `Classifier.teach`.
 
     Args:
@@ -98,12 +98,12 @@ def lesson(
     return told(label, added, unreadable)
 
 
-def told(label: str, added: Added, unreadable: Iterable[tuple[str, str]]) -> Lesson:
+def told(label: str, added: Added, unreadable: Iterable[tuple[str, str]]) -> TeachingStep:
     """What an operation came to, in numbers."""
     gone: dict[str, int] = {}
     for one in added.made_room:
         gone[one.label] = gone.get(one.label, 0) + 1
-    return Lesson(
+    return TeachingStep(
         label,
         len(added.taught),
         len(added.records.of_label(label)),
