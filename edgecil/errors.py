@@ -9,6 +9,7 @@ EdgecilError                  exit code 1
   + StateError                a run's state cannot be used
     + StateCorruptError       truncated or altered
     + StateVersionError       written by a newer edgecil
+  + WeightsError              weights to start from that cannot be had, or do not fit
   + RunError                  a run folder is in the way, or its settings changed
   + TrainingError             training cannot go on (the loss is not a number, memory is full)
   + ExportError               the exported graphs do not say what the network says
@@ -40,6 +41,7 @@ __all__ = [
     "StateVersionError",
     "TrainingError",
     "UsageError",
+    "WeightsError",
 ]
 
 
@@ -61,6 +63,10 @@ class StateCorruptError(StateError):
 
 class StateVersionError(StateError):
     """A state that a newer edgecil wrote."""
+
+
+class WeightsError(EdgecilError):
+    """Weights to start from cannot be had, or do not fit the backbone."""
 
 
 class RunError(EdgecilError):

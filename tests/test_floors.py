@@ -36,7 +36,7 @@ def test_of_two_floors_the_newer_one_counts() -> None:
     assert pillows == ["pillow==10.1"]
 
 
-@pytest.mark.parametrize("extra", ["train", "sign", "report", "camera", "ray"])
+@pytest.mark.parametrize("extra", ["train", "pretrained", "sign", "report", "camera", "ray"])
 def test_every_dependency_of_an_extra_has_a_floor(extra: str) -> None:
     assert set(lowest()) - {"pillow==9.4"} < set(lowest(extra))
 

@@ -136,6 +136,9 @@ def _run_info(folder: Path, as_json: bool) -> None:
     classes = sum(len(task.classes) for task in settings.tasks)
     print(f"{folder}: run of {settings.method}, {settings.backbone} cut at {settings.cut}")
     print(f"exemplars: {settings.codec}; weights: {settings.precision}")
+    if origin := settings.origin:
+        print(f"starts from: {origin.source}, sha256 {origin.sha256}")
+        print(f"licence of these weights: {origin.licence}; trained on: {origin.trained_on}")
     print(f"tasks: {len(results)} of {settings.stage_count} learned, {classes} classes in all")
     for result in results:
         print(

@@ -23,13 +23,15 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.images import Preprocessing
 
-FORMAT = 2
+FORMAT = 3
 """Highest version of the layout; a reader refuses higher ones. Version 2 has the aspects of
-exemplars of more than 64 pixels; the states of smaller ones are still of version 1."""
+exemplars of more than 64 pixels, version 3 the origin of a network that came pretrained; states
+that have neither are still of version 1."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class StateSettings:
     """Class names in the order in which they were learned; a label is an index into it."""
     task_sizes: tuple[int, ...]
     """Classes of each task so far."""
+    origin: Origin | None = None
+    """Where the weights come from that the network started with; None where it started at random.
+    Whoever passes the network on must know under which licence they are."""
 
     @property
     def stage(self) -> int:
@@ -71,14 +76,26 @@ class StateSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
-        return asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
+        found = asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
+        if self.origin is None:
+            del found["origin"]  # as in states before there was any
+        return found
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "StateSettings":
         """The settings that `to_dict` wrote."""
         tuples = {key: tuple(data[key]) for key in ("mean", "std", "classes", "task_sizes")}
-        preprocessing = Preprocessing.from_dict(data["preprocessing"])
-        return cls(**(data | tuples | {"preprocessing": preprocessing}))
+        made: dict[str, Any] = {"preprocessing": Preprocessing.from_dict(data["preprocessing"])}
+        if "origin" in data:
+            made["origin"] = Origin(**data["origin"])
+        return cls(**(data | tuples | made))
+
+    @property
+    def format(self) -> int:
+        """The lowest version of the layout that has all of this."""
+        if self.origin:
+            return 3
+        return 2 if has_aspects(self.image_size_px) else 1
 
     def empty_network(self) -> ExpandableNetwork:
         """A network of this shape with fresh weights."""
@@ -156,7 +173,7 @@ class State:
         files = dict(self.parts)
         files["exemplars.safetensors"] = self.exemplars.to_bytes()
         body = {
-            "format": FORMAT if has_aspects(self.settings.image_size_px) else 1,
+            "format": self.settings.format,
             "settings": self.settings.to_dict(),
             "sha256": {name: _sha256(data) for name, data in files.items()},
         }

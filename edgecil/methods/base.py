@@ -88,7 +88,7 @@ class Method:
         every method learns it in the same way.
         """
         if task.stage == 1:
-            return Lesson([Phase("train", recipe.first, classification(network), [network])])
+            return Lesson([Phase("train", recipe.first, classification(network), network.learning)])
         return self.next_lesson(network, task, recipe)
 
     def as_trained_on(self, new: Split, codec: ImageCodec) -> Pictures:

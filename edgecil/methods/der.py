@@ -28,7 +28,8 @@ class DER(Method):
     included. An auxiliary head over |Y_b|+1 classes, all old classes in one, trains the new
     backbone alone and is not kept. The new rows of the head are aligned to the old ones at the end.
 
-    The trunk is empty, and every block takes the picture itself.
+    The trunk is empty, and every block takes the picture itself. Only a trunk that comes pretrained
+    is shared; then this is MEMO with a frozen trunk.
     """
 
     auxiliary_weight: float = 1.0
@@ -55,7 +56,7 @@ class DER(Method):
             return F.cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
 
         trained = [network.blocks[-1], network.head, auxiliary]
-        trains_trunk = self.trains_trunk(task.first_classes)
+        trains_trunk = self.trains_trunk(task.first_classes) and not network.frozen_trunk
         if trains_trunk:
             trained.append(network.trunk)
         extras = nn.ModuleDict({"auxiliary": auxiliary})

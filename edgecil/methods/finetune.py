@@ -27,4 +27,4 @@ class Finetune(Method):
             new_logits = network(pixels)[:, task.known_classes :]
             return F.cross_entropy(new_logits, labels - task.known_classes)
 
-        return Lesson([Phase("train", recipe.incremental, loss, [network])])
+        return Lesson([Phase("train", recipe.incremental, loss, network.learning)])

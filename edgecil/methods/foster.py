@@ -61,10 +61,12 @@ class Foster(Method):
         """Boost beside a frozen copy of the network, then compress into the network itself."""
         old = frozen_copy(network)
         network.grow_head(task.total_classes)
-        size = network.feature_size
+        size, frozen = network.feature_size, network.frozen_trunk
+        # A trunk that is frozen for good is shared: both backbones begin behind it.
+        shallow = nn.Sequential() if frozen else network.trunk
         extras = nn.ModuleDict(
             {
-                "expansion": copy.deepcopy(nn.Sequential(network.trunk, network.blocks[0])),
+                "expansion": copy.deepcopy(nn.Sequential(shallow, network.blocks[0])),
                 "joint_head": grown(old.head, 2 * size, task.total_classes),
                 "new_head": new_linear(size, task.total_classes),
             }
@@ -72,8 +74,9 @@ class Foster(Method):
 
         def boosted(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Logits of both backbones (B, C), and features (B, F) of the old and the new one."""
-            old_features = old.features(pixels)
-            new_features = extras["expansion"](old.normalise(pixels))
+            feature_map = old.feature_map(pixels)
+            old_features = old.blocks[0](feature_map)
+            new_features = extras["expansion"](feature_map if frozen else old.normalise(pixels))
             logits = extras["joint_head"](torch.cat([old_features, new_features], dim=1))
             return logits, old_features, new_features
 
@@ -95,6 +98,6 @@ class Foster(Method):
         compression_weights = class_weights(task.class_counts, COMPRESSION_BETA).to(device)
         phases = [
             Phase("boost", recipe.incremental, boosting_loss, list(extras.values())),
-            Phase("compress", recipe.compression, compression_loss, [network]),
+            Phase("compress", recipe.compression, compression_loss, network.learning),
         ]
         return Lesson(phases, extras)

@@ -33,7 +33,7 @@ class ICaRL(Method):
             taught = distillation_loss(logits, teacher(pixels))
             return new_weight * F.cross_entropy(logits, labels) + old_weight * taught
 
-        return Lesson([Phase("train", recipe.incremental, loss, [network])])
+        return Lesson([Phase("train", recipe.incremental, loss, network.learning)])
 
     def weights(self, task: TaskView) -> tuple[float, float]:
         """Weights of cross-entropy and of distillation."""

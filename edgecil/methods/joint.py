@@ -21,4 +21,4 @@ class Joint(Method):
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Train the fresh network as in a first task."""
-        return Lesson([Phase("train", recipe.first, classification(network), [network])])
+        return Lesson([Phase("train", recipe.first, classification(network), network.learning)])

@@ -17,4 +17,6 @@ class Replay(Method):
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Train everything on new pictures and exemplars alike."""
         network.grow_head(task.total_classes)
-        return Lesson([Phase("train", recipe.incremental, classification(network), [network])])
+        return Lesson(
+            [Phase("train", recipe.incremental, classification(network), network.learning)]
+        )

@@ -46,4 +46,4 @@ class Thrift(Method):
         def loss(pixels: Tensor, labels: Tensor) -> Tensor:
             return F.cross_entropy(network(pixels) + shift, labels)
 
-        return Lesson([Phase("train", recipe.incremental, loss, [network])])
+        return Lesson([Phase("train", recipe.incremental, loss, network.learning)])

@@ -4,18 +4,20 @@ torch is imported when a network is built, so that the names are known without i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edgecil.errors import UsageError
+from edgecil.networks import sources
+from edgecil.networks.sources import Pretrained, PretrainedCut, Source
 
 if TYPE_CHECKING:
     from torch import nn
 
 CUTS = ("last", "last-two", "whole")
 """Which of a backbone's groups become the specialised block: MEMO, MEMO-2, and DER, whose trunk is
-empty."""
+empty. A backbone that comes pretrained has cuts of its own."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Backbone:
     """... and at most this size."""
     width: int = 1
     """Channels, as a multiple of the published network's."""
+    published_name: Callable[[str], str] = str
+    """What published files call the tensor that a sequence of the groups calls so."""
+    pretrained: Pretrained | None = None
+    """What it starts from; None where it starts at random."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Parts:
     block: "Callable[[], nn.Module]"
     """Specialised block: feature map -> features (N, feature_size)."""
     feature_size: int
+    frozen_trunk: bool = False
+    """Whether the trunk never learns: it comes pretrained, and without BatchNorm."""
 
 
 def _own_groups(builder: str, *sizes: int) -> "list[nn.Module]":
@@ -65,6 +73,43 @@ def _imagenet_groups(block: str, layers: list[int]) -> "list[nn.Module]":
     return [stem, net.layer1, net.layer2, net.layer3, pooled(net.layer4)]
 
 
+def _resnet_name(name: str) -> str:
+    """What torchvision calls a tensor of the groups above."""
+    group, _, rest = name.partition(".")
+    if group == "0":
+        return rest.replace("0.", "conv1.", 1) if rest[0] == "0" else rest.replace("1.", "bn1.", 1)
+    return f"layer{group}.{rest.removeprefix('0.') if group == '4' else rest}"
+
+
+def _mobilenet_groups(size: str) -> "list[nn.Module]":
+    from torchvision.models import mobilenetv3
+
+    from edgecil.networks.layers import pooled
+
+    *groups, last = getattr(mobilenetv3, f"mobilenet_v3_{size}")(weights=None).features
+    return [*groups, pooled(last)]
+
+
+def _mobilenet_name(last_group: str, name: str) -> str:
+    """What torchvision calls a tensor of the groups above."""
+    group, _, rest = name.partition(".")
+    return f"features.{group}.{rest.removeprefix('0.') if group == last_group else rest}"
+
+
+def _lite0_groups() -> "list[nn.Module]":
+    from edgecil.networks.efficientnet_lite import lite0_groups
+
+    return lite0_groups()
+
+
+def _lite0_name(name: str) -> str:
+    """What the published file calls a tensor of those groups."""
+    group, _, rest = name.partition(".")
+    if group == "0":
+        return rest.replace("conv.", "_conv_stem.").replace("bn.", "_bn0.")
+    return f"_blocks.{int(group) - 1}._{rest.removeprefix('0.') if group == '16' else rest}"
+
+
 def _cifar_resnet(depth: int, width: int = 1) -> Backbone:
     blocks_per_group = (depth - 2) // 6
     name = f"resnet{depth}" if width == 1 else f"resnet{depth}x{width}"
@@ -74,7 +119,66 @@ def _cifar_resnet(depth: int, width: int = 1) -> Backbone:
 
 def _imagenet_resnet(name: str, block: str, feature_size: int, *blocks_per_group: int) -> Backbone:
     layers = list(blocks_per_group)
-    return Backbone(name, lambda: _imagenet_groups(block, layers), feature_size, 65, 1 << 30)
+    return Backbone(
+        name,
+        lambda: _imagenet_groups(block, layers),
+        feature_size,
+        65,
+        1 << 30,
+        published_name=_resnet_name,
+    )
+
+
+_THIN = 128
+"""Features of `edgecil.networks.layers.thin_block`."""
+
+
+def _thin_and_copied(
+    source: Source, trunk_groups: int, channels: int, stride: int, feature_size: int
+) -> Pretrained:
+    """The two cuts before the last stage: behind the trunk a thin block, or that stage as it is."""
+    return Pretrained(
+        source,
+        (
+            PretrainedCut("thin", trunk_groups, _THIN, (channels, stride)),
+            PretrainedCut("copied", trunk_groups, feature_size, None),
+        ),
+    )
+
+
+def _mobilenet(
+    size: str, groups: int, channels: int, feature_size: int, source: Source
+) -> Backbone:
+    return Backbone(
+        f"mobilenet-v3-{size}",
+        lambda: _mobilenet_groups(size),
+        feature_size,
+        96,
+        224,
+        published_name=partial(_mobilenet_name, str(groups - 1)),
+        pretrained=_thin_and_copied(source, groups - 2, channels, 1, feature_size),
+    )
+
+
+_LITE0 = Backbone(
+    "efficientnet-lite0",
+    _lite0_groups,
+    320,
+    96,
+    224,
+    published_name=_lite0_name,
+    pretrained=Pretrained(
+        sources.LITE0,
+        (
+            PretrainedCut("b14", 16, _THIN, (192, 1)),
+            PretrainedCut("b10", 12, _THIN, (112, 2)),
+            PretrainedCut("b14-copied", 16, 320, None),
+        ),
+        # Not ImageNet's, as the package's own page has it: that costs 16 points.
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    ),
+)
 
 
 BACKBONES = {
@@ -96,9 +200,24 @@ BACKBONES = {
         _imagenet_resnet("resnet26-bottleneck", "Bottleneck", 2048, 2, 2, 2, 2),
         _imagenet_resnet("resnet34", "BasicBlock", 512, 3, 4, 6, 3),
         _imagenet_resnet("resnet50", "Bottleneck", 2048, 3, 4, 6, 3),
+        _LITE0,
+        _mobilenet("small", 13, 96, 576, sources.MOBILENET_V3_SMALL),
+        _mobilenet("large", 17, 160, 960, sources.MOBILENET_V3_LARGE),
+        replace(
+            _imagenet_resnet("resnet18-imagenet", "BasicBlock", 512, 2, 2, 2, 2),
+            smallest_image_px=96,
+            largest_image_px=224,
+            pretrained=_thin_and_copied(sources.RESNET18, 4, 256, 2, 512),
+        ),
     )
 }
-"""All backbones, small to large within each range of image sizes."""
+"""All backbones, small to large within each range of image sizes; those that come pretrained are
+last."""
+
+
+def pretrained_named(name: str | None) -> Pretrained | None:
+    """What the backbone called `name` starts from; None where it starts at random."""
+    return BACKBONES[name].pretrained if name in BACKBONES else None
 
 
 def can_be_cut(backbone: Backbone, cut: str) -> bool:
@@ -119,9 +238,11 @@ def cut_backbone(name: str, cut: str = "last") -> Parts:
     """
     if name not in BACKBONES:
         raise UsageError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")
+    backbone = BACKBONES[name]
+    if backbone.pretrained:
+        return _frozen_parts(backbone, backbone.pretrained.cut_named(name, cut))
     if cut not in CUTS:
         raise UsageError(f"unknown cut {cut!r}; choose one of: {', '.join(CUTS)}")
-    backbone = BACKBONES[name]
     if not can_be_cut(backbone, cut):
         raise UsageError(f"{name} cannot be cut at {cut!r}, no trunk would be left; use 'last'")
     from torch import nn
@@ -132,4 +253,23 @@ def cut_backbone(name: str, cut: str = "last") -> Parts:
         trunk=lambda: nn.Sequential(*(backbone.groups()[:first] if first else ())),
         block=lambda: nn.Sequential(*backbone.groups()[first:]),
         feature_size=backbone.feature_size,
+    )
+
+
+def _frozen_parts(backbone: Backbone, cut: PretrainedCut) -> Parts:
+    """A trunk without BatchNorm, for its pretrained weights, and a block behind it."""
+    from torch import nn
+
+    from edgecil.networks.folding import without_batch_norms
+    from edgecil.networks.layers import thin_block
+
+    def block() -> nn.Module:
+        behind = [thin_block(*cut.thin_after)] if cut.thin_after else backbone.groups()
+        return nn.Sequential(*(behind if cut.thin_after else behind[cut.trunk_groups :]))
+
+    return Parts(
+        lambda: without_batch_norms(nn.Sequential(*backbone.groups()[: cut.trunk_groups])),
+        block,
+        cut.feature_size,
+        frozen_trunk=True,
     )

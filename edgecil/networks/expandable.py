@@ -5,7 +5,7 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 
 import copy
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,9 @@ class ExpandableNetwork(nn.Module):
         block_count: K, at least 1.
         mean: channel means of pixels scaled to [0, 1], for normalisation.
         std: channel standard deviations, likewise.
+
+    Attributes:
+        frozen_trunk: whether the trunk is frozen from the start and for good: it came pretrained.
     """
 
     mean: Tensor
@@ -77,7 +80,10 @@ class ExpandableNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)
         self.feature_size = parts.feature_size
+        self.frozen_trunk = parts.frozen_trunk
         self.trunk = parts.trunk()
+        if self.frozen_trunk:
+            self.trunk.requires_grad_(False).eval()
         self.blocks = nn.ModuleList(parts.block() for _ in range(block_count))
         self.head = new_linear(block_count * parts.feature_size, class_count)
 
@@ -85,6 +91,18 @@ class ExpandableNetwork(nn.Module):
     def class_count(self) -> int:
         """C, the classes the head tells apart."""
         return self.head.out_features
+
+    @property
+    def learning(self) -> list[nn.Module]:
+        """What a method trains that trains everything: all but a trunk that is frozen for good."""
+        return [self.blocks, self.head] if self.frozen_trunk else [self]
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but that a trunk that is frozen for good stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen_trunk:
+            self.trunk.eval()
+        return self
 
     def add_block(self) -> None:
         """Append a block that starts from the weights of the one before it."""

@@ -15,6 +15,7 @@ from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil.methods import Method, method_named
 from edgecil.networks import cut_backbone
+from edgecil.networks.backbones import pretrained_named
 from edgecil.planning.candidates import Offer
 from edgecil.planning.plans import Demand, Plan, StagePlan
 from edgecil_devices.images import Preprocessing
@@ -87,6 +88,7 @@ class Strict(Accounting):
             head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
         trunk_bytes, block_bytes = encoded_sizes(backbone, cut, demand.precision)
         names = demand.class_names or tuple(f"class-{c:04d}" for c in range(classes))
+        row = pretrained_named(backbone)
         settings = StateSettings(
             method=demand.method.name,
             backbone=backbone,
@@ -96,11 +98,12 @@ class Strict(Accounting):
             preprocessing=Preprocessing(
                 demand.image_size_px, shorter_side_px=demand.shorter_side_px
             ),
-            mean=(0.1234, 0.1234, 0.1234),
-            std=(0.1234, 0.1234, 0.1234),
+            mean=row.mean if row else (0.1234, 0.1234, 0.1234),
+            std=row.std if row else (0.1234, 0.1234, 0.1234),
             block_count=blocks,
             classes=names[:classes],
             task_sizes=demand.task_sizes[:stage],
+            origin=demand.origin or (row.source.origin if row else None),
         )
         parts = ["trunk.safetensors", *(f"block-{k:02d}.safetensors" for k in range(blocks))]
         exemplars = ExemplarSet.empty(codec_named(demand.codec), demand.image_size_px)

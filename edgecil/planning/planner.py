@@ -31,6 +31,7 @@ def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
         backbone.name
         for backbone in BACKBONES.values()
         if backbone.smallest_image_px <= demand.image_size_px <= backbone.largest_image_px
+        and backbone.pretrained is None
         and can_be_cut(backbone, cut)
         and (backbone.width == 1 or demand.method.takes_wide_backbones)
     ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgecil.methods import Method
+from edgecil.networks.sources import Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Demand:
     """Name of the accounting: what the budget bounds."""
     shorter_side_px: int | None = None
     """The margin of the preprocessing, which is written into the state."""
+    origin: Origin | None = None
+    """Of weights that a person brings; a backbone that comes pretrained knows its own."""
     class_names: tuple[str, ...] = ()
     """Names in learning order, which are kept too; unnamed classes count ten letters each."""
 

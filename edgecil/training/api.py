@@ -9,6 +9,7 @@ from edgecil.data import ImageDataset
 from edgecil.evaluation.results import StageResult
 from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
+from edgecil.networks.backbones import pretrained_named
 from edgecil.pictures.readers import end_if_only_imported
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.plans import Plan
@@ -80,6 +81,10 @@ def train(
     deadline = Deadline(stop_after_seconds)
     torch_device = choose_device(device)
     with joined(torch_device), ExitStack() as held:
+        comes = None if request.weights else pretrained_named(request.backbone)
+        if comes and not Run(folder).exists:
+            # Before pictures are read; a run that goes on has it in its state.
+            in_turn(partial(comes.source.file, str(request.backbone)))
         dataset = dataset or in_turn(partial(load_requested, request))
         settings, planned, reason = resolve(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))

@@ -46,7 +46,8 @@ def behind_trunk(
         seed: of the views.
     """
     crops = phase.recipe.crops
-    if crops is None or not phase.behind_trunk or not any(True for _ in network.trunk.parameters()):
+    behind = network.frozen_trunk or phase.behind_trunk
+    if crops is None or not behind or not any(True for _ in network.trunk.parameters()):
         return images
     views = images.views(crops, torch.Generator().manual_seed(seed))
     return MappedImages(views, network.feature_map)

@@ -33,6 +33,7 @@ from edgecil.training.loop import epoch_seed
 from edgecil.training.run import Run
 from edgecil.training.run_data import Labelled, RunData
 from edgecil.training.settings import RunSettings
+from edgecil.training.starting import started
 from edgecil.training.stopping import Deadline
 from edgecil.training.task import EpochKeeper, Reporter, train_task
 
@@ -104,7 +105,9 @@ class Learner:
         if state and not self._method.sees_all_pictures:
             network = state.network()
         else:
-            network = self._state_settings(stage, 1).empty_network()
+            begun = self._run.checkpoints.load(stage) is not None
+            fresh = self._state_settings(stage, 1)
+            network = fresh.empty_network() if begun else started(fresh, self._settings.weights)
         counts = tuple(len(pictures) for pictures in (*old, *new))
         lead(partial(_require_several, stage, counts))
         task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
@@ -231,6 +234,7 @@ class Learner:
             block_count=block_count,
             classes=tuple(name for planned in learned for name in planned.classes),
             task_sizes=tuple(len(planned.classes) for planned in learned),
+            origin=self._settings.origin,
         )
 
     def _new_pictures(self, stage: int) -> list[Pictures]:

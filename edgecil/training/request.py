@@ -13,7 +13,7 @@ from edgecil.memory.precisions import PRECISIONS
 from edgecil.methods import METHODS, method_named
 from edgecil.methods.recipes import RECIPES, recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
-from edgecil.networks.backbones import can_be_cut
+from edgecil.networks.backbones import can_be_cut, pretrained_named
 from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
 from edgecil_devices.options import described, one_of, option
 
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What `--device` takes."""
 
+PRETRAINED = {name: one.pretrained for name, one in BACKBONES.items() if one.pretrained}
 SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.smallest_image_px == 1]
-LARGE_BACKBONES = [name for name in BACKBONES if name not in SMALL_BACKBONES]
+LARGE_BACKBONES = [name for name in BACKBONES if name not in (*SMALL_BACKBONES, *PRETRAINED)]
+PRETRAINED_CUTS = "; ".join(
+    f"{name} {' or '.join(cut.name for cut in one.cuts)}" for name, one in PRETRAINED.items()
+)
 
 DATA_DIR = described("Where built-in data sets are, or are downloaded to.", envvar="EDGECIL_DATA")
 
@@ -88,13 +92,21 @@ class TrainRequest:
     backbone: str | None = option(
         None,
         f"For CIFAR: {', '.join(SMALL_BACKBONES)} (x2: twice the channels). For larger images: "
-        f"{', '.join(LARGE_BACKBONES)}; the papers call resnet26-bottleneck ResNet26 there.",
+        f"{', '.join(LARGE_BACKBONES)}; the papers call resnet26-bottleneck ResNet26 there. "
+        f"Pretrained, with a trunk that stays as it is: {', '.join(PRETRAINED)}.",
         shown_default="the planner's choice",
     )
     cut: str | None = option(
         None,
-        "Groups of the backbone that become the block: memo takes last or last-two.",
-        shown_default="the method's",
+        "Groups of the backbone that become the block: memo takes last or last-two. Pretrained: "
+        f"{PRETRAINED_CUTS}; what is called copied has the last stage as it comes for a block, "
+        "the others a thin one that starts at random.",
+        shown_default="the method's, or the first of a pretrained backbone",
+    )
+    weights: Path | None = option(
+        None,
+        "A file that the backbone starts from: safetensors, or a state dict of torch.",
+        shown_default="none, or those that a pretrained backbone has",
     )
     trunk: str = option(
         "auto", "After the first task: train, freeze, or auto (train if it had under 20 classes)."
@@ -119,7 +131,7 @@ class TrainRequest:
         f"{', '.join(RECIPES)}. fast has few epochs and one cycle, thorough 100 epochs and "
         "more with autoaugment+cutout; frozen shows a frozen trunk a few views of each picture, "
         "once for all epochs.",
-        shown_default="fast; published with --protocol",
+        shown_default="fast; frozen with a pretrained backbone, published with --protocol",
     )
     epochs: int | None = option(None, "Epochs of every task.", shown_default="the recipe's")
     first_epochs: int | None = option(
@@ -162,11 +174,7 @@ class TrainRequest:
         object.__setattr__(self, "budget", ByteBudget(self.budget))
         codec_named(self.codec or "raw")
         Policy(self.augmentation or "plain")
-        method = method_named(self.method, trunk=self.trunk)
-        if self.cut and self.cut not in method.cuts:
-            cuts = " or ".join(method.cuts)
-            raise UsageError(f"{method.name} is cut at {cuts}, not {self.cut!r}; leave out --cut")
-        cut_backbone(self.backbone or "resnet14", self.chosen_cut)
+        _refuse_impossible_cuts(self)
         recipe_named(self.chosen_recipe, self.method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
@@ -195,13 +203,22 @@ class TrainRequest:
 
     @property
     def chosen_image_size_px(self) -> int | None:
-        """The size asked for, or the protocol's; None lets the data decide."""
-        return self.image_size_px or (self.followed.images.image_size_px if self.followed else None)
+        """The size asked for, the protocol's, or a pretrained network's; None lets the data decide.
+
+        Built-in data sets have pictures of one size.
+        """
+        if self.image_size_px:
+            return self.image_size_px
+        if self.followed:
+            return self.followed.images.image_size_px
+        comes = pretrained_named(self.backbone)
+        return comes.image_size_px if comes and self.data not in DATASETS else None
 
     @property
     def chosen_recipe(self) -> str:
-        """The recipe asked for, or `published` under a protocol, or `fast`."""
-        return self.recipe or ("published" if self.protocol else "fast")
+        """The recipe asked for, or a protocol's, or what suits the backbone."""
+        own = "frozen" if pretrained_named(self.backbone) else "fast"
+        return self.recipe or ("published" if self.protocol else own)
 
     @property
     def published_backbone(self) -> str | None:
@@ -216,8 +233,9 @@ class TrainRequest:
 
     @property
     def chosen_cut(self) -> str:
-        """The cut asked for, or the method's own."""
-        return self.cut or method_named(self.method).cuts[0]
+        """The cut asked for, or that of a pretrained backbone, or the method's own."""
+        comes = pretrained_named(self.backbone)
+        return self.cut or (comes.cuts[0].name if comes else method_named(self.method).cuts[0])
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:
@@ -237,6 +255,29 @@ class TrainRequest:
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
+
+
+def _refuse_impossible_cuts(request: TrainRequest) -> None:
+    """Refuse a backbone, a cut or a trunk's training that do not go together."""
+    method = method_named(request.method, trunk=request.trunk)
+    if pretrained_named(request.backbone):
+        if method.cuts == ("last-two",):
+            raise UsageError(f"{method.name} is for backbones from scratch; give --method memo")
+        if request.trunk == "train":
+            raise UsageError(
+                f"the trunk of {request.backbone} is pretrained and stays as it is; "
+                "leave out --trunk train"
+            )
+    elif request.cut and request.cut not in method.cuts:
+        cuts = " or ".join(method.cuts)
+        raise UsageError(f"{method.name} is cut at {cuts}, not {request.cut!r}; leave out --cut")
+    cut_backbone(request.backbone or "resnet14", request.chosen_cut)
+    if request.weights:
+        if request.backbone is None:
+            raise UsageError("--weights are those of one backbone; name it with --backbone")
+        from edgecil.networks.pretrained import require_fitting
+
+        require_fitting(request.backbone, request.chosen_cut, request.weights)
 
 
 def _refuse_contradictions(request: TrainRequest, protocol: Protocol) -> None:

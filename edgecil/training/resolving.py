@@ -11,6 +11,8 @@ from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
 from edgecil.methods.recipes import recipe_named
+from edgecil.networks.backbones import pretrained_named
+from edgecil.networks.sources import Origin, origin_of_file
 from edgecil.planning.data_facts import DataFacts
 from edgecil.planning.planner import fitting
 from edgecil.planning.plans import Demand, Plan
@@ -64,6 +66,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
         precision=settings.precision,
         codec=settings.codec,
         exemplar_bytes=facts.exemplar_bytes[settings.codec],
+        origin=settings.origin,
         accounting=settings.accounting,
         class_names=settings.classes,
     )
@@ -80,14 +83,16 @@ def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan,
         BudgetError: the budget cannot hold the tasks.
         DataError, UsageError: the request cannot be met.
     """
-    scenario = scenario_of(request, facts.classes)
+    scenario, comes = scenario_of(request, facts.classes), pretrained_named(request.backbone)
     # Every other setting is as the request has it under the same name.
     settled: dict[str, Any] = {
         "sources": (source_of(request.chosen_data or "", request.holdout, facts),),
         "image_size_px": facts.image_size_px,
         "shorter_side_px": facts.shorter_side_px,
-        "mean": facts.mean,
-        "std": facts.std,
+        "mean": comes.mean if comes else facts.mean,
+        "std": comes.std if comes else facts.std,
+        "origin": _origin_of(request),
+        "weights": str(request.weights.absolute()) if request.weights else None,
         "mirrors": facts.mirrors and not request.no_mirror,
         "brightens": request.followed.brightens if request.followed else True,
         "augmentation": request.augmentation
@@ -126,6 +131,14 @@ def resolve(request: TrainRequest, facts: DataFacts) -> tuple[RunSettings, Plan,
         precision=choice.demand.precision,
     )
     return settings, choice.plan, reason or choice.reason
+
+
+def _origin_of(request: TrainRequest) -> Origin | None:
+    """Where the weights come from that a run starts with."""
+    if request.weights:
+        return origin_of_file(request.weights)
+    comes = pretrained_named(request.backbone)
+    return comes.source.origin if comes else None
 
 
 def source_of(data: str, holdout: float, facts: DataFacts) -> Source:

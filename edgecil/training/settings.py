@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecil.data.held_out import HeldOut
 from edgecil.errors import RunError
+from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
@@ -129,6 +130,11 @@ class RunSettings:
     """Whether training varies the brightness of pictures."""
     augmentation: str = "plain"
     """The policy by which training pictures are changed beyond crops, mirrors and brightness."""
+    origin: Origin | None = None
+    """Where the weights come from that the network starts with; None where it starts at random."""
+    weights: str | None = None
+    """File that has them, where a person brings it. It is needed for the first task alone, and
+    wherever it lies, its content is known by the origin."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -212,6 +218,7 @@ class RunSettings:
             data = json_object(path.read_bytes())
             data["sources"] = tuple(Source.from_dict(source) for source in data["sources"])
             data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
+            data["origin"] = Origin(**data["origin"]) if data.get("origin") else None
             data["tasks"] = tuple(
                 PlannedTask(tuple(task["classes"]), task["source"]) for task in data["tasks"]
             )
@@ -229,7 +236,7 @@ class RunSettings:
         found = []
         for named in fields(self):
             mine, theirs = getattr(self, named.name), getattr(other, named.name)
-            if named.name not in ("sources", "tasks") and mine != theirs:
+            if named.name not in ("sources", "tasks", "weights") and mine != theirs:
                 found.append(f"{named.name}: {mine} -> {theirs}")
         mine, theirs = self.sources[0], other.sources[0]
         if mine.holdout != theirs.holdout:
