@@ -48,6 +48,7 @@ from edgecil.methods import TaskView, method_named
 from edgecil.methods.recipes import recipe_named
 from edgecil.networks import BACKBONES, ExpandableNetwork, cut_backbone
 from edgecil.pictures.batches import Batch, ResidentImages
+from edgecil.pictures.views import Views
 from edgecil.training.loop import half_precision_pays, train_phase
 from edgecil.training.run import hardware, versions
 from edgecil_devices import Preprocessing
@@ -103,6 +104,10 @@ class ReadyBatches:
         return iter([self.batch] * (self.images // batch_size))
 
     def plain_batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """The protocol wants it; training does not."""
+        raise NotImplementedError
+
+    def views(self, crops: int, generator: torch.Generator) -> Views:
         """The protocol wants it; training does not."""
         raise NotImplementedError
 

@@ -24,6 +24,9 @@ The names below are imported when they are first used, so that `import edgecil_d
     bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
                                 computes golden samples, `children` runs what may crash,
                                 `limits` knows the cores and the memory that are left
+    teaching/                   what a person taught the device, kept beside the release and put into
+                                every answer; `closed_form` is the head that needs no training
+    collecting.py               pictures of unsure answers, kept to be labelled
     store/, signing.py          releases: installed, updated, rolled back, checked
     options.py                  a verb's options, described once as the fields of its request
     __main__.py                 all verbs with argparse alone
@@ -34,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecil_devices.bundle import Bundle, read_bundle
-    from edgecil_devices.classifier import Candidate, Classifier, Prediction, Timing
+    from edgecil_devices.classifier import Classifier
     from edgecil_devices.errors import (
         BundleCorruptError,
         BundleError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     )
     from edgecil_devices.images import Preprocessing, read_image, read_pixels
     from edgecil_devices.manifest import Manifest
+    from edgecil_devices.prediction import Candidate, Prediction, Timing
 
 __all__ = [
     "Bundle",
@@ -67,7 +71,7 @@ __all__ = [
 
 _MODULES = {
     "bundle": ("Bundle", "read_bundle"),
-    "classifier": ("Candidate", "Classifier", "Prediction", "Timing"),
+    "classifier": ("Classifier",),
     "errors": (
         "BundleCorruptError",
         "BundleError",
@@ -78,6 +82,7 @@ _MODULES = {
     ),
     "images": ("Preprocessing", "read_image", "read_pixels"),
     "manifest": ("Manifest",),
+    "prediction": ("Candidate", "Prediction", "Timing"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,11 +1,9 @@
 """Pictures in, labels out: the part of edgecil that a program on the device uses."""
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, overload
+from typing import Any, NoReturn, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,13 @@ from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.parallel_reading import Undecoded, read_together
+from edgecil_devices.prediction import (
+    Candidate,
+    Prediction,
+    TaughtCandidate,
+    Timing,
+    softmax,
+)
 from edgecil_devices.runtime import Inference, Runtime
 from edgecil_devices.store.reading import open_bundle
 from edgecil_devices.teaching.head import log_sum_exp
@@ -28,70 +33,6 @@ from edgecil_devices.teaching_facts import UnknownFacts
 
 USEFUL_AUROC = 0.65
 """Below this, unknown pictures cannot be told in any useful way."""
-
-
-class Candidate(NamedTuple):
-    """One class a picture may belong to."""
-
-    label: str
-    score: float
-    """Softmax probability, 0 to 1."""
-
-    @property
-    def taught(self) -> bool:
-        """Whether it was taught on this device, and is no class of the release."""
-        return False
-
-    def record(self) -> dict[str, Any]:
-        """The JSON form, which says `taught` only where that is so."""
-        return self._asdict() | ({"taught": True} if self.taught else {})
-
-
-class TaughtCandidate(Candidate):
-    """A class that was taught on this device."""
-
-    @property
-    def taught(self) -> bool:
-        """True."""
-        return True
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Where the time for one picture went, in milliseconds."""
-
-    preprocess: float
-    """Reading, decoding and resizing."""
-    trunk: float
-    blocks: float
-    head: float
-
-    @property
-    def total(self) -> float:
-        """From the picture to its label."""
-        return self.preprocess + self.trunk + self.blocks + self.head
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a classifier says about one picture."""
-
-    label: str
-    """The most probable class."""
-    score: float
-    """Its softmax probability, 0 to 1."""
-    top: tuple[Candidate, ...]
-    """The most probable classes, best first; the first is `label`."""
-    timing_ms: Timing
-    """Where the time went."""
-    energy: float = math.inf
-    """The logarithm of the sum of the exponentials of all logits: how much this is like anything
-    that is known, on a scale of the network's own; see `Manifest.unknown`."""
-
-    @property
-    def taught(self) -> bool:
-        """Whether the most probable class was taught on this device."""
-        return self.top[0].taught
 
 
 class Classifier:
@@ -435,10 +376,3 @@ class Classifier:
 def _require_some(top: int) -> None:
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities (..., C) from logits (..., C)."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return probabilities

@@ -8,7 +8,7 @@ from edgecil_devices.sources import Picture, Unreadable
 from edgecil_devices.stream import Answer
 
 if TYPE_CHECKING:
-    from edgecil_devices.classifier import Prediction
+    from edgecil_devices.prediction import Prediction
 
 _JOINERS = "\u200c\u200d"  # zero width non-joiner, of Persian; zero width joiner, of emoji
 

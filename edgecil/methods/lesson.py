@@ -22,7 +22,8 @@ class Phase:
     """What learns. All else is frozen: no gradients, and BatchNorm keeps its statistics."""
     behind_trunk: bool = False
     """Whether the network's trunk stays as it is, and the loss needs nothing of a picture but what
-    that makes of it: then it may be given `FeatureMaps` in place of pixels."""
+    that makes of it: then it may be given `FeatureMaps` in place of pixels. Where the trunk is
+    frozen for good, that goes without saying."""
 
 
 @dataclass(frozen=True)

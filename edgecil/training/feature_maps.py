@@ -47,8 +47,8 @@ def behind_trunk(
         halved: whether the trunk computes in bfloat16, as it would within a step.
     """
     crops = phase.recipe.crops
-    stays = phase.behind_trunk or network.frozen_trunk
-    if crops is None or not stays or not any(True for _ in network.trunk.parameters()):
+    behind = network.frozen_trunk or phase.behind_trunk
+    if crops is None or not behind or not any(True for _ in network.trunk.parameters()):
         return images
     views = images.views(crops, torch.Generator().manual_seed(seed))
 

@@ -132,7 +132,7 @@ class TrainRequest:
         f"{', '.join(RECIPES)}. fast has few epochs and one cycle, thorough 100 epochs and "
         "more with autoaugment+cutout; frozen shows a frozen trunk a few views of each picture, "
         "once for all epochs.",
-        shown_default="fast; frozen behind a pretrained trunk; published with --protocol",
+        shown_default="fast; frozen with a pretrained backbone, published with --protocol",
     )
     epochs: int | None = option(None, "Epochs of every task.", shown_default="the recipe's")
     first_epochs: int | None = option(
@@ -217,13 +217,9 @@ class TrainRequest:
 
     @property
     def chosen_recipe(self) -> str:
-        """The recipe asked for, or `published` under a protocol, or what the trunk allows.
-
-        That is `frozen` behind one that comes pretrained, else `fast`.
-        """
-        if self.recipe or self.protocol:
-            return self.recipe or "published"
-        return "frozen" if pretrained_named(self.backbone) else "fast"
+        """The recipe asked for, or a protocol's, or what suits the backbone."""
+        own = "frozen" if pretrained_named(self.backbone) else "fast"
+        return self.recipe or ("published" if self.protocol else own)
 
     @property
     def published_backbone(self) -> str | None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from edgecil_devices.classifier import Classifier, Prediction
+from edgecil_devices.classifier import Classifier
+from edgecil_devices.prediction import Prediction
 from edgecil_devices.serving.messages import busy
 
 

@@ -58,7 +58,7 @@ def test_the_first_views_are_what_a_test_sees_and_its_mirror_image(
     plain = torch.cat([pixels for pixels, _ in images.plain_batches(2)]).float()
     views = images.views(1, drawn())
     assert len(views) == 3 * COUNT
-    shown = list(views.batches(torch.arange(2 * COUNT).split(4)))
+    shown = list(views.batches(torch.split(torch.arange(2 * COUNT), 4)))
     assert [len(pixels) for pixels in shown] == [4, 4, 2]
     found = torch.cat(shown)
     assert torch.equal(found[:COUNT], plain)

@@ -35,10 +35,9 @@ def network(seed: int = 0, classes: int = 2) -> ExpandableNetwork:
     return net.to(memory_format=torch.channels_last).eval()
 
 
-def images(**changes: bool) -> ResidentImages:
+def images(*, mirrors: bool = True) -> ResidentImages:
     train = tiny_dataset(classes=2).train
-    given = {"mirrors": True} | changes
-    return ResidentImages(train.pixels(), train.labels, CPU, **given)
+    return ResidentImages(train.pixels(), train.labels, CPU, mirrors=mirrors)
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -89,7 +88,7 @@ def test_every_view_of_every_picture_is_seen_in_time_and_passes_the_trunk_once()
     mapped = MappedImages(views, trunk)
     places = COUNT * 4
     assert trunk.sizes == [PORTION] * (1 + places // PORTION)  # the first tells the maps' size
-    numbers = torch.cat(list(views.batches(torch.arange(places).split(PORTION))))
+    numbers = torch.cat(list(views.batches(torch.split(torch.arange(places), PORTION))))
     with torch.no_grad():
         known = {tuple(m.flatten()[:64].tolist()) for m in net.feature_map(numbers).half()}
     seen = {
