@@ -24,8 +24,8 @@ The names below are imported when they are first used, so that `import edgecil_d
     bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
                                 computes golden samples, `children` runs what may crash,
                                 `limits` knows the cores and the memory that are left
-    teaching/                   what a person taught the device, kept beside the release and put into
-                                every answer; `closed_form` is the head that needs no training
+    teaching/                   what a person taught the device, kept beside the release and put
+                                into every answer; `closed_form` is a head without training
     collecting.py               pictures of unsure answers, kept to be labelled
     store/, signing.py          releases: installed, updated, rolled back, checked
     options.py                  a verb's options, described once as the fields of its request
