@@ -11,13 +11,13 @@ from edgecil.methods import TaskView
 from edgecil.methods.lesson import Phase
 from edgecil.networks.backbones import pretrained_named
 from edgecil.pictures.readers import end_if_only_imported
-from edgecil.planning.data_facts import facts_of
 from edgecil.planning.plans import Plan
 from edgecil.team import team
 from edgecil.training.distributed import in_turn, joined, lead
 from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import EpochReport, choose_device
+from edgecil.training.proposing import proposed
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import load_requested, resolve
 from edgecil.training.run import Run
@@ -86,14 +86,17 @@ def train(
             # Before pictures are read; a run that goes on has it in its state.
             in_turn(partial(comes.source.file, str(request.backbone)))
         dataset = dataset or in_turn(partial(load_requested, request))
-        settings, planned, reason = resolve(request, facts_of(dataset, request.possible_codecs))
         run = Run(lead(lambda: folder))
         begins = not run.exists
+        chosen = proposed(request, dataset, None if begins else run.settings())
+        settings, planned, reason = resolve(chosen.request, chosen.facts)
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:
             lead(run.history.start)
-        reporter.run_started(run, settings, planned, reason)
+        reporter.run_started(
+            run, settings, planned, "\n".join(filter(None, (chosen.reason, reason)))
+        )
         if begins and team().leads:
             warn_of_label_changes(settings)
-        return Learner(run, settings, [dataset], torch_device, reporter, deadline).learn()
+        return Learner(run, settings, [chosen.dataset], torch_device, reporter, deadline).learn()

@@ -101,7 +101,7 @@ class TrainRequest:
         "Groups of the backbone that become the block: memo takes last or last-two. Pretrained: "
         f"{PRETRAINED_CUTS}; what is called copied has the last stage as it comes for a block, "
         "the others a thin one that starts at random.",
-        shown_default="the method's, or the first of a pretrained backbone",
+        shown_default="the method's, or the planner's of a pretrained backbone",
     )
     weights: Path | None = option(
         None,
@@ -234,6 +234,18 @@ class TrainRequest:
         """The cut asked for, or that of a pretrained backbone, or the method's own."""
         comes = pretrained_named(self.backbone)
         return self.cut or (comes.cuts[0].name if comes else method_named(self.method).cuts[0])
+
+    @property
+    def possible_cuts(self) -> tuple[str, ...]:
+        """The cut asked for, or what the planner may choose from.
+
+        A copied stage is chosen by nobody else than a person: it takes more bytes than a thin block
+        and has learned no more.
+        """
+        comes = pretrained_named(self.backbone)
+        if self.cut or not comes:
+            return (self.chosen_cut,)
+        return tuple(cut.name for cut in comes.cuts if cut.thin_after)
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:
