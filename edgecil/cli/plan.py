@@ -40,12 +40,12 @@ def plan(asked: Asked, as_json: options.AsJson = False) -> None:
     asked["data"] = asked["data"] or (None if protocol else "cifar100")
     asked["budget"] = budget or _points_of(protocol)[0]
     request = TrainRequest(**asked)
-    facts = _facts(request)
+    request, facts, why = _facts(request)
     if budget is None:
         points = [replace(request, budget=size) for size in _points_of(protocol)]
         _tell_points(points, facts, as_json)
     else:
-        planning = _planned(request, facts)
+        planning = _planned(request, facts, why)
         warn_of_label_changes(planning.settings)
         request = replace(request, backbone=planning.plan.backbone)
         if as_json:
@@ -82,13 +82,17 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
     }
 
 
-def _planned(request: TrainRequest, facts: "DataFacts") -> _Planning:
+def _planned(request: TrainRequest, facts: "DataFacts", why: str = "") -> _Planning:
+    from edgecil.networks import CUTS
     from edgecil.planning.planner import alternatives
     from edgecil.training.resolving import demand_of, resolve
 
     settings, planned, reason = resolve(request, facts)
-    others = alternatives(demand_of(settings, facts), settings.cut, settings.budget_bytes)
-    return _Planning(settings, planned, reason, others)
+    demand = demand_of(settings, facts)
+    # What starts from scratch is cut elsewhere than what comes pretrained.
+    cut = settings.cut if settings.cut in CUTS else demand.method.cuts[0]
+    others = alternatives(replace(demand, origin=None), cut, settings.budget_bytes)
+    return _Planning(settings, planned, "\n".join(filter(None, (why, reason))), others)
 
 
 def _points_of(protocol: str | None) -> tuple[int, ...]:
@@ -99,10 +103,11 @@ def _points_of(protocol: str | None) -> tuple[int, ...]:
     return protocol_named(protocol).budgets_bytes
 
 
-def _facts(request: TrainRequest) -> "DataFacts":
-    """What must be known of the data; planning downloads nothing."""
+def _facts(request: TrainRequest) -> "tuple[TrainRequest, DataFacts, str]":
+    """What must be known of the data, the request as it suits them, and why; nothing is fetched."""
     from edgecil.data import DATASETS, is_here
-    from edgecil.planning.data_facts import facts_of, facts_without_data, imagenet_facts
+    from edgecil.planning.data_facts import facts_without_data, imagenet_facts
+    from edgecil.training.proposing import proposed
     from edgecil.training.resolving import load_requested
 
     protocol, codecs = request.followed, request.possible_codecs
@@ -113,12 +118,13 @@ def _facts(request: TrainRequest) -> "DataFacts":
             "exemplars of as many bytes a pixel as CIFAR-100's",
             file=sys.stderr,
         )
-        return facts
+        return request, facts, ""
     built_in = DATASETS.get(request.chosen_data or "")
     if built_in and built_in.known and not is_here(built_in.name, request.data_dir):
         print(f"{built_in.name} is not at hand: exemplars count their usual size", file=sys.stderr)
-        return facts_without_data(built_in.known, codecs)
-    return facts_of(load_requested(request), codecs)
+        return request, facts_without_data(built_in.known, codecs), ""
+    found = proposed(request, load_requested(request))
+    return found.request, found.facts, found.reason
 
 
 def _print_table(planning: _Planning) -> None:

@@ -105,7 +105,7 @@ class Choice:
 def choose(
     demands: Sequence[Demand],
     backbone: str | None,
-    cut: str,
+    cuts: Sequence[str],
     budget_bytes: int,
     epochs: tuple[int, int],
 ) -> Choice:
@@ -114,7 +114,7 @@ def choose(
     Args:
         demands: the same but for codec and precision, which may be chosen among these.
         backbone: the one that was asked for; None to choose one, too.
-        cut: where it is cut.
+        cuts: where it may be cut.
         budget_bytes: what all has to fit in.
         epochs: of the first task, and of each later one: a larger network takes longer to gain.
 
@@ -124,6 +124,7 @@ def choose(
     plans = [
         (demand, planned)
         for demand in demands
+        for cut in cuts
         for planned in (
             [plan(demand, backbone, cut, budget_bytes)]
             if backbone
@@ -148,7 +149,9 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
         ranked: estimates and plans, best first.
     """
     best, (demand, planned) = ranked[0]
-    told = f"{planned.backbone} with weights in {demand.precision}"
+    cuts = {other.cut for _, (_, other) in ranked if other.backbone == planned.backbone}
+    place = f" cut at {planned.cut}" if len(cuts) > 1 else ""
+    told = f"{planned.backbone}{place} with weights in {demand.precision}"
     if demand.method.keeps_exemplars:
         told += (
             f" and {planned.exemplars_per_class:.0f} exemplars a class in {demand.codec} after "

@@ -8,12 +8,12 @@ from edgecil.data import ImageDataset
 from edgecil.evaluation.results import StageResult
 from edgecil.networks.backbones import pretrained_named
 from edgecil.pictures.readers import end_if_only_imported
-from edgecil.planning.data_facts import facts_of
 from edgecil.team import team
 from edgecil.training.distributed import in_turn, joined, lead
 from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
+from edgecil.training.proposing import proposed
 from edgecil.training.reporters import Reporter
 from edgecil.training.reporters import SilentReporter as SilentReporter
 from edgecil.training.request import TrainRequest
@@ -73,15 +73,17 @@ def train(
         # A run from before colour profiles were followed goes on without them.
         reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
         dataset = dataset or in_turn(partial(load_requested, request, reading))
-        facts = facts_of(dataset, request.possible_codecs)
-        settings, planned, reason = resolve(request, facts, reading)
         begins = not run.exists
+        chosen = proposed(request, dataset, reading, None if begins else run.settings())
+        settings, planned, reason = resolve(chosen.request, chosen.facts, reading)
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:
             lead(run.history.start)
-        reporter.run_started(run, settings, planned, reason)
+        reporter.run_started(
+            run, settings, planned, "\n".join(filter(None, (chosen.reason, reason)))
+        )
         if begins and team().leads:
             warn_of_label_changes(settings)
-        datasets = [dataset]
+        datasets = [chosen.dataset]
         return Learner(run, settings, datasets, torch_device, reporter, deadline, planned).learn()

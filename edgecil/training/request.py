@@ -102,7 +102,7 @@ class TrainRequest:
         "Groups of the backbone that become the block: memo takes last or last-two. Pretrained: "
         f"{PRETRAINED_CUTS}; what is called copied has the last stage as it comes for a block, "
         "the others a thin one that starts at random.",
-        shown_default="the method's, or the first of a pretrained backbone",
+        shown_default="the method's, or the planner's of a pretrained backbone",
     )
     weights: Path | None = option(
         None,
@@ -239,6 +239,18 @@ class TrainRequest:
         if comes and not self.cut:
             return comes.own_cut(learned=not method.keeps_statistics).name
         return self.cut or method.cuts[0]
+
+    @property
+    def possible_cuts(self) -> tuple[str, ...]:
+        """The cut asked for, or what the planner may choose from.
+
+        A copied stage is chosen by nobody else than a person: it takes more bytes than a thin block
+        and has learned no more.
+        """
+        comes = pretrained_named(self.backbone)
+        if self.cut or not comes:
+            return (self.chosen_cut,)
+        return tuple(cut.name for cut in comes.cuts if cut.thin_after)
 
     @property
     def possible_codecs(self) -> tuple[str, ...]:

@@ -133,10 +133,11 @@ def resolve(
         for classes in (scenario.sizes[0], scenario.sizes[-1])
     )
     epochs = (first.first.epochs, last.incremental.epochs)
-    choice = choose(demands, backbone, draft.cut, draft.budget_bytes, epochs)
+    choice = choose(demands, backbone, request.possible_cuts, draft.budget_bytes, epochs)
     settings = replace(
         draft,
         backbone=choice.plan.backbone,
+        cut=choice.plan.cut,
         codec=choice.demand.codec,
         precision=choice.demand.precision,
     )

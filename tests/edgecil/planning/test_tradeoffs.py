@@ -92,7 +92,7 @@ def test_a_longer_training_is_worth_a_larger_network(monkeypatch: pytest.MonkeyP
     given(TABLE, monkeypatch)
     demands = [dataclasses.replace(demand, method=method_named("thrift")) for demand in DEMANDS]
     backbones = [
-        choose(demands, None, "last", 20_000_000, (epochs, epochs)).plan.backbone
+        choose(demands, None, ["last"], 20_000_000, (epochs, epochs)).plan.backbone
         for epochs in (1, 10, 100)
     ]
     sizes = [sum(parameter_counts(backbone, "last")) for backbone in backbones]
@@ -102,13 +102,13 @@ def test_a_longer_training_is_worth_a_larger_network(monkeypatch: pytest.MonkeyP
 def test_where_quality_is_all_pictures_are_kept_lossless(monkeypatch: pytest.MonkeyPatch) -> None:
     lossy = {"webp-lossless": 0.0, "webp:75": 50.0, "webp:30": 60.0}
     given(dataclasses.replace(TABLE, codec=lossy), monkeypatch)
-    assert choose(DEMANDS, None, "last", 8_000_000, EPOCHS).demand.codec == "webp-lossless"
+    assert choose(DEMANDS, None, ["last"], 8_000_000, EPOCHS).demand.codec == "webp-lossless"
 
 
 def test_where_numbers_are_all_pictures_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
     same = dict.fromkeys(BYTES, 0.0)
     given(dataclasses.replace(TABLE, codec=same), monkeypatch)
-    assert choose(DEMANDS, None, "last", 2_000_000, EPOCHS).demand.codec == "webp:30"
+    assert choose(DEMANDS, None, ["last"], 2_000_000, EPOCHS).demand.codec == "webp:30"
 
 
 def test_where_networks_are_equal_the_bytes_go_to_exemplars(
@@ -116,7 +116,7 @@ def test_where_networks_are_equal_the_bytes_go_to_exemplars(
 ) -> None:
     same: dict[str, tuple[float, ...]] = dict.fromkeys(TABLE.network, (60.0, 60.0))
     given(dataclasses.replace(TABLE, network=same), monkeypatch)
-    assert choose(DEMANDS, None, "last", 2_000_000, EPOCHS).plan.backbone == "convnet2"
+    assert choose(DEMANDS, None, ["last"], 2_000_000, EPOCHS).plan.backbone == "convnet2"
 
 
 def test_where_weights_lose_nothing_in_int8_they_are_kept_so(
@@ -125,11 +125,11 @@ def test_where_weights_lose_nothing_in_int8_they_are_kept_so(
     for lost, expected in ((0.0, "int8"), (50.0, "fp16")):
         precision = {"fp16": 0.0, "int8": lost}
         given(dataclasses.replace(TABLE, precision=precision), monkeypatch)
-        assert choose(DEMANDS, "resnet32", "last", 2_000_000, EPOCHS).demand.precision == expected
+        assert choose(DEMANDS, "resnet32", ["last"], 2_000_000, EPOCHS).demand.precision == expected
 
 
 def test_the_reason_names_what_is_kept_and_what_a_block_would_cost() -> None:
-    choice = choose(DEMANDS, None, "last", 7_998_016, EPOCHS)
+    choice = choose(DEMANDS, None, ["last"], 7_998_016, EPOCHS)
     assert choice.plan.backbone in choice.reason
     assert choice.demand.codec in choice.reason
     assert "points more than" in choice.reason
@@ -137,18 +137,18 @@ def test_the_reason_names_what_is_kept_and_what_a_block_would_cost() -> None:
 
 
 def test_what_was_asked_for_is_not_chosen_again() -> None:
-    choice = choose(DEMANDS[:1], "resnet20", "last", 7_998_016, EPOCHS)
+    choice = choose(DEMANDS[:1], "resnet20", ["last"], 7_998_016, EPOCHS)
     assert (choice.plan.backbone, choice.demand, choice.reason) == ("resnet20", DEMANDS[0], "")
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> None:
     with pytest.raises(BudgetError, match="smallest budget that fits is") as refused:
-        choose(DEMANDS, None, "last", 30_000, EPOCHS)
+        choose(DEMANDS, None, ["last"], 30_000, EPOCHS)
     digits = str(refused.value).split("fits is ")[1].split(" bytes")[0].replace(" ", "")
     smallest = int(digits)
-    assert choose(DEMANDS, None, "last", smallest, EPOCHS).plan.backbone == "convnet2"
+    assert choose(DEMANDS, None, ["last"], smallest, EPOCHS).plan.backbone == "convnet2"
     with pytest.raises(BudgetError):
-        choose(DEMANDS, None, "last", smallest - 1, EPOCHS)
+        choose(DEMANDS, None, ["last"], smallest - 1, EPOCHS)
 
 
 def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:

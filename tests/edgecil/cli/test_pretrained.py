@@ -1,0 +1,32 @@
+"""A backbone that comes pretrained, from the command line."""
+
+from pathlib import Path
+
+from tests.edgecil.cli.desk import Desk
+from tests.edgecil.networks.drawn import TINY, tiny_backbone
+
+
+def test_a_run_says_where_its_weights_come_from_and_learns_on_without_them(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.photos("old", "cup", "fork")
+    desk.photos("new", "key")
+    with tiny_backbone(tmp_path) as file:
+        desk.train("--backbone", TINY)
+        before = desk.state()["trunk.safetensors"]
+        file.unlink()
+        desk.learn("--data", "new")
+        out, _ = desk.run("info", "run")
+    assert desk.state()["trunk.safetensors"] == before
+    assert "starts from: a drawing, sha256 " in out
+    assert "licence of these weights: CC0-1.0; trained on: noise" in out
+
+
+def test_weights_that_cannot_be_used_are_one_line_before_any_picture_is_read(desk: Desk) -> None:
+    (desk.folder / "w.pth").write_bytes(b"no weights")
+    command = "train --data nowhere --budget 3MB --backbone efficientnet-lite0 --weights"
+    _, err = desk.run(*command.split(), "w.pth", code=1)
+    assert err.startswith("error: w.pth is neither a .safetensors file nor a state dict")
+    assert len(err.splitlines()) == 1
+    _, err = desk.run(*command.split(), "gone.pth", code=1)
+    assert err == "error: there is no file gone.pth; check --weights\n"

@@ -1,0 +1,115 @@
+"""Photos are learned behind a pretrained trunk where it serves them and nothing else is asked."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecil.data import ImageDataset
+from edgecil.training import proposing
+from edgecil.training.proposing import proposed
+from edgecil.training.request import TrainRequest
+from edgecil.training.resolving import load_requested, resolve
+
+LITE0 = "efficientnet-lite0"
+PHOTOS = 6
+"""Pictures of a class; one of them is for the test."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    draw = np.random.default_rng(0)
+    for name in ("cup", "fork"):
+        (folder / name).mkdir()
+        for number in range(PHOTOS):
+            pixels = draw.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposing, "find_spec", lambda name: name)
+
+
+def asked(photos: Path, **more: Any) -> tuple[TrainRequest, ImageDataset]:
+    request = TrainRequest(data=str(photos), **{"budget": "4MB"} | more)
+    return request, load_requested(request)
+
+
+def test_few_photos_are_brought_to_the_size_of_the_pretrained_network(photos: Path) -> None:
+    request, dataset = asked(photos)
+    assert dataset.image_size_px == 88
+    found = proposed(request, dataset)
+    assert found.request == replace(request, backbone=LITE0)
+    assert "comes pretrained" in found.reason
+    assert "5 photos a class" in found.reason
+    settings, planned, _ = resolve(found.request, found.facts)
+    assert (settings.image_size_px, planned.cut, settings.precision) == (128, "b14", "int8")
+    loaded = load_requested(replace(request, backbone=LITE0))  # as --backbone would have it
+    assert found.dataset.fingerprint == loaded.fingerprint
+    assert (found.dataset.test.pixels() == loaded.test.pixels()).all()
+    assert (found.dataset.train.pixels([1, 3]) == loaded.train.pixels([1, 3])).all()
+
+
+def test_the_shallower_cut_is_taken_where_bytes_are_few(photos: Path) -> None:
+    found = proposed(*asked(photos, budget="2MB"))
+    assert resolve(found.request, found.facts)[1].cut == "b10"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"backbone": "convnet4"},
+        {"budget": "800kB", "backbone": None},
+        {"image_size_px": 64},
+        {"image_size_px": 256},
+        {"cut": "last"},
+        {"method": "memo-2"},
+        {"trunk": "train"},
+        {"accounting": "published"},
+    ],
+    ids=lambda more: str(more),
+)
+def test_what_is_asked_for_stands_against_it(photos: Path, more: dict[str, Any]) -> None:
+    request, dataset = asked(photos, **more)
+    found = proposed(request, dataset)
+    assert (found.request, found.dataset, found.reason) == (request, dataset, "")
+
+
+def test_many_photos_a_class_are_learned_from_scratch(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "MOST_IMAGES_PER_CLASS", PHOTOS - 2)
+    assert proposed(*asked(photos)).request.backbone is None
+
+
+def test_where_the_extra_is_missing_one_line_says_how_to_get_it(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proposing, "find_spec", lambda name: None)
+    request, dataset = asked(photos)
+    with caplog.at_level(logging.WARNING, "edgecil"):
+        assert proposed(request, dataset).request.backbone is None
+    (line,) = caplog.messages
+    assert line.endswith("run: pip install 'edgecil[pretrained]'")
+    assert "87 to 91 % instead of 43 to 61" in line
+
+
+def test_a_run_goes_on_with_what_it_began_with(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, dataset = asked(photos)
+    found = proposed(request, dataset)
+    begun, _, _ = resolve(found.request, found.facts)
+    monkeypatch.setattr(proposing, "find_spec", lambda name: None)
+    again = proposed(request, dataset, begun)
+    assert begun.differences(resolve(again.request, again.facts)[0]) == []
+    from_scratch = replace(begun, backbone="convnet4")
+    monkeypatch.setattr(proposing, "find_spec", lambda name: name)
+    assert proposed(request, dataset, from_scratch).request.backbone is None
