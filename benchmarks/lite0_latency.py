@@ -41,7 +41,6 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from edgecil.training.run import hardware, versions

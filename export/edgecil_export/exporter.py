@@ -4,7 +4,7 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -183,6 +183,7 @@ def _manifest(
         held_out=_held_out(opened.settings, settings.classes) if opened.settings else None,
         compute=request.compute,
         tolerance=INT8_TOLERANCE if request.compute == "int8" else DEFAULT_TOLERANCE,
+        origin=asdict(settings.origin) if settings.origin else {},
         format_number=lowest_format(set().union(*(operators(graph) for _, graph in graphs))),
     )
 
