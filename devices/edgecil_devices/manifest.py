@@ -126,9 +126,9 @@ class Manifest:
     """How test pictures were drawn; None where all came with a test split, or nobody noted it."""
     format_number: int = 1
     """The format: 1, or 2 where a graph uses operators that 1 does not have, or with statistics."""
-    pretrained: dict[str, str] = field(default_factory=dict)
-    """Where the trunk's first weights come from, for people to read: their `origin`, `licence`,
-    `trained_on` and `sha256`; empty where they were trained from scratch."""
+    origin: dict[str, str] = field(default_factory=dict)
+    """Where the weights come from that the network started with, for people to read: `source`,
+    `licence`, `trained_on` and `sha256`; empty where it started at random."""
     teaching: TeachingFacts | None = None
     """What a device can be taught new classes with; goes with the blob of statistics."""
     unknown: UnknownFacts | None = None
@@ -215,7 +215,7 @@ class Manifest:
             "ir_version": self.ir_version,
             "min_onnxruntime": self.min_onnxruntime,
             "network": self.network,
-            **({"pretrained": self.pretrained} if self.pretrained else {}),
+            **({"origin": self.origin} if self.origin else {}),
             "versions": self.versions,
             "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
@@ -270,7 +270,7 @@ class Manifest:
             tolerance=_number(record, "tolerance"),
             held_out=_held_out(find(record, "held_out", dict)),
             format_number=format_,
-            pretrained=texts(record, "pretrained"),
+            origin=texts(record, "origin"),
             teaching=TeachingFacts.from_dict(find(record, "teaching", dict)),
             unknown=UnknownFacts.from_dict(find(record, "unknown", dict)),
         )

@@ -79,9 +79,10 @@ def _print_package(source: Path, package: "Package") -> None:
         print(f"brings new keys: {', '.join(manifest.keys)}")
     if package.base:
         print(f"base: manifest sha256 {package.base}")
-    for what, facts in (("network", manifest.network), ("pretrained", manifest.pretrained)):
+    for what, facts in (("network", manifest.network), ("weights started from", manifest.origin)):
         if facts:
-            print(f"{what}: " + printable(", ".join(f"{k} {v}" for k, v in facts.items())))
+            told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
+            print(f"{what}: {printable(told)}")
     print(
         f"pictures: {size} x {size} pixels; weights: {manifest.weights}; "
         f"computes in {manifest.compute}"

@@ -4,7 +4,7 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from edgecil.errors import ExportError
-from edgecil.memory.state import StateSettings
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.access import reading
 from edgecil.training.settings import RunSettings
@@ -226,7 +225,7 @@ def _manifest(
             *(Blob.of(name, roles[name], data) for name, data in blobs.items() if name in roles),
         ),
         network=about | mirrored,
-        pretrained=_first_weights(settings),
+        origin=asdict(settings.origin) if settings.origin else {},
         versions={name: version(name) for name in ("edgecil", "torch", "onnx", "onnxscript")},
         accuracy=accuracy,
         held_out=_held_out(opened.settings, settings.classes) if opened.settings else None,
@@ -238,18 +237,6 @@ def _manifest(
         ),
         **facts,
     )
-
-
-def _first_weights(settings: StateSettings) -> dict[str, str]:
-    """Where the weights come from that the network started with; nothing where it has none."""
-    if (origin := settings.origin) is None:
-        return {}
-    return {
-        "origin": origin.source,
-        "licence": origin.licence,
-        "trained_on": origin.trained_on,
-        "sha256": origin.sha256,
-    }
 
 
 def _held_out(settings: RunSettings, classes: tuple[str, ...]) -> HeldOut | None:

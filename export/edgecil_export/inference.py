@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgecil.errors import ExportError
+from edgecil.networks.folding import fold_into
 from edgecil.networks.layers import Shortcut
 
 
@@ -79,19 +80,9 @@ def _convolution_before(module: fx.GraphModule, norm: fx.Node) -> nn.Conv2d:
 
 
 def _fold_into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """The sums are done in float64 and rounded once."""
-    mean, variance = _double(norm.running_mean), _double(norm.running_var)
-    factor = _double(norm.weight) / torch.sqrt(variance + norm.eps)
-    bias = torch.zeros_like(mean) if conv.bias is None else _double(conv.bias)
-    weight = _double(conv.weight) * factor[:, None, None, None]
-    conv.weight = nn.Parameter(weight.float())
-    conv.bias = nn.Parameter(((bias - mean) * factor + _double(norm.bias)).float())
-
-
-def _double(tensor: Tensor | None) -> Tensor:
-    if tensor is None:
+    if not norm.affine or norm.running_var is None:
         raise ExportError("a BatchNorm without affine parameters or statistics cannot be folded")
-    return tensor.detach().double()
+    fold_into(conv, norm)
 
 
 def _as_convolution(shortcut: Shortcut) -> nn.Module:

@@ -62,8 +62,9 @@ def _reaches(weight: Floats) -> Floats:
         even = np.pad(magnitudes, ((0, 0), (0, magnitudes.shape[1] % 2)))
         pairs = (even[:, ::2] + even[:, 1::2]).max(axis=1)
         reaches = np.maximum(reaches, pairs * _LARGEST / _LARGEST_PAIR)
-    least = max(float(reaches.max()) * _LEAST_PART, np.finfo(np.float32).tiny / _LEAST_PART)
-    return np.maximum(reaches, np.float32(least))
+    smallest = float(np.finfo(np.float32).tiny) / _LEAST_PART
+    found: Floats = np.maximum(reaches, max(float(reaches.max()) * _LEAST_PART, smallest))
+    return found.astype(np.float32)
 
 
 def _range(reach: np.float32) -> dict[str, Any]:

@@ -83,13 +83,13 @@ def test_how_test_pictures_were_drawn_is_said_only_where_they_were() -> None:
 
 
 def test_where_the_weights_come_from_is_said_only_where_they_come_from_somewhere() -> None:
-    origin = {"origin": "lite0 of somebody", "licence": "Apache-2.0", "sha256": "ab" * 32}
-    manifest = Manifest.from_json(changed("pretrained", origin))
-    assert manifest.pretrained == origin
+    origin = {"source": "lite0 of somebody", "licence": "Apache-2.0", "sha256": "ab" * 32}
+    manifest = Manifest.from_json(changed("origin", origin))
+    assert manifest.origin == origin
     assert Manifest.from_json(manifest.to_json()) == manifest
     plain = Manifest.from_json(changed("format", 1))
-    assert plain.pretrained == {}
-    assert b"pretrained" not in plain.to_json()
+    assert plain.origin == {}
+    assert b"origin" not in plain.to_json()
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_where_the_weights_come_from_is_said_only_where_they_come_from_somewhere
     [
         ("format", "1"),
         ("format", 0),
-        ("pretrained", ["Apache-2.0"]),
-        ("pretrained", {"licence": 2}),
+        ("origin", ["Apache-2.0"]),
+        ("origin", {"licence": 2}),
         ("format", True),
         ("classes", []),
         ("classes", "abc"),

@@ -3,24 +3,10 @@
 The sizes are those of the published networks or smaller; the weights are drawn.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-
-class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: where the margin is odd, more of it at the end."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (
-            max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
-        )
-        margins = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        x = F.pad(x, margins)
-        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+from edgecil.networks.layers import SameConv
 
 
 def _normed(conv: nn.Module, channels: int, *activation: nn.Module) -> list[nn.Module]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgecil.networks.efficientnet_lite import lite0_groups
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.graphs import joined, operators
 from edgecil_export.graphs import (
@@ -26,6 +27,7 @@ from tests.export.mobile import lite_like_groups, mobilenet_v3_small_groups, wit
 
 GROUPS: dict[str, Callable[[], list[nn.Module]]] = {
     "lite": lite_like_groups,
+    "lite0": lite0_groups,
     "v3": mobilenet_v3_small_groups,
 }
 MEAN, STD = torch.full((3,), 127 / 255), torch.full((3,), 128 / 255)
@@ -124,7 +126,7 @@ def run(graphs: dict[str, bytes], pixels: NDArray[np.uint8], compute: str) -> ND
 
 
 @pytest.mark.parametrize(
-    ("name", "size_px"), [("lite", 32), ("lite", 37), ("lite", 50), ("v3", 64)]
+    ("name", "size_px"), [("lite", 32), ("lite", 37), ("lite0", 64), ("v3", 64)]
 )
 def test_exported_graphs_compute_what_the_network_does(
     exported: Get, name: str, size_px: int

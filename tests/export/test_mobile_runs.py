@@ -14,6 +14,7 @@ from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil.networks.backbones import BACKBONES, Backbone
+from edgecil.networks.sources import Origin
 from edgecil_devices import Classifier, read_bundle
 from edgecil_devices.arrangement import OneGraph, SideBySide
 from edgecil_devices.bundle import complete
@@ -100,6 +101,21 @@ def test_a_bundle_with_relu6_is_of_format_2_and_computes_what_the_network_does(
         expected = doubled(torch.from_numpy(PIXELS).permute(0, 3, 1, 2).double()).numpy()
     found = Classifier.load(out).logits(PIXELS)
     assert np.abs(found - expected).max() < error * np.abs(expected).max()
+
+
+def test_a_bundle_says_where_the_weights_come_from_that_its_state_started_with(
+    run_of_lite: Path, lite: ExpandableNetwork, exemplars: ExemplarSet
+) -> None:
+    origin = Origin("lite0 of somebody", "Apache-2.0", "ImageNet", "ab" * 32)
+    State.of(replace(LITE, origin=origin), lite, exemplars).write(run_of_lite / "state", None)
+    manifest = export(run_of_lite, run_of_lite / "x.edgecil").manifest
+    assert manifest.origin == {
+        "source": "lite0 of somebody",
+        "licence": "Apache-2.0",
+        "trained_on": "ImageNet",
+        "sha256": "ab" * 32,
+    }
+    assert read_bundle(run_of_lite / "x.edgecil").manifest == manifest
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8"])

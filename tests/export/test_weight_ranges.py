@@ -1,5 +1,7 @@
 """How far weights reach in eight bits, by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,7 +9,7 @@ from onnx import GraphProto, helper, numpy_helper
 
 from edgecil_export.weight_ranges import weight_ranges
 
-Values = NDArray[np.float32]
+Values = NDArray[Any]
 
 
 def graph(**convolutions: tuple[Values, int]) -> GraphProto:

@@ -100,15 +100,15 @@ def test_an_update_is_made_told_of_and_taken(releases: Path) -> None:
 def test_a_bundle_tells_where_its_weights_come_from_and_cannot_steer_the_terminal(
     tiny: TinyNetwork, tmp_path: Path
 ) -> None:
-    origin = {"origin": "lite0 of somebody\x1b[2J", "licence": "Apache-2.0", "sha256": "ab" * 32}
-    manifest = replace(tiny.manifest(), pretrained=origin)
+    origin = {"source": "lite0\x1b[2J", "licence": "Apache-2.0", "trained_on": "ImageNet"}
+    manifest = replace(tiny.manifest(), origin=origin)
     (tmp_path / "x.edgecil").write_bytes(pack(manifest, tiny.blobs()))
     told = edgecil(tmp_path, "info", "x.edgecil").stdout
-    says = f"origin lite0 of somebody\\x1b[2J, licence Apache-2.0, sha256 {'ab' * 32}"
-    assert f"\npretrained: {says}\n" in told
+    says = "source lite0\\x1b[2J, licence Apache-2.0, trained on ImageNet"
+    assert f"\nweights started from: {says}\n" in told
     assert "\x1b" not in told
     tiny.save(tmp_path / "y.edgecil")
-    assert "pretrained" not in edgecil(tmp_path, "info", "y.edgecil").stdout
+    assert "started from" not in edgecil(tmp_path, "info", "y.edgecil").stdout
 
 
 def head(folder: Path) -> bytes:
