@@ -72,7 +72,7 @@ class _Row:
     total: int | None
     facts: Facts | None
     done: int = 0
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: time.perf_counter())
 
     def told(self, now: float) -> str:
         """What stands behind the bar."""
