@@ -179,7 +179,7 @@ class _Above(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return str(getattr(self._stream, "encoding", "utf-8"))
 
     def isatty(self) -> bool:
         return self._stream.isatty()

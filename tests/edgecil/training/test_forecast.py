@@ -161,7 +161,9 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return SECONDS_A_PICTURE * size
 
     monkeypatch.setattr(rehearsal, "_step", step)
-    monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: sum(sizes) * SECONDS_A_PICTURE)
+    monkeypatch.setattr(
+        "edgecil.training.rehearsal.time.perf_counter", lambda: sum(sizes) * SECONDS_A_PICTURE
+    )
     return sizes
 
 
