@@ -72,7 +72,7 @@ class _Row:
     total: int | None
     facts: Facts | None
     done: int = 0
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: time.perf_counter())
 
     def told(self, now: float) -> str:
         """What stands behind the bar."""
@@ -179,7 +179,7 @@ class _Above(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return str(getattr(self._stream, "encoding", "utf-8"))
 
     def isatty(self) -> bool:
         return self._stream.isatty()

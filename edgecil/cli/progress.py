@@ -70,7 +70,7 @@ class TerminalReporter(Reporter):
             return
         _say(
             f"this takes about {duration_in_words(left.run_seconds)} on this machine; to divide "
-            f"it, stop it with Ctrl-C at will, or give as often as it takes:\n  {self._going_on}"
+            f"it, stop it with Ctrl-C and give as often as it takes:\n  {self._going_on}"
         )
         self._going_on = ""
 

@@ -86,7 +86,7 @@ def test_where_nobody_looks_nobody_watches(
 
 def test_bars_are_drawn_neither_for_short_work_nor_often(monkeypatch: pytest.MonkeyPatch) -> None:
     now, drawn = [100.0], list[float]()
-    monkeypatch.setattr(bars.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("edgecil.cli.bars.time.perf_counter", lambda: now[0])
 
     def draw(self: bars.Bars, at: float) -> None:
         drawn.append(round(at - 100, 3))

@@ -82,7 +82,7 @@ def test_once_trained_only_measuring_is_left_and_never_less_than_nothing() -> No
 def settings_of(method: str) -> RunSettings:
     request = TrainRequest(
         data="tiny",
-        budget="260kB",
+        budget="2MB",
         increment=2,
         backbone="resnet14" if method == "memo-2" else "convnet2",
         epochs=3,
@@ -161,7 +161,9 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return SECONDS_A_PICTURE * size
 
     monkeypatch.setattr(rehearsal, "_step", step)
-    monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: sum(sizes) * SECONDS_A_PICTURE)
+    monkeypatch.setattr(
+        "edgecil.training.rehearsal.time.perf_counter", lambda: sum(sizes) * SECONDS_A_PICTURE
+    )
     return sizes
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_the_example_of_a_logger_runs_as_it_stands_and_takes_ten_lines(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     picture_folder(tiny_dataset(classes=2, train=8, test=4), tmp_path / "photos")
-    quick = {"backbone": "convnet2", "epochs": 3}
+    quick: dict[str, Any] = {"backbone": "convnet2", "epochs": 3}
     monkeypatch.setattr(
         edgecil, "TrainRequest", lambda **asked: TrainRequest(**asked, **quick), raising=False
     )
