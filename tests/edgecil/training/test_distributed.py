@@ -86,6 +86,9 @@ def test_two_processes_learn_what_one_learns_even_if_one_of_them_is_killed(tmp_p
         backbone="convnet2",
         epochs=EPOCHS,
         batch_size=BATCH,
+        # The second task learns from feature maps, each of which one of the processes computes.
+        trunk="freeze",
+        recipe="frozen",
     )
     with float64():
         alone = train(asked, tmp_path / "alone", device="cpu")
@@ -94,6 +97,7 @@ def test_two_processes_learn_what_one_learns_even_if_one_of_them_is_killed(tmp_p
     torchrun = "--standalone --nproc-per-node 2 -m -- tests.edgecil.training.in_float64 train"
     torchrun += f" --data {pictures} --image-size {SIZE_PX} --budget 300kB --increment 2"
     torchrun += f" --backbone convnet2 --epochs {EPOCHS} --batch-size {BATCH} --device cpu"
+    torchrun += " --trunk freeze --recipe frozen"
     command = (*torchrun.split(), "--run", run, "--resume")
     with_pids: dict[str, object] = {"PIDS": tmp_path}
     first = started(*command, module="torch.distributed.run", environment=with_pids)

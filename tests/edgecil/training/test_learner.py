@@ -124,11 +124,13 @@ def test_published_accounting_keeps_the_same_quota_for_every_class(tmp_path: Pat
     assert [stage.exemplars for stage in results] == [2 * 20, 4 * 10, 6 * 6]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    learned(tmp_path / "whole", request())
+@pytest.mark.parametrize("options", [{}, {"trunk": "freeze", "recipe": "frozen"}])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, options: dict[str, str]) -> None:
+    asked = request(**options)
+    learned(tmp_path / "whole", asked)
     with pytest.raises(Stopped) as stopped:
         train(
-            request(),
+            asked,
             tmp_path / "cut",
             device=CPU,
             stop_after_seconds=1e-3,
@@ -149,7 +151,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     while True:
         try:
             train(
-                request(),
+                asked,
                 tmp_path / "cut",
                 device=CPU,
                 resume=True,
