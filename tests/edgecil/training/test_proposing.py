@@ -108,8 +108,8 @@ def test_a_run_goes_on_with_what_it_began_with(
     found = proposed(request, dataset)
     begun, _, _ = resolve(found.request, found.facts)
     monkeypatch.setattr(proposing, "find_spec", lambda name: None)
-    again = proposed(request, dataset, begun)
+    again = proposed(request, dataset, begun=begun)
     assert begun.differences(resolve(again.request, again.facts)[0]) == []
     from_scratch = replace(begun, backbone="convnet4")
     monkeypatch.setattr(proposing, "find_spec", lambda name: name)
-    assert proposed(request, dataset, from_scratch).request.backbone is None
+    assert proposed(request, dataset, begun=from_scratch).request.backbone is None
