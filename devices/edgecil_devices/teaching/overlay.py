@@ -10,10 +10,9 @@ longer does. So whatever stops a change, the folder holds what it held or what i
 """
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,17 +22,9 @@ from edgecil_devices.errors import StoreBusyError, StoreDamagedError, StoreWrite
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.store.folder import SPARE_BYTES, TAUGHT, Folder, write_errors
-from edgecil_devices.teaching.records import (
-    MOST_PICTURES,
-    TaughtPicture,
-    TaughtRecords,
-    shortened,
-)
+from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords, shortened
+from edgecil_devices.teaching.room import Useless, within_budget
 
-_MOST_RECORD_BYTES = 900_000
-"""The file of records may have 1,000,000."""
-_HEADS_BYTES = 500
-"""Of the files of records and features, without what they say of single pictures."""
 _LEFTOVER = re.compile(r"\.(taught\.json|features)\.\d+|\.[0-9a-f]{64}")
 
 
@@ -64,10 +55,6 @@ class Added:
     """Pictures that had been taught with this label before, or came twice."""
     made_room: tuple[TaughtPicture, ...]
     """Pictures that counted until now and went, since the budget was full."""
-
-
-Useless = Callable[[TaughtRecords], Iterator[TaughtPicture]]
-"""The pictures of some records that count, the least useful first."""
 
 
 class Overlay:
@@ -191,7 +178,7 @@ class Overlay:
                 for sha, one in new.items()
             )
             after = before.with_pictures(taught) if taught else before
-            after, made_room = _within_budget(after, useless, feature_bytes)
+            after, made_room = within_budget(after, useless, feature_bytes)
             if after != before:
                 self._write(after, {sha: one.data for sha, one in new.items()})
             brought = tuple(one for one in after.present if one.added == after.operation)
@@ -286,55 +273,6 @@ class Overlay:
             except StoreDamagedError as error:
                 found.append(str(error))
         return found
-
-
-def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
-    """What all files of the folder come to, the list and the features included."""
-    listed = sum(_record_bytes(one) + one.size_bytes for one in records.pictures)
-    return listed + len(records.present) * feature_bytes + _HEADS_BYTES
-
-
-def _record_bytes(one: TaughtPicture) -> int:
-    return len(json.dumps(one.to_dict(), separators=(",", ":"))) + 1
-
-
-def _within_budget(
-    records: TaughtRecords, useless: Useless, feature_bytes: int
-) -> tuple[TaughtRecords, tuple[TaughtPicture, ...]]:
-    """The records that fit, and what counted and had to go.
-
-    What was removed goes first, the oldest first; then what is least useful, but nothing that the
-    last operation brought.
-    """
-
-    def fits(some: TaughtRecords) -> bool:
-        return (
-            size_bytes(some, feature_bytes) <= some.budget_bytes
-            and len(some.pictures) <= MOST_PICTURES
-            and sum(map(_record_bytes, some.pictures)) <= _MOST_RECORD_BYTES
-        )
-
-    removed = sorted(
-        (one for one in records.pictures if one.removed is not None),
-        key=lambda one: one.removed or 0,
-    )
-    for one in removed:
-        if fits(records):
-            return records, ()
-        records = records.dropping([one])
-    made_room: list[TaughtPicture] = []
-    for one in useless(records):
-        if fits(records):
-            break
-        if one.added != records.operation:
-            records = records.dropping([one])
-            made_room.append(one)
-    if not fits(records):
-        raise UsageError(
-            f"these pictures need {size_bytes(records, feature_bytes):,} bytes, and the budget is "
-            f"{records.budget_bytes:,}; give fewer pictures, or a larger --budget"
-        )
-    return records, tuple(made_room)
 
 
 def _labels_in_words(records: TaughtRecords) -> str:

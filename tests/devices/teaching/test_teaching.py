@@ -22,8 +22,9 @@ from edgecil_devices.errors import StoreBusyError, StoreDamagedError
 from edgecil_devices.package import pack
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.head import Covariance, KnownClasses
-from edgecil_devices.teaching.overlay import Overlay, size_bytes
+from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
+from edgecil_devices.teaching.room import size_bytes
 from edgecil_devices.teaching.statistics import packed
 
 if TYPE_CHECKING:

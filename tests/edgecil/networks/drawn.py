@@ -13,7 +13,7 @@ from edgecil.networks import BACKBONES
 from edgecil.networks.backbones import Backbone
 from edgecil.networks.efficientnet_lite import MobileBlock
 from edgecil.networks.layers import SameConv, pooled
-from edgecil.networks.sources import Origin, Pretrained, PretrainedCut, Source, sha256_of
+from edgecil.networks.sources import Origin, Pretrained, PretrainedCut, WeightsSource, sha256_of
 
 TINY = "tiny-pretrained"
 
@@ -44,7 +44,7 @@ def tiny_backbone(folder: Path) -> Iterator[Path]:
         patch.setitem(BACKBONES, TINY, row)
         save_file(published(TINY), path)
         origin = Origin("a drawing", "CC0-1.0", "noise", sha256_of(path))
-        comes = Pretrained(Source(origin, lambda: path), cuts, (0.3,) * 3, (0.4,) * 3)
+        comes = Pretrained(WeightsSource(origin, lambda: path), cuts, (0.3,) * 3, (0.4,) * 3)
         row = Backbone(
             TINY, _groups, 12, 96, 224, published_name=row.published_name, pretrained=comes
         )

@@ -1,0 +1,64 @@
+"""How many bytes what was taught takes, and which pictures go when the budget is full."""
+
+import json
+from collections.abc import Callable, Iterator
+
+from edgecil_devices.errors import UsageError
+from edgecil_devices.teaching.records import MOST_PICTURES, TaughtPicture, TaughtRecords
+
+_MOST_RECORD_BYTES = 900_000
+"""The file of records may have 1,000,000."""
+_HEADS_BYTES = 500
+"""Of the files of records and features, without what they say of single pictures."""
+
+Useless = Callable[[TaughtRecords], Iterator[TaughtPicture]]
+"""The pictures of some records that count, the least useful first."""
+
+
+def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
+    """What all files of the folder come to, the list and the features included."""
+    listed = sum(_record_bytes(one) + one.size_bytes for one in records.pictures)
+    return listed + len(records.present) * feature_bytes + _HEADS_BYTES
+
+
+def _record_bytes(one: TaughtPicture) -> int:
+    return len(json.dumps(one.to_dict(), separators=(",", ":"))) + 1
+
+
+def within_budget(
+    records: TaughtRecords, useless: Useless, feature_bytes: int
+) -> tuple[TaughtRecords, tuple[TaughtPicture, ...]]:
+    """The records that fit their budget, and what counted and had to go.
+
+    What was removed goes first, the oldest first; then what is least useful, but nothing that the
+    last operation brought.
+    """
+
+    def fits(some: TaughtRecords) -> bool:
+        return (
+            size_bytes(some, feature_bytes) <= some.budget_bytes
+            and len(some.pictures) <= MOST_PICTURES
+            and sum(map(_record_bytes, some.pictures)) <= _MOST_RECORD_BYTES
+        )
+
+    removed = sorted(
+        (one for one in records.pictures if one.removed is not None),
+        key=lambda one: one.removed or 0,
+    )
+    for one in removed:
+        if fits(records):
+            return records, ()
+        records = records.dropping([one])
+    made_room: list[TaughtPicture] = []
+    for one in useless(records):
+        if fits(records):
+            break
+        if one.added != records.operation:
+            records = records.dropping([one])
+            made_room.append(one)
+    if not fits(records):
+        raise UsageError(
+            f"these pictures need {size_bytes(records, feature_bytes):,} bytes, and the budget is "
+            f"{records.budget_bytes:,}; give fewer pictures, or a larger --budget"
+        )
+    return records, tuple(made_room)
