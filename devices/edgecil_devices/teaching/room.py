@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from edgecil_devices.errors import UsageError
 from edgecil_devices.teaching.records import MOST_PICTURES, TaughtPicture, TaughtRecords
@@ -33,32 +34,30 @@ def within_budget(
     What was removed goes first, the oldest first; then what is least useful, but nothing that the
     last operation brought.
     """
+    listed = {(one.sha256, one.added): _record_bytes(one) for one in records.pictures}
+    total_bytes, listed_bytes = size_bytes(records, feature_bytes), sum(listed.values())
+    gone: list[TaughtPicture] = []
 
-    def fits(some: TaughtRecords) -> bool:
+    def fits() -> bool:
         return (
-            size_bytes(some, feature_bytes) <= some.budget_bytes
-            and len(some.pictures) <= MOST_PICTURES
-            and sum(map(_record_bytes, some.pictures)) <= _MOST_RECORD_BYTES
+            total_bytes <= records.budget_bytes
+            and len(records.pictures) - len(gone) <= MOST_PICTURES
+            and listed_bytes <= _MOST_RECORD_BYTES
         )
 
-    removed = sorted(
-        (one for one in records.pictures if one.removed is not None),
-        key=lambda one: one.removed or 0,
-    )
-    for one in removed:
-        if fits(records):
-            return records, ()
-        records = records.dropping([one])
-    made_room: list[TaughtPicture] = []
-    for one in useless(records):
-        if fits(records):
+    removed = (one for one in records.pictures if one.removed is not None)
+    first = sorted(removed, key=lambda one: one.removed or 0)
+    present = (one for one in useless(records) if one.added != records.operation)
+    for one in chain(first, present):
+        if fits():
             break
-        if one.added != records.operation:
-            records = records.dropping([one])
-            made_room.append(one)
-    if not fits(records):
+        own_bytes = listed[one.sha256, one.added]
+        listed_bytes -= own_bytes
+        total_bytes -= own_bytes + one.size_bytes + (feature_bytes if one.removed is None else 0)
+        gone.append(one)
+    if not fits():
         raise UsageError(
-            f"these pictures need {size_bytes(records, feature_bytes):,} bytes, and the budget is "
+            f"these pictures need {total_bytes:,} bytes, and the budget is "
             f"{records.budget_bytes:,}; give fewer pictures, or a larger --budget"
         )
-    return records, tuple(made_room)
+    return records.dropping(gone), tuple(one for one in gone if one.removed is None)
