@@ -40,6 +40,10 @@ class SLDA(Method):
             return Lesson([])
         return super().prepare(network, task, recipe)
 
+    def epochs(self, recipe: Recipe, stage: int) -> int:
+        """Those of the first task; none in later ones."""
+        return recipe.first.epochs if stage == 1 else 0
+
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Give the head its rows; there is nothing to train."""
         network.grow_head(task.total_classes)

@@ -116,7 +116,7 @@ class Learner:
         if state:
             exemplars[learned] = len(state.exemplars)
         efforts = efforts_of(self._settings, self._library, self._method, exemplars)
-        seconds_a_pass = known_speed(self._run, self._method)
+        seconds_a_pass = known_speed(self._run, self._settings, self._method)
         # Where nobody wants to know, nothing is measured.
         if seconds_a_pass is None and type(self._reporter) is not SilentReporter:
             network = self._state_settings(1, 1).empty_network()

@@ -21,6 +21,8 @@ _FIRST_BATCH = 16
 """Pictures of the first step: on a slow processor it is the only one."""
 _SECONDS = 0.5
 """How long to measure ..."""
+_FROZEN_PASSES = 1.2
+"""A step behind a trunk that learns nothing."""
 _SHORT_RUN_SECONDS = 600.0
 """... unless the first step, slow as it is, lets the run take less than this."""
 
@@ -39,7 +41,8 @@ def rehearsed_speed(
     Returns:
         None where nothing is trained by steps, or where the device's memory is too small.
     """
-    classes, passes = len(settings.tasks[0].classes), method.passes(1)
+    classes = len(settings.tasks[0].classes)
+    passes = _FROZEN_PASSES if network.frozen_trunk else method.passes(1)
     recipe = settings.training_recipe(max(efforts[0].images, 1))
     lesson = method.prepare(network, TaskView(1, classes, (1,) * classes, 0), recipe)
     found = seconds_a_picture(
