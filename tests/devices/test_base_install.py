@@ -182,6 +182,9 @@ def test_every_verb_of_a_device_works_by_both_doors(
     assert json.loads(door.told("status", "--store", store, "--json"))["release"] == 1
     assert door.told("fsck", "--store", store) == f"{store}: sound\n"
     assert door.label_served(store, picture) == "ape"
+    beside = door.told("teach", first, picture, "--label", "mug", "--budget", "1MB")
+    assert beside.startswith("taught 'mug': 1 picture")
+    assert door.told("taught", "list", first).startswith("mug")
     examined = json.loads(door.told("doctor", store, "--json"))["findings"]
     assert {"onnxruntime", "bundle"} <= {finding["name"] for finding in examined}
     measured = json.loads(door.told("bench", first, "--seconds", "0.2", "--json"))

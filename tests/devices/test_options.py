@@ -103,10 +103,11 @@ def test_the_arguments_of_a_verb_are_the_fields_of_its_request(verb: str) -> Non
         assert action.option_strings == ([] if one.argument else [one.flag])
         assert str(action.help).startswith(one.says)
         assert isinstance(parser_of(request), ArgumentParser)
-    required = {one.name: f"{one.name}.x" for one in options_of(request) if one.required}
-    found = parser_of(request).parse_args(list(required.values()))
+    required = {one: one.kind(f"{one.name}.x") for one in options_of(request) if one.required}
+    words = [word for one, value in required.items() for word in one.words(value)]
+    found = parser_of(request).parse_args(words)
     assert isinstance(found, Namespace)
     if verb != "update":  # which wants a file or --from
         values = vars(found)
-        defaults = request(**{name: Path(value) for name, value in required.items()})
+        defaults = request(**{one.name: value for one, value in required.items()})
         assert request_from(values, request) == defaults

@@ -52,7 +52,7 @@ def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
                 provenance.append(_told(one, name))
                 counts[label] = number
-        text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(provenance, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         archive.writestr(zipfile.ZipInfo(PROVENANCE, _EPOCH), text.encode())
     try:
         replace_atomically(out, stream.getvalue())

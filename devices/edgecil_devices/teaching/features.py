@@ -99,7 +99,7 @@ def _to_bytes(release: str, known: Mapping[str, Features]) -> bytes:
         "pictures": list(known),
         "check": hashlib.sha256(table).hexdigest(),
     }
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + table
+    return json.dumps(head, separators=(",", ":"), allow_nan=False).encode() + b"\n" + table
 
 
 def _read(overlay: Overlay, release: str) -> dict[str, Features]:

@@ -23,7 +23,7 @@ def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
 
 
 def _record_bytes(one: TaughtPicture) -> int:
-    return len(json.dumps(one.to_dict(), separators=(",", ":"))) + 1
+    return len(json.dumps(one.to_dict(), separators=(",", ":"), allow_nan=False)) + 1
 
 
 def within_budget(

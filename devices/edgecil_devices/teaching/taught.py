@@ -19,28 +19,13 @@ ACTIONS = ("list", "forget", "undo", "export")
 
 @dataclass(frozen=True)
 class TaughtRequest:
-    """What one call of `taught` asks for.
-
-    Raises:
-        UsageError: the values cannot be.
-    """
+    """What one call of `taught` asks for."""
 
     action: str = field(metadata=described("list, forget, undo or export.", argument=True))
     bundle: Path = field(metadata=BUNDLE)
     label: str | None = option(None, "With forget: whose pictures; all of them go.")
     out: Path | None = option(None, "With export: the zip file to write.", metavar="FILE")
     json: bool = field(default=False, metadata=JSON)
-
-    def __post_init__(self) -> None:
-        if self.action not in ACTIONS:
-            raise UsageError(f"taught can {', '.join(ACTIONS)}, not {self.action!r}")
-        for action, name, value in (
-            ("forget", "--label", self.label),
-            ("export", "--out", self.out),
-        ):
-            if (self.action == action) != (value is not None):
-                needs = "needs" if self.action == action else "takes no"
-                raise UsageError(f"taught {self.action} {needs} {name}")
 
 
 def run(request: TaughtRequest) -> None:
@@ -52,9 +37,22 @@ def run(request: TaughtRequest) -> None:
     """
     from edgecil_devices.classifier import Classifier
 
+    _require_sense(request)
     classifier = Classifier.load(request.bundle, 1)
     record, lines = _DO[request.action](classifier, request)
     print(json.dumps(record, allow_nan=False) if request.json else "\n".join(lines))
+
+
+def _require_sense(request: TaughtRequest) -> None:
+    if request.action not in ACTIONS:
+        raise UsageError(f"taught can {', '.join(ACTIONS)}, not {request.action!r}")
+    for action, name, value in (
+        ("forget", "--label", request.label),
+        ("export", "--out", request.out),
+    ):
+        if (request.action == action) != (value is not None):
+            needs = "needs" if request.action == action else "takes no"
+            raise UsageError(f"taught {request.action} {needs} {name}")
 
 
 def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:

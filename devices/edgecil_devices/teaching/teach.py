@@ -47,8 +47,6 @@ class TeachRequest:
     json: bool = field(default=False, metadata=JSON)
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise UsageError("there is no picture to teach from; give files, a folder or camera")
         if self.count < 1:
             raise UsageError(f"--count must be at least 1, not {self.count}")
         if self.budget is not None:
@@ -67,6 +65,8 @@ def run(request: TeachRequest) -> int:
     """
     from edgecil_devices.classifier import Classifier
 
+    if not request.sources:
+        raise UsageError("there is no picture to teach from; give files, a folder or camera")
     unreadable: list[tuple[str, str]] = []
     classifier = Classifier.load(request.bundle, request.threads)
     found = list(_pictures(request, unreadable))
