@@ -192,7 +192,7 @@ _THOROUGH = Recipe(
 )
 
 _FROZEN_PHASE = PhaseRecipe(
-    20, 0.05, 5e-4, most_epochs=60, smallest_batch_size=_SMALLEST_BATCH_SIZE, crops=0
+    20, 0.1, 2e-2, most_epochs=60, smallest_batch_size=_SMALLEST_BATCH_SIZE, crops=0
 )
 _FROZEN = Recipe(_FROZEN_PHASE, _FROZEN_PHASE, _FROZEN_PHASE)
 
