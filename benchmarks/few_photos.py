@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecil.data import ImageDataset, load_dataset
+from edgecil.errors import BudgetError
 from edgecil.evaluation.results import read_results
 from edgecil.training.run import hardware, versions
 
@@ -112,6 +113,8 @@ def edgecil(*words: str | Path) -> str:
         text=True,
         env=os.environ | {"ORT_DISABLE_TELEMETRY": "1"},
     )
+    if "smallest budget that fits" in done.stderr:
+        raise BudgetError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         raise SystemExit(f"edgecil {' '.join(map(str, words))}\n{done.stderr}")
     return done.stdout
@@ -213,7 +216,10 @@ def main() -> None:
         if known or asked.photos not in (None, case.photos):
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows.append(about | measured(case, datasets[case.pictures], Path(scratch)))
+            try:
+                rows.append(about | measured(case, datasets[case.pictures], Path(scratch)))
+            except BudgetError as error:
+                rows.append(about | {"error": str(error)})
         print(rows[-1], flush=True)
         told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
         file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
