@@ -66,6 +66,13 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         ImageError: it has none of the formats, too many pixels or none, or no decoder here.
         Exception: whatever Pillow raises on damaged files.
     """
+    with _of_any_size(data) as image:
+        check_size(image)
+        yield image
+
+
+@contextmanager
+def _of_any_size(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise ImageError("there are no bytes in this picture; replace it")
     with pillow_silenced():
@@ -74,7 +81,6 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         except Image.DecompressionBombError:  # Pillow's own limit, far above ours
             raise _too_large() from None
         with image:
-            check_size(image)
             yield image
 
 
@@ -130,7 +136,7 @@ def decoding_pixels(data: bytes, preprocessing: Preprocessing | None = None) -> 
         preprocessing: what it is read for; None for `images.look_at`.
     """
     try:
-        with opened(data) as image:
+        with _of_any_size(data) as image:  # one that is too large must not count as none
             pixels = image.width * image.height
             if not isinstance(image, JpegImageFile):
                 return pixels

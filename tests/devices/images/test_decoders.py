@@ -298,6 +298,15 @@ def test_room_is_asked_for_what_is_decoded() -> None:
     assert decoding_pixels(b"nonsense") == 0
 
 
+def test_a_picture_that_is_too_large_still_says_how_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would count as none, and be read beside others that fill the memory."""
+    monkeypatch.setattr(decoders, "_most_pixels", lambda: 300)
+    data = saved("PNG", Image.new("RGB", (20, 20)))
+    assert decoding_pixels(data) == 400
+    with pytest.raises(ImageError, match="more pixels than the 300 allowed"):
+        read_image(data)
+
+
 def test_pillow_still_calls_an_opened_photo_what_is_asked_for() -> None:
     with Image.open(io.BytesIO(photo(64, 64))) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
