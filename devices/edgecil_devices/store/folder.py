@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -92,21 +92,11 @@ class Folder:
             StoreBusyError: another process holds it.
             StoreWriteError: the folder cannot be written.
         """
-        with ExitStack() as held:
-            try:
-                with write_errors(self.path):
-                    if make and not self.path.exists():
-                        self.path.mkdir(parents=True, exist_ok=True)
-                        sync_folder(self.path.parent)
-                    known = held.enter_context(locked(self.path / "lock"))
-            except LockHeldError as error:
-                raise StoreBusyError(
-                    f"{self.path} is being changed by {error.holder}; try again later"
-                ) from None
-            if not known:
-                raise StoreWriteError(
-                    f"{self.path} is on a file system without locks; put the store on another one"
-                )
+        if make and not self.path.exists():
+            with write_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                sync_folder(self.path.parent)
+        with held_alone(self.path, "the store"):
             yield
 
     def current(self) -> Release | None:
@@ -176,21 +166,9 @@ class Folder:
             OSError: the disk is full or failing; what was written is garbage.
         """
         missing = {name: data for name, data in contents.items() if not self.has(name)}
-        self._require_room(missing)
-        for name, data in missing.items():
-            partial = self.blobs / f".{name}"
-            write_synced(partial, data)
-            partial.replace(self.blobs / name)
-        sync_folder(self.blobs)
+        require_room(self.path, missing)
+        write_files(self.blobs, missing)
         return sum(map(len, missing.values()))
-
-    def _require_room(self, missing: Mapping[str, bytes]) -> None:
-        needed = sum(-(-len(data) // _BLOCK_BYTES) * _BLOCK_BYTES for data in missing.values())
-        free = shutil.disk_usage(self.path).free
-        if missing and free < needed + SPARE_BYTES:
-            raise StoreWriteError(
-                f"{self.path} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
-            )
 
     def collect(self, keep: set[Release]) -> int:
         """Delete what nothing refers to any more; how many bytes that were.
@@ -209,21 +187,87 @@ class Folder:
         freed_bytes = 0
         for folder in (self.path, self.blobs):
             garbage = [
-                folder / name
+                name
                 for name in os.listdir(folder)
                 if _is_leftover(name) or (folder == self.blobs and name not in wanted)
             ]
-            for path in garbage:
-                freed_bytes += path.stat().st_size
-                path.unlink()
-            if garbage:
-                sync_folder(folder)
+            freed_bytes += remove_files(folder, garbage)
         return freed_bytes
 
 
 def _is_leftover(name: str) -> bool:
     """Whether a crash left this file before it had its name."""
     return bool(_LEFTOVER.fullmatch(name))
+
+
+@contextmanager
+def held_alone(folder: Path, whole: str) -> Iterator[None]:
+    """Hold the lock of a folder; it ends with the process, however that ends.
+
+    Args:
+        folder: is there.
+        whole: what the folder belongs to, for people: what to move where there are no locks.
+
+    Raises:
+        StoreBusyError: another process holds it.
+        StoreWriteError: the folder cannot be written.
+    """
+    with ExitStack() as held:
+        try:
+            with write_errors(folder):
+                known = held.enter_context(locked(folder / "lock"))
+        except LockHeldError as error:
+            raise StoreBusyError(
+                f"{folder} is being changed by {error.holder}; try again later"
+            ) from None
+        if not known:
+            raise StoreWriteError(
+                f"{folder} is on a file system without locks; put {whole} on another one"
+            )
+        yield
+
+
+def require_room(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Check that files of these contents can be written into a folder.
+
+    Raises:
+        StoreWriteError: the disk is too full.
+    """
+    needed = sum(-(-len(data) // _BLOCK_BYTES) * _BLOCK_BYTES for data in contents.values())
+    free = shutil.disk_usage(folder).free
+    if contents and free < needed + SPARE_BYTES:
+        raise StoreWriteError(
+            f"{folder} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
+        )
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by their names, each whole or not at all, and wait until the disk has them.
+
+    Raises:
+        OSError: the disk is full or failing; what was written has its name, or begins with a dot.
+    """
+    for name, data in contents.items():
+        partial = folder / f".{name}"
+        write_synced(partial, data)
+        partial.replace(folder / name)
+    sync_folder(folder)
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> int:
+    """Delete files, and wait until the disk knows; how many bytes those were.
+
+    Raises:
+        OSError: the disk is failing.
+    """
+    paths = [folder / name for name in names]
+    freed_bytes = 0
+    for path in paths:
+        freed_bytes += path.stat().st_size
+        path.unlink()
+    if paths:
+        sync_folder(folder)
+    return freed_bytes
 
 
 @contextmanager

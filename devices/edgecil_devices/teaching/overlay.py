@@ -13,15 +13,22 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgecil_devices.errors import StoreBusyError, StoreDamagedError, StoreWriteError, UsageError
-from edgecil_devices.files import sync_folder, write_synced
-from edgecil_devices.locks import LockHeldError, locked
-from edgecil_devices.store.folder import SPARE_BYTES, TAUGHT, Folder, write_errors
+from edgecil_devices.errors import StoreDamagedError, UsageError
+from edgecil_devices.files import sync_folder
+from edgecil_devices.store.folder import (
+    TAUGHT,
+    Folder,
+    held_alone,
+    remove_files,
+    require_room,
+    write_errors,
+    write_files,
+)
 from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords, shortened
 from edgecil_devices.teaching.room import Useless, within_budget
 
@@ -121,23 +128,12 @@ class Overlay:
             StoreWriteError: the folder cannot be written.
             StoreDamagedError: the list is altered.
         """
-        with ExitStack() as held:
-            try:
-                with write_errors(self.folder):
-                    if not self._pictures.exists():
-                        self._pictures.mkdir(parents=True, exist_ok=True)
-                        sync_folder(self.folder.parent)
-                        sync_folder(self.folder)
-                    known = held.enter_context(locked(self.folder / "lock"))
-            except LockHeldError as error:
-                raise StoreBusyError(
-                    f"{self.folder} is being changed by {error.holder}; try again later"
-                ) from None
-            if not known:
-                raise StoreWriteError(
-                    f"{self.folder} is on a file system without locks; "
-                    "put the bundle on another one"
-                )
+        if not self._pictures.exists():
+            with write_errors(self.folder):
+                self._pictures.mkdir(parents=True, exist_ok=True)
+                sync_folder(self.folder.parent)
+                sync_folder(self.folder)
+        with held_alone(self.folder, "the bundle"):
             records = self.records()
             with write_errors(self.folder):
                 self._collect(records)
@@ -199,8 +195,8 @@ class Overlay:
             self._write(records.without(lambda one: one.label == label), {})
             return gone
 
-    def undo(self) -> tuple[TaughtRecords, TaughtRecords]:
-        """Take back the last operation; the records before and after that.
+    def undo(self) -> None:
+        """Take back the last operation.
 
         Raises:
             UsageError: there is none that can be.
@@ -213,9 +209,7 @@ class Overlay:
                     if records.operation == 0
                     else "what the last step removed was needed for room; it cannot be undone"
                 )
-            before = records.undone()
-            self._write(before, {})
-            return records, before
+            self._write(records.undone(), {})
 
     def _write(self, records: TaughtRecords, contents: Mapping[str, bytes]) -> None:
         """Make `records` what is taught.
@@ -225,38 +219,22 @@ class Overlay:
             contents: files by sha256, those that are there already too.
         """
         with write_errors(self.folder):
-            self._require_room(contents)
-            for sha256, data in contents.items():
-                partial = self._pictures / f".{sha256}"
-                write_synced(partial, data)
-                partial.replace(self._pictures / sha256)
             if contents:
-                sync_folder(self._pictures)
+                require_room(self.folder, contents)
+                write_files(self._pictures, contents)
             records.write(self.records_file)
             self._collect(records)
-
-    def _require_room(self, contents: Mapping[str, bytes]) -> None:
-        found = os.statvfs(self.folder)
-        free, block = found.f_bavail * found.f_frsize, found.f_frsize
-        needed = sum(-(-len(data) // block) * block for data in contents.values())
-        if contents and free < needed + SPARE_BYTES:
-            raise StoreWriteError(
-                f"{self.folder} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
-            )
 
     def _collect(self, records: TaughtRecords) -> None:
         """Delete what no record names and no change needs any more."""
         wanted = {one.sha256 for one in records.pictures}
         for folder in (self.folder, self._pictures):
             garbage = [
-                folder / name
+                name
                 for name in os.listdir(folder)
                 if _LEFTOVER.fullmatch(name) or (folder == self._pictures and name not in wanted)
             ]
-            for path in garbage:
-                path.unlink()
-            if garbage:
-                sync_folder(folder)
+            remove_files(folder, garbage)
 
     def problems(self) -> list[str]:
         """Everything that is not what was written, a line each."""
