@@ -21,10 +21,7 @@ from edgecil_devices.output import output_written
 
 VERBS = {
     "predict": ("predict:predict", "Classify pictures; one line each."),
-    "teach": (
-        "teaching.teach:run",
-        "Teach a new class from a few pictures.",
-    ),
+    "teach": ("teaching.teach:run", "Teach a new class from a few pictures."),
     "taught": ("teaching.taught:run", "List, forget, undo or export what was taught."),
     "serve": ("serving.verb:serve", "Classify pictures in a browser and over HTTP."),
     "bench": ("bench:bench", "Measure how fast a bundle is on this device."),

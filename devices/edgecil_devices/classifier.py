@@ -313,9 +313,7 @@ class Classifier:
         teacher = self._teacher()
         label = teacher.require_label(label, correction=correction)
         named = named_pictures(pictures, names)
-        return teach_pictures(
-            teacher, label, named, self.manifest.preprocessing, correction, budget_bytes
-        )
+        return teach_pictures(teacher, label, named, self.manifest.preprocessing, budget_bytes)
 
     def _teacher(self) -> Teacher:
         if self._teaching is None:

@@ -52,28 +52,27 @@ class TaughtFeatures:
         self.problems: list[str] = []
         """Pictures that cannot be read any more, a line each."""
 
-    def of(self, pictures: Iterable[TaughtPicture]) -> dict[str, Features]:
-        """Features by sha256; what cannot be read is left out and named in `problems`."""
-        wanted = list(pictures)
-        missing = [one for one in wanted if one.sha256 not in self._known]
+    def of(
+        self, pictures: Iterable[TaughtPicture], present: Iterable[TaughtPicture]
+    ) -> dict[str, Features]:
+        """Features by sha256; what cannot be read is left out and named in `problems`.
+
+        Args:
+            pictures: whose features are wanted.
+            present: all that is taught, these among them; features of others are let go.
+        """
+        missing = [one for one in pictures if one.sha256 not in self._known]
         self.problems = []
         for start in range(0, len(missing), _AT_ONCE):
             read = self._read_pixels(missing[start : start + _AT_ONCE])
             if read:
                 computed = self._network(np.stack(list(read.values())))
                 self._known |= dict(zip(read, computed, strict=True))
-        names = {one.sha256 for one in wanted}
+        names = {one.sha256 for one in present}
         if missing or self._known.keys() - names:
             self._known = {sha: self._known[sha] for sha in names if sha in self._known}
             self._write()
         return dict(self._known)
-
-    def of_pixels(self, pixels: NDArray[np.uint8]) -> list[Features]:
-        """Features of pictures (N, S, S, 3) that are about to be taught."""
-        found: list[Features] = []
-        for start in range(0, len(pixels), _AT_ONCE):
-            found.extend(self._network(pixels[start : start + _AT_ONCE]))
-        return found
 
     def _read_pixels(self, pictures: Iterable[TaughtPicture]) -> dict[str, NDArray[np.uint8]]:
         found = {}

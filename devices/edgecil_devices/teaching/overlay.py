@@ -163,9 +163,10 @@ class Overlay:
             UsageError: the pictures alone are above the budget.
             StoreError: see `changing`.
         """
-        with self.changing() as before:
+        with self.changing() as kept:
+            before = kept
             if budget_bytes is not None:
-                before = replace(before, budget_bytes=budget_bytes)
+                before = replace(kept, budget_bytes=budget_bytes)
             known = {one.sha256 for one in before.of_label(label)}
             new = {one.sha256: one for one in pictures if one.sha256 not in known}
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -175,7 +176,7 @@ class Overlay:
             )
             after = before.with_pictures(taught) if taught else before
             after, made_room = within_budget(after, useless, feature_bytes)
-            if after != before:
+            if after != kept:
                 self._write(after, {sha: one.data for sha, one in new.items()})
             brought = tuple(one for one in after.present if one.added == after.operation)
             repeated = len(pictures) - len(new)

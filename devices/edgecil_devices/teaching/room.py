@@ -1,7 +1,7 @@
 """How many bytes what was taught takes, and which pictures go when the budget is full."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from edgecil_devices.errors import UsageError
@@ -12,8 +12,8 @@ _MOST_RECORD_BYTES = 900_000
 _HEADS_BYTES = 500
 """Of the files of records and features, without what they say of single pictures."""
 
-Useless = Callable[[TaughtRecords], Iterator[TaughtPicture]]
-"""The pictures of some records that count, the least useful first."""
+Useless = Callable[[Sequence[TaughtPicture]], Iterator[TaughtPicture]]
+"""Pictures that count, the least useful first."""
 
 
 def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
@@ -47,8 +47,8 @@ def within_budget(
 
     removed = (one for one in records.pictures if one.removed is not None)
     first = sorted(removed, key=lambda one: one.removed or 0)
-    present = (one for one in useless(records) if one.added != records.operation)
-    for one in chain(first, present):
+    older = [one for one in records.present if one.added != records.operation]
+    for one in chain(first, useless(older)):
         if fits():
             break
         own_bytes = listed[one.sha256, one.added]

@@ -1,5 +1,6 @@
 """A step of teaching, from pictures as they come."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import read_pixels
 from edgecil_devices.preprocessing import Preprocessing
-from edgecil_devices.teaching.overlay import Added
 from edgecil_devices.teaching.teacher import Pixels, Teacher
 
 FEW_PICTURES = 5
@@ -65,7 +65,6 @@ def teach_pictures(
     label: str,
     pictures: Iterable[tuple[Any, str]],
     preprocessing: Preprocessing,
-    correction: bool,
     budget_bytes: int | None,
 ) -> TeachingStep:
     """Teach pictures as they come; see `Classifier.teach`.
@@ -75,7 +74,6 @@ def teach_pictures(
         label: what they show, as `Teacher.require_label` gives it.
         pictures: paths, bytes, arrays or Pillow images, and where each came from.
         preprocessing: the release's.
-        correction: whether a known class is corrected.
         budget_bytes: a new bound on what is taught; None leaves it.
 
     Raises:
@@ -94,22 +92,14 @@ def teach_pictures(
     if not read:
         because = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise UsageError(f"there is no picture to teach {label!r} from{because}")
-    added = teacher.teach(label, read, correction=correction, budget_bytes=budget_bytes)
-    return told(label, added, unreadable)
-
-
-def told(label: str, added: Added, unreadable: Iterable[tuple[str, str]]) -> TeachingStep:
-    """What an operation came to, in numbers."""
-    gone: dict[str, int] = {}
-    for one in added.made_room:
-        gone[one.label] = gone.get(one.label, 0) + 1
+    added = teacher.teach(label, read, budget_bytes)
     return TeachingStep(
         label,
         len(added.taught),
         len(added.records.of_label(label)),
         added.repeated,
         tuple(unreadable),
-        gone,
+        dict(Counter(one.label for one in added.made_room)),
     )
 
 

@@ -13,9 +13,6 @@ from edgecil_devices.options import BUNDLE, JSON, described, option
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
 
-ACTIONS = ("list", "forget", "undo", "export")
-"""What can be done with what was taught."""
-
 
 @dataclass(frozen=True)
 class TaughtRequest:
@@ -44,8 +41,8 @@ def run(request: TaughtRequest) -> None:
 
 
 def _require_sense(request: TaughtRequest) -> None:
-    if request.action not in ACTIONS:
-        raise UsageError(f"taught can {', '.join(ACTIONS)}, not {request.action!r}")
+    if request.action not in _DO:
+        raise UsageError(f"taught can {', '.join(_DO)}, not {request.action!r}")
     for action, name, value in (
         ("forget", "--label", request.label),
         ("export", "--out", request.out),

@@ -74,13 +74,11 @@ def run(request: TeachRequest) -> int:
         name, why = unreadable[0]
         raise UsageError(f"there is no picture to teach from: {name}: {why}")
     pictures, names = zip(*found, strict=True)
-    more: dict[str, Any] = {"names": names}
-    if request.budget is not None:
-        more["budget_bytes"] = parse_bytes(request.budget)
+    budget_bytes = None if request.budget is None else parse_bytes(request.budget)
     if request.correct:
-        step = classifier.correct(pictures, request.label, **more)
+        step = classifier.correct(pictures, request.label, names=names, budget_bytes=budget_bytes)
     else:
-        step = classifier.teach(request.label, pictures, **more)
+        step = classifier.teach(request.label, pictures, names=names, budget_bytes=budget_bytes)
     unreadable += step.unreadable
     for name, why in unreadable:
         print(f"left out {name}: {why}", file=sys.stderr)

@@ -54,8 +54,9 @@ class _Taught:
     """None where nothing that was taught counts."""
     labels: tuple[str, ...]
     """Of the new classes, in the order of the head's logits behind the release's."""
-    corrected: frozenset[int]
-    """Classes of the release that have a second prototype."""
+
+
+_NOTHING = _Taught(None, ())
 
 
 class Teacher:
@@ -79,7 +80,7 @@ class Teacher:
         self._classes = {composed(name): index for index, name in enumerate(classes)}
         self._known, self._features = known, features
         self._version: object = ()
-        self._taught = _Taught(None, (), frozenset())
+        self._taught = _NOTHING
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -136,23 +137,19 @@ class Teacher:
         self,
         label: str,
         pictures: Sequence[tuple[Pixels, str]],
-        *,
-        correction: bool = False,
         budget_bytes: int | None = None,
     ) -> Added:
         """Teach pictures of one label: all, or where there is no room none.
 
         Args:
-            label: what they show.
+            label: what they show, as `require_label` gives it.
             pictures: (S, S, 3) uint8 as the network sees them, and where each came from.
-            correction: whether a class of the release is corrected.
-            budget_bytes: a new bound on what the overlay takes.
+            budget_bytes: a new bound on what the overlay takes; None leaves it.
 
         Raises:
-            UsageError: an impossible label, or pictures above the budget.
+            UsageError: the pictures are above the budget.
             StoreError: the overlay is busy, damaged or cannot be written.
         """
-        label = self.require_label(label, correction=correction)
         new = [NewPicture(encoded(pixels), source) for pixels, source in pictures]
         return self.overlay.add(
             new,
@@ -170,7 +167,7 @@ class Teacher:
             StoreDamagedError: the list of it is altered.
         """
         records = self.overlay.records()
-        features = self._features.of(records.present)
+        features = self._features.of(records.present, records.present)
         by_label = {label: _stacked(features, records.of_label(label)) for label in records.labels}
         found = []
         for label, mine in by_label.items():
@@ -204,34 +201,33 @@ class Teacher:
         """What counts now; read anew where somebody has taught since."""
         version = self.overlay.version()
         if version != self._version:
-            self._taught = self._read() if version else _Taught(None, (), frozenset())
+            self._taught = self._read() if version else _NOTHING
             self._version = version
         return self._taught
 
     def _read(self) -> _Taught:
-        counting = [one for one in self.overlay.records().present if self._counts(one)]
-        features = self._features.of(counting)
+        present = self.overlay.records().present
+        counting = [one for one in present if self._counts(one)]
+        features = self._features.of(counting, present)
         prototypes: dict[str, Prototype] = {}
         for label in dict.fromkeys(one.label for one in counting):
             mine = _stacked(features, [one for one in counting if one.label == label])
             if len(mine):
                 prototypes[label] = Prototype(mine, self._classes.get(label))
         if not prototypes:
-            return _Taught(None, (), frozenset())
-        corrected = [one.corrects for one in prototypes.values() if one.corrects is not None]
+            return _NOTHING
         labels = tuple(label for label, one in prototypes.items() if one.corrects is None)
         head = TaughtHead(self._known, list(prototypes.values()))
-        return _Taught(head, labels, frozenset(corrected))
+        return _Taught(head, labels)
 
-    def _useless(self, records: TaughtRecords) -> Iterator[TaughtPicture]:
+    def _useless(self, pictures: Sequence[TaughtPicture]) -> Iterator[TaughtPicture]:
         """Retired pictures, then those nearest to the mean of whichever label has most."""
-        present = list(records.present)
-        yield from (one for one in present if not self._counts(one))
-        features = self._features.of([one for one in present if self._counts(one)])
-        left = {
-            label: [one for one in present if one.label == label and self._counts(one)]
-            for label in records.labels
-        }
+        counting = [one for one in pictures if self._counts(one)]
+        yield from (one for one in pictures if not self._counts(one))
+        features = self._features.of(counting, pictures)
+        left: dict[str, list[TaughtPicture]] = {}
+        for one in counting:
+            left.setdefault(one.label, []).append(one)
         while any(left.values()):
             most = max(left.values(), key=len)
             rows = [features.get(one.sha256) for one in most]

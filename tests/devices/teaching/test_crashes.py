@@ -4,7 +4,7 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +13,15 @@ import pytest
 
 from edgecil_devices.errors import StoreDamagedError, StoreWriteError
 from edgecil_devices.teaching.overlay import NewPicture, Overlay
-from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords
+from edgecil_devices.teaching.records import TaughtPicture
 from tests.crash.disks import Disk, crashes
 from tests.crash.recording import SYNC, Recorder
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 
 
-def oldest_first(records: TaughtRecords) -> Iterator[TaughtPicture]:
-    return iter(records.present)
+def oldest_first(pictures: Sequence[TaughtPicture]) -> Iterator[TaughtPicture]:
+    return iter(pictures)
 
 
 def teach(at: Path, label: str, *contents: bytes, budget_bytes: int | None = None) -> None:

@@ -171,6 +171,28 @@ def test_one_picture_and_the_same_picture_twenty_times(classifier: Classifier) -
     assert [found.label for found in classifier.taught] == ["cup"]
 
 
+def test_a_new_budget_counts_though_no_picture_is_new(classifier: Classifier) -> None:
+    classifier.teach("mug", pictures(RED, 3))
+    classifier.teach("mug", pictures(RED, 3), budget_bytes=1_000_000)
+    assert classifier.overlay.records().budget_bytes == 1_000_000
+
+
+def test_retired_pictures_do_not_make_features_be_computed_again(
+    tiny: "TinyNetwork", classifier: Classifier, bundle_path: Path
+) -> None:
+    classifier.teach("mug", pictures(RED, 4))
+    classifier.teach("cup", pictures(BLUE, 4))
+    tiny.classes = ("ape", "bee", "mug")
+    save(tiny, bundle_path)
+    new = Classifier.load(bundle_path)
+    assert [one.kind for one in new.taught] == ["retired", "new"]
+    kept = Overlay(bundle_path).features_file.stat()
+    assert new.predict(pictures(BLUE, 1, 9)[0]).label == "cup"
+    assert [one.kind for one in new.taught] == ["retired", "new"]
+    now = Overlay(bundle_path).features_file.stat()
+    assert (now.st_ino, now.st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
+
+
 def test_unreadable_pictures_among_good_ones_are_left_out(
     classifier: Classifier, tmp_path: Path
 ) -> None:
