@@ -24,22 +24,19 @@ matrices of 512 x 512 with as many threads, in the same run.
 """
 
 import argparse
-import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from edgecil.training.run import hardware, versions
+import latency_bursts
 from edgecil_devices import read_bundle
 from edgecil_export import ExportRequest, export
+from latency_bursts import Bursts
 from latency_contenders import (
     IMAGE_SIZE_PX,
     Contender,
@@ -56,9 +53,7 @@ from latency_contenders import (
 
 BLOCKS, THREADS, BATCHES, ROUNDS = (1, 2, 5, 10, 20), (1, 2), (1, 16), 12
 CLAIMED_BLOCKS = 10
-BURST_S, LEAST_BURST, WARM_UP = 0.08, 3, 3
-PAUSE_S = 0.08
-"""Threads of onnxruntime and torch go on spinning for up to 40 ms after a run."""
+BURSTS = Bursts(seconds=0.08, least=3, warm_up=3)
 
 EAGER, COMPILED = "eager torch", "torch.compile"
 MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8 = "merged", "runtime", "merged int8", "runtime int8"
@@ -106,33 +101,23 @@ def measure(options: argparse.Namespace, blocks: int, peak_flops: Mapping[int, f
             pixels = noise_pictures(batch)
             fast = compiled(network, pixels) if (blocks, batch) in options.compiled else None
             all_of_them = contenders | ({COMPILED: fast} if fast else {})
-            ms = median_ms(all_of_them, pixels, options.rounds)
+            ms = checked_ms(all_of_them, pixels, options.rounds)
             flops = 1e3 * operations(network) / ms[RUNTIME]
             rows.append(Row(blocks, threads, batch, ms, flops / peak_flops[threads]))
             print(table_line(rows[-1]), flush=True)
     return rows
 
 
-def median_ms(contenders: Mapping[str, Contender], pixels: Pixels, rounds: int) -> dict[str, float]:
-    """Median milliseconds a picture of each contender, in bursts that take turns."""
+def checked_ms(
+    contenders: Mapping[str, Contender], pixels: Pixels, rounds: int
+) -> dict[str, float]:
+    """Median milliseconds a picture of each contender, once all are known to say the same."""
     expected = contenders[EAGER](pixels)
     for name, contender in contenders.items():
         allowed = 0.5 if "int8" in name else 1e-4  # noise is the worst there is to calibrate on
         largest = np.abs(expected).max()
         np.testing.assert_allclose(contender(pixels), expected, rtol=0, atol=allowed * largest)
-    times_ms: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            time.sleep(PAUSE_S)
-            for _ in range(WARM_UP):
-                contender(pixels)
-            burst: list[float] = []
-            while len(burst) < LEAST_BURST or sum(burst) < BURST_S:
-                start = time.perf_counter()
-                contender(pixels)
-                burst.append(time.perf_counter() - start)
-            times_ms[name] += [1e3 * seconds / len(pixels) for seconds in burst]
-    return {name: median(times) for name, times in times_ms.items()}
+    return latency_bursts.median_ms(contenders, pixels, rounds, BURSTS)
 
 
 HEADING = (
@@ -187,40 +172,6 @@ def straight_line(points: Sequence[tuple[int, float]]) -> str:
     return f"{offset:.2f} ms and {slope:.3f} ms a block, off by {100 * off:.0f} % at most"
 
 
-def write_results(rows: Sequence[Row], options: argparse.Namespace, load: float) -> None:
-    """Write the results as JSON and as a table."""
-    packages = versions() | {name: version(name) for name in ("onnx", "onnxruntime")}
-    machine = hardware(torch.device("cpu")) | {"load_before": load}
-    content = {
-        "backbone": "resnet32",
-        "image_size_px": IMAGE_SIZE_PX,
-        "rounds": options.rounds,
-        "rows": [row._asdict() for row in rows],
-        "findings": findings(rows),
-        "versions": packages,
-        "hardware": machine,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "inference_latency.json").write_text(
-        json.dumps(content, indent=1, allow_nan=False) + "\n"
-    )
-    about = ", ".join(f"{name} {number}" for name, number in packages.items())
-    lines = [
-        "# Latency of one picture",
-        "",
-        f"ResNet32, {IMAGE_SIZE_PX} x {IMAGE_SIZE_PX} pixels; milliseconds a picture, medians over "
-        f"{options.rounds} bursts. {machine['processor']}, {machine['cores']} cores, on which "
-        f"{load:.1f} other programs were running (load before the start); {about}. Made by "
-        "`benchmarks/inference_latency.py`, which says what is compared.",
-        "",
-        HEADING,
-        *map(table_line, rows),
-        "",
-        *(f"- {line}" for line in findings(rows)),
-    ]
-    (options.out / "inference_latency.md").write_text("\n".join(lines) + "\n")
-
-
 def main() -> None:
     """Measure every setting and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -238,7 +189,19 @@ def main() -> None:
     blocks = (1,) if options.short else BLOCKS
     rows = [row for k in options.blocks or blocks for row in measure(options, k, peak_flops)]
     print(*findings(rows), sep="\n")
-    write_results(rows, options, load)
+    latency_bursts.write_results(
+        "inference_latency",
+        "Latency of one picture",
+        f"ResNet32, {IMAGE_SIZE_PX} x {IMAGE_SIZE_PX} pixels; milliseconds a picture, medians over "
+        f"{options.rounds} bursts.",
+        rows,
+        [HEADING, *map(table_line, rows)],
+        findings(rows),
+        options,
+        load,
+        backbone="resnet32",
+        image_size_px=IMAGE_SIZE_PX,
+    )
 
 
 if __name__ == "__main__":

@@ -29,24 +29,20 @@ difference of runs with 12 and with 2 pictures divided by ten.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import torch
-
-from edgecil.training.run import hardware, versions
+import latency_bursts
 from edgecil_devices import read_bundle
 from edgecil_devices._onnxruntime import onnxruntime
 from edgecil_devices.runtime import Runtime
+from latency_bursts import Bursts
 from lite0_contenders import (
     CLASSES_PER_TASK,
     Pixels,
@@ -57,7 +53,7 @@ from lite0_contenders import (
 )
 
 SIZES_PX, TASKS, THREADS, ROUNDS = (128, 160, 224), (1, 10), (1, 2), 10
-BURST_S, LEAST_BURST, WARM_UP, PAUSE_S = 0.15, 3, 2, 0.08
+BURSTS = Bursts(seconds=0.15, least=3, warm_up=2)
 CONTENDERS = ("single fp32", "bundle fp32", "single int8", "bundle int8")
 MOST_TIMES_FOR_TEN_TASKS = 2.0
 
@@ -131,24 +127,13 @@ def measure(files: dict[str, Path], size_px: int, tasks: int, threads: int, roun
     """One row; contenders take turns."""
     pixels = noise_pictures(1, size_px)
     running = {name: contender(path, threads) for name, path in files.items()}
-    times_ms: dict[str, list[float]] = {name: [] for name in files}
-    for _ in range(rounds):
-        for name, run in running.items():
-            time.sleep(PAUSE_S)  # until the threads of the last one have come to rest
-            for _ in range(WARM_UP):
-                run(pixels)
-            burst: list[float] = []
-            while len(burst) < LEAST_BURST or sum(burst) < BURST_S:
-                start = time.perf_counter()
-                run(pixels)
-                burst.append(time.perf_counter() - start)
-            times_ms[name] += [1e3 * seconds for seconds in burst]
+    ms = latency_bursts.median_ms(running, pixels, rounds, BURSTS)
     peaks = {name: peak_mb(path, threads) for name, path in files.items()}
     return Row(
         size_px,
         tasks,
         threads,
-        {name: median(times) for name, times in times_ms.items()},
+        ms,
         {name: peak for name, (_, peak) in peaks.items()},
         median(start for start, _ in peaks.values()),
         {name: path.stat().st_size for name, path in files.items()},
@@ -211,39 +196,6 @@ def _verdict(name: str, ms: float, other: str, other_ms: float, most: float) -> 
     return f"{name} takes {ratio:.2f} times as long as {other}; claimed {most:g} at most: {verdict}"
 
 
-def write_results(rows: Sequence[Row], options: argparse.Namespace, load: float) -> None:
-    """Write the results as JSON and as a table."""
-    packages = versions() | {name: version(name) for name in ("onnx", "onnxruntime")}
-    machine = hardware(torch.device("cpu")) | {"load_before": load}
-    content = {
-        "rounds": options.rounds,
-        "rows": [row._asdict() for row in rows],
-        "findings": findings(rows),
-        "versions": packages,
-        "hardware": machine,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "lite0_latency.json").write_text(
-        json.dumps(content, indent=1, allow_nan=False) + "\n"
-    )
-    about = ", ".join(f"{name} {number}" for name, number in packages.items())
-    lines = [
-        "# Latency and memory of EfficientNet-Lite0's bundle",
-        "",
-        f"Milliseconds a picture, medians over {options.rounds} bursts, and megabytes of memory at "
-        f"the peak, of which {rows[0].start_mb:.0f} are Python, numpy and onnxruntime. "
-        f"{machine['processor']}, {machine['cores']} cores, on which {load:.1f} other programs "
-        f"were running (load before the start); {about}. Made by `benchmarks/lite0_latency.py`, "
-        "which says what is compared.",
-        "",
-        HEADING,
-        *map(table_line, rows),
-        "",
-        *(f"- {line}" for line in findings(rows)),
-    ]
-    (options.out / "lite0_latency.md").write_text("\n".join(lines) + "\n")
-
-
 def main() -> None:
     """Measure every setting and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -266,7 +218,17 @@ def main() -> None:
                     rows.append(measure(files, size_px, count, number, options.rounds))
                     print(table_line(rows[-1]), flush=True)
     print(*findings(rows), sep="\n")
-    write_results(rows, options, load)
+    latency_bursts.write_results(
+        "lite0_latency",
+        "Latency and memory of EfficientNet-Lite0's bundle",
+        f"Milliseconds a picture, medians over {options.rounds} bursts, and megabytes of memory at "
+        f"the peak, of which {rows[0].start_mb:.0f} are Python, numpy and onnxruntime.",
+        rows,
+        [HEADING, *map(table_line, rows)],
+        findings(rows),
+        options,
+        load,
+    )
 
 
 if __name__ == "__main__":
