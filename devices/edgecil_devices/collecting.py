@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from edgecil_devices.camera import Frame
+from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
 from edgecil_devices.files import cannot_be_written, replace_atomically
 from edgecil_devices.images import read_image
@@ -26,7 +27,6 @@ from edgecil_devices.picture_files import is_picture_name
 _ALIKE_BITS = 8
 """Differing bits of 64 up to which two pictures look alike; frames of a scene differ in 0 to 5."""
 _UNSAFE = re.compile(r"[^\w.-]")
-_SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp", b"GIF8": ".gif"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ def _name(data: bytes, unsure: Unsure) -> str:
     when = time.strftime("%Y%m%d-%H%M%S")
     label = _UNSAFE.sub("_", unsure.label)[:40]
     digest = hashlib.sha256(data).hexdigest()[:8]
-    suffix = next((end for start, end in _SUFFIXES.items() if data.startswith(start)), ".jpg")
-    return f"{when}-{label}-{unsure.score:.2f}-{digest}{suffix}"
+    return f"{when}-{label}-{unsure.score:.2f}-{digest}{suffix_of(data)}"
 
 
 def _jpeg(frame: Frame) -> bytes:

@@ -55,6 +55,14 @@ def begins_like_a_picture(start: bytes) -> bool:
     )
 
 
+def suffix_of(data: bytes) -> str:
+    """The ending that the name of a picture's file should have, ".jpg" for one."""
+    if data[4:8] == b"ftyp":
+        return ".avif" if not _AVIF.isdisjoint(_brands(data)) else ".heic"
+    known = ((b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
+    return next((suffix for start, suffix in known if data.startswith(start)), ".jpg")
+
+
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
     """A picture that is not decoded yet, and whose size is allowed; Pillow's warnings are off.

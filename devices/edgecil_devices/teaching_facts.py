@@ -1,7 +1,7 @@
 """What a manifest says for devices that are taught, and for those that may answer "unknown"."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -40,13 +40,9 @@ class TeachingFacts:
         require(all(0 < scale < 1e30 for scale in scales), "impossible scale of the statistics")
         require(0 <= self.shrinkage <= 1 and 0 < self.tau <= 10, "impossible shrinkage or tau")
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, record: dict[str, Any] | None) -> "TeachingFacts | None":
-        """The reverse of `to_dict`; None where there is nothing."""
+        """The reverse of `asdict`; None where there is nothing."""
         if record is None:
             return None
         scales = {
@@ -89,13 +85,9 @@ class UnknownFacts:
         share = place - low
         return (1 - share) * self.energies[low] + share * self.energies[low + 1]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, record: dict[str, Any] | None) -> "UnknownFacts | None":
-        """The reverse of `to_dict`; None where there is nothing."""
+        """The reverse of `asdict`; None where there is nothing."""
         if record is None:
             return None
         energies = items(record, "energies", lambda held, key: get(held, key, float))

@@ -1,6 +1,5 @@
 """`edgecil learn`: the classes of a folder become the next task of a run."""
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -118,9 +117,9 @@ def learn(
 def _unpacked(file: Path, run: "Run", known: Sequence[str]) -> str:
     """The folder, within the run's, of what a device was taught."""
     from edgecil.data.taught_zip import unpacked
+    from edgecil.networks.sources import sha256_of
 
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    found = unpacked(file, run.folder / f"taught-{digest}", known)
+    found = unpacked(file, run.folder / f"taught-{sha256_of(file)[:12]}", known)
     for label, count in found.corrections.items():
         print(
             f"left out: {count} pictures of {label!r}, which the run knows; they stay corrections "

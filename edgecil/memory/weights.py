@@ -87,6 +87,16 @@ def decode_into(module: nn.Module, blob: bytes) -> None:
             rest[kind] = rest[kind][tensor.numel() :]
 
 
+def round_to(module: nn.Module, precision: str) -> None:
+    """Give a module the very weights that will be read back of it.
+
+    Args:
+        module: is changed.
+        precision: as of `encode`.
+    """
+    decode_into(module, encode(module, precision))
+
+
 def encoded_size(module: nn.Module, precision: str) -> int:
     """The length of `encode(module, precision)`; a module on the meta device has one, too.
 

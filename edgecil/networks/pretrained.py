@@ -16,6 +16,11 @@ from edgecil.networks.folding import without_batch_norms
 
 Tensors = Mapping[str, Tensor]
 
+_FOREIGN = (
+    *(pickle.UnpicklingError, BadZipFile, EOFError, OSError),
+    *(RuntimeError, ValueError, LookupError, AttributeError, TypeError),
+)
+"""What torch answers files that are none of its own."""
 _COUNT = "num_batches_tracked"
 """Files of some publishers lack it, and nothing here reads it."""
 
@@ -38,9 +43,7 @@ def read_weights(path: Path) -> Tensors:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}; check --weights") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, BadZipFile, EOFError) as error:
-        raise _foreign(path) from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (SafetensorError, *_FOREIGN) as error:
         raise _foreign(path) from error
     if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
         raise _foreign(path)

@@ -40,7 +40,7 @@ def round_as_kept(network: ExpandableNetwork, precision: str) -> None:
     """
     for module in network_modules(network).values():
         if module is not network.head:
-            weights.decode_into(module, weights.encode(module, precision))
+            weights.round_to(module, precision)
 
 
 def with_new_classes(

@@ -32,7 +32,7 @@ def started(settings: StateSettings, file: str | None) -> ExpandableNetwork:
         raise WeightsError(f"{path} has changed since the run began; put it back")
     start_from(network, settings.backbone, settings.cut, path)
     if network.frozen_trunk:
-        weights.decode_into(network.trunk, weights.encode(network.trunk, settings.precision))
+        weights.round_to(network.trunk, settings.precision)
     return network
 
 

@@ -11,6 +11,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
 from edgecil_devices.files import cannot_be_written, replace_atomically
 from edgecil_devices.teaching.overlay import Overlay
@@ -48,7 +49,7 @@ def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
         for label in records.labels:
             for number, one in enumerate(records.of_label(label), 1):
                 data = overlay.picture(one)
-                name = f"{folder_name(label)}/{number:04}-{one.sha256[:8]}.{_suffix(data)}"
+                name = f"{folder_name(label)}/{number:04}-{one.sha256[:8]}{suffix_of(data)}"
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
                 provenance.append(_told(one, name))
                 counts[label] = number
@@ -69,7 +70,3 @@ def _told(one: TaughtPicture, name: str) -> dict[str, object]:
         "when": one.when,
         "source": os.path.basename(one.source),
     }
-
-
-def _suffix(data: bytes) -> str:
-    return "webp" if data[8:12] == b"WEBP" else "jpg"

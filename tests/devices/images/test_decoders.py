@@ -13,7 +13,7 @@ from PIL import Image, JpegImagePlugin
 
 from edgecil_devices import decoders, sources
 from edgecil_devices.av1 import coded_pixels
-from edgecil_devices.decoders import NEEDS_AVIF, NEEDS_HEIC, decoding_pixels
+from edgecil_devices.decoders import NEEDS_AVIF, NEEDS_HEIC, decoding_pixels, suffix_of
 from edgecil_devices.errors import ImageError
 from edgecil_devices.images import look_at, read_image, read_pixels
 from edgecil_devices.picture_files import is_picture_file
@@ -310,3 +310,17 @@ def test_a_picture_that_is_too_large_still_says_how_large(monkeypatch: pytest.Mo
 def test_pillow_still_calls_an_opened_photo_what_is_asked_for() -> None:
     with Image.open(io.BytesIO(photo(64, 64))) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("GIF", ".gif"), ("BMP", ".bmp")],
+)
+def test_a_picture_says_what_its_name_should_end_in(kind: str, suffix: str) -> None:
+    assert suffix_of(saved(kind, Image.new("RGB", (8, 8)))) == suffix
+
+
+def test_boxes_of_telephones_are_told_apart() -> None:
+    heads = {b"heic": ".heic", b"mif1": ".heic", b"avif": ".avif"}
+    for brand, suffix in heads.items():
+        assert suffix_of(struct.pack(">I", 16) + b"ftyp" + brand + bytes(4)) == suffix
