@@ -271,7 +271,7 @@ def test_an_idle_watch_takes_a_hundredth_of_a_core_above_one_that_only_sleeps_an
     looks = f"import os, time\nwhile True: os.stat({str(photos)!r}), time.sleep({POLL_S})"
     with (
         running(bundle_path, "--watch", photos) as process,
-        subprocess.Popen([sys.executable, "-c", looks]) as sleeper,
+        subprocess.Popen([sys.executable, "-c", looks], text=True) as sleeper,
     ):
         assert process.stderr
         process.stderr.readline()
