@@ -95,7 +95,7 @@ class Classifier:
 
     @property
     def taught(self) -> list[TaughtClass]:
-        """What was taught on this device, label by label.
+        """What was taught on this device, label by label; without a say in a store with --no-teach.
 
         Raises:
             StoreDamagedError: the list of it is altered.
@@ -245,7 +245,8 @@ class Classifier:
             What that came to. Pictures that cannot be read are left out and named.
 
         Raises:
-            UsageError: an impossible label, no readable picture, or pictures above the budget.
+            UsageError: an impossible label, no readable picture, pictures above the budget, or a
+                store that was made with --no-teach.
             StoreError: what is taught cannot be written or is damaged; nothing has changed.
         """
         return self._teach(label, pictures, names, False, budget_bytes)
@@ -311,6 +312,7 @@ class Classifier:
         budget_bytes: int | None,
     ) -> TeachingStep:
         teacher = self._teacher()
+        teacher.overlay.require_allowed()
         label = teacher.require_label(label, correction=correction)
         named = named_pictures(pictures, names)
         return teach_pictures(teacher, label, named, self.manifest.preprocessing, budget_bytes)

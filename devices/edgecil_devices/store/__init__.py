@@ -1,7 +1,7 @@
 """The device's store: numbered releases of a classifier, of which one is current at any moment.
 
     lock        held by whoever changes the store
-    state.json  floor, trusted keys, what is committed, what is being tried
+    state.json  floor, trusted keys, what is committed or being tried, whether it can be taught
     current     the release that readers load; swapped by rename
     blobs/      manifests, graphs and heads, each under the sha256 of its bytes, never changed
     incoming/   what is being fetched

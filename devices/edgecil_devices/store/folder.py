@@ -63,8 +63,8 @@ class Folder:
                 f"{self.path} is not a store; run: edgecil install BUNDLE --store {self.path}"
             )
 
-    def create(self, keys: tuple[str, ...] | None) -> None:
-        """Make an empty store; its keys are in its very first file.
+    def create(self, state: StoreState) -> None:
+        """Make an empty store; its keys, and whether it may be taught, are in its very first file.
 
         Raises:
             StoreError: something else is in the folder.
@@ -79,7 +79,7 @@ class Folder:
             )
         self.blobs.mkdir(exist_ok=True)
         sync_folder(self.path)
-        StoreState(keys=keys).write(self.state_file)
+        state.write(self.state_file)
 
     @contextmanager
     def locked(self, *, make: bool = False) -> Iterator[None]:

@@ -9,6 +9,7 @@ from edgecil_devices.package import read_package
 from edgecil_devices.signing import KeySet, read_public_keys
 from edgecil_devices.store._verbs import DEFAULT_STORE, STORE, tell, tell_recovery
 from edgecil_devices.store.folder import Folder, write_errors
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.trial_process import test_in_child
 from edgecil_devices.store.updating import Test, UpdateOutcome, Updater
 
@@ -26,15 +27,25 @@ class InstallRequest:
         "File with the public key that must have signed every release of this new store.",
         metavar="KEY",
     )
+    no_teach: bool = option(
+        False,
+        "Nothing can be taught in this new store; with --trust it answers only what was signed.",
+    )
 
 
 def run(request: InstallRequest) -> None:
     """Install a release and say what that came to."""
-    tell(install(request.file, request.store, request.trust), request.store)
+    made = install(request.file, request.store, request.trust, no_teach=request.no_teach)
+    tell(made, request.store)
 
 
 def install(
-    file: Path, store: Path, trust: Path | None = None, test: Test = test_in_child
+    file: Path,
+    store: Path,
+    trust: Path | None = None,
+    test: Test = test_in_child,
+    *,
+    no_teach: bool = False,
 ) -> UpdateOutcome:
     """Make the release in `file` current in `store`.
 
@@ -43,22 +54,26 @@ def install(
         store: the folder of the store; a new one is made.
         trust: public key of a new store, which then never takes what this key has not signed.
         test: tests the release before it is current.
+        no_teach: make a new store one in which nothing can be taught.
 
     Raises:
         BundleError: the file is not sound, not signed as it must be, not newer, or fails its test.
-        StoreError: the store is busy, damaged, cannot be written, or has other keys.
+        StoreError: the store is busy, damaged, cannot be written, has other keys, or can be taught.
     """
     folder = Folder(store)
     keys = None if trust is None else read_public_keys(trust)
     if not folder.exists:
         read_package(file, keys)  # before a store is made for it
+    texts = None if keys is None else keys.texts
     with folder.locked(make=True):
         if not folder.exists:
             with write_errors(store):
-                folder.create(None if keys is None else keys.texts)
+                folder.create(StoreState(keys=texts, teaching=not no_teach))
         updater = Updater(folder, test)
         tell_recovery(updater)
         _require_same_keys(store, updater.state.keys, keys)
+        if no_teach and updater.state.teaching:
+            raise StoreError(f"{store} was made without --no-teach; give that to a new store")
         return updater.take(read_package(file, updater.trusted))
 
 

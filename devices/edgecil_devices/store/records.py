@@ -16,8 +16,12 @@ from edgecil_devices._json import find, get, items, json_object
 from edgecil_devices.errors import BundleCorruptError, StoreDamagedError
 from edgecil_devices.files import replace_atomically
 
-FORMAT = 1
-"""Of the store; a newer one is refused."""
+FORMAT = 2
+"""Of the store, the newest that is read; a newer one is refused."""
+
+_FORMAT_IF_TEACHING = 1
+"""Of a store that may be taught. One that may not is of the next format, so that an edgecil which
+knows nothing of that refuses it, and does not drop that when it writes."""
 
 _MAX_RECORD_BYTES = 1_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -94,6 +98,8 @@ class StoreState:
     """The update under way."""
     refused: Release | None = None
     """The last release that failed its self-test; it is not fetched again."""
+    teaching: bool = True
+    """Whether anything may be taught beside its releases; set when the store is made."""
 
     def after(self, trial: Trial, keys: tuple[str, ...] | None) -> Self:
         """The state once `trial` is committed."""
@@ -114,7 +120,7 @@ class StoreState:
             OSError: the disk is full or failing.
         """
         record: dict[str, Any] = {
-            "format": FORMAT,
+            "format": _FORMAT_IF_TEACHING,
             "floor": self.floor,
             "keys": self.keys,
             "committed": self.committed and self.committed.to_dict(),
@@ -124,6 +130,8 @@ class StoreState:
         }
         if trial := self.trial:
             record["trial"] = trial.release.to_dict() | {"attempts": trial.attempts}
+        if not self.teaching:
+            record |= {"format": FORMAT, "teaching": False}
         write_checked(path, record)
 
     @classmethod
@@ -151,6 +159,7 @@ class StoreState:
                 if trial
                 else None,
                 refused=_release(record, "refused"),
+                teaching=find(record, "teaching", bool) is not False,
             )
         except BundleCorruptError as error:
             raise damaged(path) from error

@@ -46,6 +46,8 @@ class Status:
     """The last release that failed its self-test here."""
     keys: tuple[str, ...] | None
     """The trusted keys; None: unsigned releases are taken."""
+    teaching: bool
+    """Whether anything may be taught beside its releases."""
     size_bytes: int
     """Of all blobs."""
     warning: str | None
@@ -62,6 +64,8 @@ class Status:
         ]
         trusted = "anyone, also unsigned" if self.keys is None else ", ".join(self.keys)
         lines.append(f"takes releases by: {trusted}")
+        taught = "yes" if self.teaching else "no, it was made with --no-teach"
+        lines.append(f"can be taught: {taught}")
         if self.on_trial is not None:
             lines.append(f"release {self.on_trial} is on trial; the next update finishes it")
         if self.refused is not None:
@@ -123,6 +127,7 @@ def read_status(store: Path) -> Status:
         on_trial=state.trial.release.number if state.trial else None,
         refused=state.refused.number if state.refused else None,
         keys=state.keys,
+        teaching=state.teaching,
         size_bytes=size_bytes,
         warning=reading.warning,
     )

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from edgecil_devices.errors import StoreDamagedError, UsageError
@@ -29,6 +30,7 @@ from edgecil_devices.store.folder import (
     write_errors,
     write_files,
 )
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords, shortened
 from edgecil_devices.teaching.room import Useless, within_budget
 
@@ -72,9 +74,9 @@ class Overlay:
     """
 
     def __init__(self, path: str | Path) -> None:
-        path = Path(path)
-        in_store = Folder(path).exists
-        self.folder = path / TAUGHT if in_store else path.with_name(f"{path.name}.taught")
+        path, store = Path(path), Folder(Path(path))
+        self._store = store if store.exists else None
+        self.folder = path / TAUGHT if self._store else path.with_name(f"{path.name}.taught")
         self.records_file = self.folder / "taught.json"
         self.features_file = self.folder / "features"
         self._pictures = self.folder / "pictures"
@@ -83,6 +85,28 @@ class Overlay:
     def exists(self) -> bool:
         """Whether anything was ever taught."""
         return self.records_file.exists()
+
+    @cached_property
+    def allowed(self) -> bool:
+        """Whether what is taught has a say: not in a store that was made with --no-teach.
+
+        Raises:
+            StoreDamagedError: the store's state is altered.
+        """
+        return self._store is None or StoreState.read(self._store.state_file).teaching
+
+    def require_allowed(self) -> None:
+        """Check that teaching is allowed here.
+
+        Raises:
+            UsageError: the store was made with --no-teach.
+            StoreDamagedError: the store's state is altered.
+        """
+        if not self.allowed:
+            raise UsageError(
+                f"{self.folder.parent} was made with --no-teach, so its releases alone answer; "
+                "teach beside a bundle's file, or in a new store without --no-teach"
+            )
 
     def version(self) -> tuple[int, int, int] | None:
         """Changes whenever the records do; None where there are none."""

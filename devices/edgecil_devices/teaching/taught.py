@@ -53,12 +53,17 @@ def _require_sense(request: TaughtRequest) -> None:
 
 
 def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
-    taught = classifier.taught
+    taught, allowed = classifier.taught, classifier.overlay.allowed
     record = [one._asdict() for one in taught]
     if not taught:
-        return record, [
-            f"nothing is taught here; edgecil teach {request.bundle} --label NAME PHOTO..."
-        ]
+        teach = f"edgecil teach {request.bundle} --label NAME PHOTO..."
+        why = teach if allowed else "the store was made with --no-teach"
+        return record, [f"nothing is taught here; {why}"]
+    if not allowed:
+        print(
+            "warning: the store was made with --no-teach; none of this has a say in its answers",
+            file=sys.stderr,
+        )
     width = max(len(one.label) for one in taught)
     lines = []
     for one in taught:

@@ -60,13 +60,15 @@ def run(request: TeachRequest) -> int:
         The exit code: 0; 1 if a picture was left out since it cannot be read.
 
     Raises:
-        UsageError: an impossible label or budget, or no readable picture.
+        UsageError: an impossible label or budget, no readable picture, or a store with --no-teach.
         StoreError: what is taught cannot be written or is damaged; nothing has changed.
     """
     from edgecil_devices.classifier import Classifier
+    from edgecil_devices.teaching.overlay import Overlay
 
     if not request.sources:
         raise UsageError("there is no picture to teach from; give files, a folder or camera")
+    Overlay(request.bundle).require_allowed()
     unreadable: list[tuple[str, str]] = []
     classifier = Classifier.load(request.bundle, request.threads)
     found = list(_pictures(request, unreadable))

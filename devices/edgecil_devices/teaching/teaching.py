@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.bundle import Bundle
+from edgecil_devices.errors import StoreDamagedError
 from edgecil_devices.npy import read_npy
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.features import TaughtFeatures
@@ -37,8 +38,14 @@ class Teaching:
 
     @property
     def anything(self) -> bool:
-        """Whether anything was ever taught: costs a look at one file's name."""
-        return self.overlay.exists
+        """Whether anything was taught that has a say: costs a look at one file's name.
+
+        Where the store's state cannot be read nothing has, and the release answers without it.
+        """
+        try:
+            return self.overlay.exists and self.overlay.allowed
+        except (OSError, StoreDamagedError):
+            return False
 
     @property
     def teacher(self) -> Teacher:

@@ -99,6 +99,15 @@ def test_a_store_that_trusts_nobody_stays_so(
     install(releases.bundle(2, OURS), store, test=passes)  # a signature does no harm
 
 
+def test_a_store_that_cannot_be_taught_stays_so_with_new_keys(
+    releases: Releases, store: Path, tmp_path: Path
+) -> None:
+    key = OURS.save(tmp_path / "key.pub")
+    install(releases.bundle(1, OURS), store, key, passes, no_teach=True)
+    update(releases.bundle(2, OURS, keys=(NEXT.text,)), store, test=passes)
+    assert not StoreState.read(store / "state.json").teaching
+
+
 def test_a2_no_byte_can_be_changed(releases: Releases, trusting: Path) -> None:
     """Every 13th here; `read_package` is tried with each."""
     path = releases.update(6, 5, OURS)

@@ -21,7 +21,14 @@ from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import Release, StoreState, Trial
+from edgecil_devices.store.records import (
+    FORMAT,
+    Release,
+    StoreState,
+    Trial,
+    read_checked,
+    write_checked,
+)
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import MOST_ATTEMPTS, Updater
@@ -260,15 +267,44 @@ def test_a_flipped_bit_in_a_blob_is_noticed_fallen_back_from_and_repaired(
     assert check(store) == []
 
 
-def test_a_store_of_a_newer_edgecil_is_left_alone(
-    releases: Releases, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_of_a_newer_edgecil_is_left_alone(releases: Releases, store: Path) -> None:
     install(releases.bundle(1), store, test=passes)
-    with monkeypatch.context() as patched:
-        patched.setattr("edgecil_devices.store.records.FORMAT", 2)
-        state_of(store).write(store / "state.json")
+    record = read_checked(store / "state.json")
+    write_checked(store / "state.json", record | {"format": FORMAT + 1})
     with pytest.raises(StoreDamagedError, match="made by a newer edgecil; run: pip install -U"):
         update(releases.bundle(2), store, test=passes)
+
+
+def test_whether_a_store_can_be_taught_stays_as_it_was_made(
+    releases: Releases, store: Path
+) -> None:
+    install(releases.bundle(1), store, test=passes, no_teach=True)
+    install(releases.bundle(2), store, test=passes, no_teach=True)
+    install(releases.bundle(3), store, test=passes)
+    with pytest.raises(ReleaseError):
+        update(releases.bundle(4), store, test=fails)
+    rollback(store, passes)
+    assert not state_of(store).teaching
+
+
+def test_a_store_that_can_be_taught_stays_so(releases: Releases, store: Path) -> None:
+    install(releases.bundle(1), store, test=passes)
+    with pytest.raises(StoreError, match="was made without --no-teach; give that to a new store"):
+        install(releases.bundle(2), store, test=passes, no_teach=True)
+    assert current(store) == labels(1)
+    assert state_of(store).teaching
+
+
+def test_an_edgecil_that_knows_nothing_of_no_teach_takes_every_other_store(
+    releases: Releases, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    install(releases.bundle(1), tmp_path / "no-teach", test=passes, no_teach=True)
+    assert "teaching" not in read_checked(store / "state.json")
+    monkeypatch.setattr("edgecil_devices.store.records.FORMAT", 1)
+    assert state_of(store).teaching
+    with pytest.raises(StoreDamagedError, match="made by a newer edgecil"):
+        state_of(tmp_path / "no-teach")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")

@@ -64,6 +64,20 @@ def test_a_device_is_installed_updated_rolled_back_and_looked_at(
     assert f"to repair: edgecil install BUNDLE --store {store}, with the whole" in told
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_a_new_store_is_made_one_that_cannot_be_taught(
+    releases: Releases, store: Path, line: str
+) -> None:
+    helped, _ = run(line, "install", "--help", env=os.environ | {"COLUMNS": "200"})
+    assert "Nothing can be taught in this new store; with --trust it answers only" in helped
+    run(line, "install", releases.bundle(1), "--store", store, "--no-teach")
+    _, told = run(line, "teach", store, "a.jpg", "--label", "mug", code=2)
+    assert told.startswith(f"error: {store} was made with --no-teach, ")
+    assert told.count("\n") == 1
+    run(line, "install", releases.bundle(2), "--store", store)
+    assert json.loads(run(line, "status", "--store", store, "--json")[0])["teaching"] is False
+
+
 def test_a_device_updates_itself_from_a_server(
     releases: Releases, store: Path, shelf: Shelf
 ) -> None:
