@@ -1,9 +1,13 @@
 """Names of classes: when two are the same, and what none may hold (`export/FORMAT.md`)."""
 
+import re
 import unicodedata
 
 MAX_LENGTH = 255
 """Characters of a name."""
+
+_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^\.+|[. ]+$')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def composed(name: str) -> str:
@@ -27,6 +31,12 @@ def fault_of(name: str) -> str | None:
     if bad := dict.fromkeys(c for c in name if unicodedata.category(c) in ("Cc", "Cs")):
         return "it holds " + ", ".join(map(_code_point, bad))
     return None
+
+
+def folder_name(name: str) -> str:
+    """A class's name as that of a folder on any system: what some cannot have is written %XX."""
+    safe = _UNSAFE.sub(lambda found: "".join(f"%{ord(c):02X}" for c in found[0]), name)
+    return f"%{ord(safe[0]):02X}{safe[1:]}" if _RESERVED.fullmatch(safe) else safe
 
 
 def _code_point(character: str) -> str:

@@ -103,6 +103,15 @@ class Classifier:
         return self._teacher().summary()
 
     @property
+    def taught_bytes(self) -> int:
+        """What all that was taught takes of its budget.
+
+        Raises:
+            StoreDamagedError: the list of it is altered.
+        """
+        return self._teacher().size_bytes
+
+    @property
     def tasks(self) -> tuple[tuple[str, ...], ...]:
         """The names of the classes of each task."""
         return tuple(self.classes[task.start : task.stop] for task in self.manifest.tasks)

@@ -6,7 +6,7 @@
         seconds: float = option(10.0, "How long to measure, about.")
 
 Both command lines are derived from such fields, here for argparse and in `edgecil.cli.verbs` for
-typer, and so is the command that asks for the same once more. Imports the standard library alone.
+typer, and so is the command that asks for the same once more. Imports nothing but our errors.
 """
 
 from argparse import ArgumentParser
@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from edgecil_devices.errors import UsageError
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -168,3 +170,26 @@ def one_of(names: Iterable[str]) -> str:
 BUNDLE = described("A bundle, or a store.", argument=True)
 THREADS = described("Threads that may compute at once.", shown_default="cores, at most 4")
 JSON = described("Print one JSON object.")
+DEFAULT_BELOW, DEFAULT_MOST = 0.6, 1000
+"""Of `COLLECT_BELOW` and `COLLECT_MOST`."""
+
+UNKNOWN = described(
+    "Answer unknown to what is less like anything known than so many percent of known "
+    "pictures are, 95; the bundle must have been exported with --teachable."
+)
+COLLECT = described("Keep the pictures of unsure answers here, to be labelled.", metavar="DIR")
+COLLECT_BELOW = described(
+    "With --collect: below this probability an answer is unsure; so are those that --unknown calls "
+    "unknown."
+)
+COLLECT_MOST = described("With --collect: pictures in the folder at most.")
+
+
+def require_percent(unknown: float | None) -> None:
+    """Check a value of `UNKNOWN`.
+
+    Raises:
+        UsageError: it is no percentage.
+    """
+    if unknown is not None and not 0 < unknown <= 100:
+        raise UsageError(f"--unknown is a percentage above 0, such as 95, not {unknown:g}")

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgecil_devices.errors import ImageError, UsageError
-from edgecil_devices.options import BUNDLE, THREADS, option
+from edgecil_devices.options import (
+    BUNDLE,
+    COLLECT,
+    COLLECT_BELOW,
+    COLLECT_MOST,
+    DEFAULT_BELOW,
+    DEFAULT_MOST,
+    THREADS,
+    UNKNOWN,
+    option,
+    require_percent,
+)
 from edgecil_devices.output import CLOSED_PIPE, write_line
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
@@ -16,9 +27,6 @@ if TYPE_CHECKING:
     from edgecil_devices.collecting import Collector, Unsure
     from edgecil_devices.following import Following
     from edgecil_devices.sources import Item, Picture, Unreadable
-
-DEFAULT_COLLECT_BELOW = 0.6
-"""Probability below which an answer is unsure."""
 
 _MOST_BYTES_AT_ONCE = 16_000_000
 """Files of a batch, before they are decoded; one alone may be larger."""
@@ -45,20 +53,10 @@ class PredictRequest:
     )
     top: int = option(3, "How many of the likeliest classes to show.")
     threshold: float | None = option(None, "Below this probability, 0 to 1, the answer is unknown.")
-    unknown: float | None = option(
-        None,
-        "Answer unknown to what is less like anything known than so many percent of known "
-        "pictures are, 95; the bundle must have been exported with --teachable.",
-    )
-    collect: Path | None = option(
-        None, "Keep the pictures of unsure answers in this folder, to be labelled.", metavar="DIR"
-    )
-    collect_below: float = option(
-        DEFAULT_COLLECT_BELOW,
-        "With --collect: below this probability an answer is unsure; so are those that --unknown "
-        "calls unknown.",
-    )
-    collect_most: int = option(1000, "With --collect: pictures in the folder at most.")
+    unknown: float | None = field(default=None, metadata=UNKNOWN)
+    collect: Path | None = field(default=None, metadata=COLLECT)
+    collect_below: float = field(default=DEFAULT_BELOW, metadata=COLLECT_BELOW)
+    collect_most: int = field(default=DEFAULT_MOST, metadata=COLLECT_MOST)
     agree: str | None = option(
         None,
         "For streams: tell a label only when so many of the last frames say so, 3/5.",
@@ -78,8 +76,7 @@ class PredictRequest:
             raise UsageError(f"--top must be at least 1, not {self.top}")
         if not 1 <= self.batch <= 256:
             raise UsageError(f"--batch must be from 1 to 256, not {self.batch}; 16 suits most")
-        if self.unknown is not None and not 0 < self.unknown <= 100:
-            raise UsageError(f"--unknown is a percentage above 0, such as 95, not {self.unknown:g}")
+        require_percent(self.unknown)
         self.answerer()
 
     def answerer(self) -> Answerer | None:

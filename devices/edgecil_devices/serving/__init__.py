@@ -3,9 +3,12 @@
     verb.py           the verb, for both command lines: options, signals, exit code
     server.py         connections: limits on their number, their time and their memory; a clean stop
     messages.py       HTTP/1.1 as bytes: heads, bodies, answers
-    multipart.py      the picture in a form
+    multipart.py      the pictures in a form
     guard.py          which names we answer to, and whose pages may post
+    token.py          who may teach
+    routes.py         what an answer to a request is made by
     application.py    what each address answers
+    teaching.py       those with which the page teaches
     classifying.py    the bounded queue before the classifier
     metrics.py        what has been counted and timed
     page/             the page itself

@@ -1,27 +1,40 @@
-"""What each address answers: the page, `/predict`, `/info`, `/health`, `/metrics`."""
+"""What each address answers: the page, `/predict`, `/info`, `/health`, `/metrics`.
+
+Those with which the page teaches are in `teaching`.
+"""
 
 import re
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
-from edgecil_devices.errors import BundleError, ImageError, RequestError
+from edgecil_devices.errors import (
+    BundleError,
+    ImageError,
+    RequestError,
+    StoreBusyError,
+    StoreError,
+    StoreWriteError,
+    UsageError,
+)
 from edgecil_devices.serving.classifying import Classifying
 from edgecil_devices.serving.guard import Guard
 from edgecil_devices.serving.messages import Answer, Head
 from edgecil_devices.serving.metrics import CONTENT_TYPE, Metrics
 from edgecil_devices.serving.multipart import file_in_form, is_form
+from edgecil_devices.serving.routes import Handler, ReadBody, Routes
+from edgecil_devices.serving.teaching import TeachingAddresses
 
 _PAGE = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/teach.js": ("teach.js", "text/javascript; charset=utf-8"),
 }
 _PAGE_HEADERS = {
     # The page loads nothing from elsewhere, nothing in it that came from elsewhere would run, and
@@ -35,8 +48,6 @@ _PAGE_HEADERS = {
 }
 _HOW_TO_PREDICT = "curl --data-binary @cat.jpg http://HOST/predict"
 
-ReadBody = Callable[[], Awaitable[bytes]]
-
 
 class Application:
     """Answers requests.
@@ -46,25 +57,35 @@ class Application:
         classifying: classifies pictures.
         guard: keeps foreign pages out.
         max_body_bytes: told to the page.
+        metrics: counts.
+        teaching: further addresses; None where nobody may teach.
     """
 
     def __init__(
-        self, name: str, classifying: Classifying, guard: Guard, max_body_bytes: int
+        self,
+        name: str,
+        classifying: Classifying,
+        guard: Guard,
+        max_body_bytes: int,
+        metrics: Metrics,
+        teaching: TeachingAddresses | None = None,
     ) -> None:
-        self.metrics = Metrics()
+        self.metrics = metrics
         self._name, self._classifying, self._guard = name, classifying, guard
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes, self._teaching = max_body_bytes, teaching
         folder = files("edgecil_devices.serving").joinpath("page")
-        self._page = {
+        page = {
             path: Answer(folder.joinpath(file).read_bytes(), kind, headers=_PAGE_HEADERS)
             for path, (file, kind) in _PAGE.items()
         }
-        self._answers: dict[str, Callable[[], Answer]] = {
-            "/info": lambda: Answer.of_json(self._info()),
-            "/health": lambda: Answer.of_json({"status": "ok"}),
-            "/metrics": self._metrics_text,
+        self._routes: Routes = {
+            **{path: _always(answer) for path, answer in page.items()},
+            "/predict": {"POST": self._predict},
+            "/info": {"GET": self._info},
+            "/health": _always(Answer.of_json({"status": "ok"})),
+            "/metrics": {"GET": self._metrics_text},
+            **(teaching.routes if teaching else {}),
         }
-        self._paths = (*self._page, "/predict", *self._answers)
 
     async def answer(self, head: Head, read_body: ReadBody) -> Answer:
         """Answer a request, whatever it is, and count it.
@@ -84,7 +105,7 @@ class Application:
             raise
         except Exception as error:
             answer = Answer.of_error(_as_request_error(error))
-        path = head.path if head.path in self._paths else "other"
+        path = head.path if head.path in self._routes else "other"
         self.metrics.answered(path, answer.code)
         return answer
 
@@ -95,30 +116,31 @@ class Application:
         return answer
 
     async def _answer(self, head: Head, read_body: ReadBody) -> Answer:
-        if head.path not in self._paths:
-            raise RequestError(404, f"there is nothing here; try {', '.join(self._paths)}")
-        allowed = ("POST",) if head.path == "/predict" else ("GET", "HEAD")
-        if head.method not in allowed:
+        by_method = self._routes.get(head.path)
+        if by_method is None:
+            raise RequestError(404, f"there is nothing here; try {', '.join(self._routes)}")
+        handler = by_method.get("GET" if head.method == "HEAD" else head.method)
+        if handler is None:
+            allowed = [*by_method, *(["HEAD"] if "GET" in by_method else [])]
             hint = f": {_HOW_TO_PREDICT}" if head.path == "/predict" else ""
             raise RequestError(
                 405,
                 f"{head.path} takes {' or '.join(allowed)}{hint}",
                 {"Allow": ", ".join(allowed)},
             )
-        if head.path == "/predict":
-            return await self._predict(head, read_body)
-        return self._page.get(head.path) or self._answers[head.path]()
+        if head.fields.get("content-encoding", "identity").lower() != "identity":
+            raise RequestError(415, "the body is compressed; send the picture as it is")
+        return await handler(head, read_body)
 
     async def _predict(self, head: Head, read_body: ReadBody) -> Answer:
         top = _top(head.target.query)
-        if head.fields.get("content-encoding", "identity").lower() != "identity":
-            raise RequestError(415, "the body is compressed; send the picture as it is")
         body, content_type = await read_body(), head.fields.get("content-type", "")
         picture = file_in_form(body, content_type) if is_form(content_type) else body
         if not picture:
             raise RequestError(400, f"there is no picture in the request: {_HOW_TO_PREDICT}")
         start = time.perf_counter()
-        prediction, release, waited_ms = await self._classifying.classify(picture, top)
+        found = await self._classifying.classify(picture, top)
+        prediction, waited_ms = found.prediction, found.waited_ms
         stages_ms = {"wait": waited_ms, **asdict(prediction.timing_ms)}
         self.metrics.classified(time.perf_counter() - start, stages_ms)
         return Answer.of_json(
@@ -127,13 +149,14 @@ class Application:
                 "score": prediction.score,
                 "top": [candidate.record() for candidate in prediction.top],
                 "ms": {stage: round(ms, 3) for stage, ms in stages_ms.items()},
-                "release": release,
+                "release": found.release,
             }
+            | ({} if found.known is None else {"known": found.known})
         )
 
-    def _info(self) -> dict[str, Any]:
+    async def _info(self, head: Head, read_body: ReadBody) -> Answer:
         manifest = self._classifying.current().manifest
-        return {
+        told: dict[str, Any] = {
             "name": self._name,
             "release": manifest.release,
             "classes": manifest.classes,
@@ -143,10 +166,12 @@ class Application:
             "accuracy": manifest.accuracy.overall if manifest.accuracy else None,
             "accuracy_classes": manifest.accuracy.classes if manifest.accuracy else None,
             "max_body_bytes": self._max_body_bytes,
+            "teaching": self._teaching.info() if self._teaching else None,
             "edgecil": version("edgecil"),
         }
+        return Answer.of_json(told)
 
-    def _metrics_text(self) -> Answer:
+    async def _metrics_text(self, head: Head, read_body: ReadBody) -> Answer:
         waiting, limit = self._classifying.waiting, self._classifying.queue_limit
         gauges = {
             "queue_pictures": ("Pictures that wait their turn.", waiting),
@@ -154,6 +179,15 @@ class Application:
             "connections": ("Open connections.", self.metrics.connections),
         }
         return Answer(self.metrics.text(gauges).encode(), CONTENT_TYPE)
+
+
+def _always(answer: Answer) -> dict[str, Handler]:
+    """An address that has the same answer for everybody."""
+
+    async def handler(head: Head, read_body: ReadBody) -> Answer:
+        return answer
+
+    return {"GET": handler}
 
 
 def _top(query: str) -> int:
@@ -174,8 +208,12 @@ def _as_request_error(error: Exception) -> RequestError:
         return RequestError(408, "the request did not come whole in time; send it faster")
     if isinstance(error, ImageError):
         return RequestError(422, str(error))
-    if isinstance(error, BundleError):
+    if isinstance(error, UsageError):
+        return RequestError(400, str(error))
+    if isinstance(error, StoreBusyError):
+        return RequestError(503, str(error), {"Retry-After": "1"})
+    if isinstance(error, BundleError | StoreError):
         print(f"error: {error}", file=sys.stderr)
-        return RequestError(500, str(error))
+        return RequestError(507 if isinstance(error, StoreWriteError) else 500, str(error))
     traceback.print_exception(error)  # a mistake of ours: it must be seen, and the others go on
     return RequestError(500, "something is wrong here; the server's log says more")

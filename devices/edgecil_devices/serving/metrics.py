@@ -24,6 +24,7 @@ class Metrics:
         self._in_bucket = [0] * (len(BUCKETS_S) + 1)
         self._seconds = 0.0
         self._stages_ms: Counter[str] = Counter()
+        self._taught: Counter[str] = Counter()
 
     @property
     def uptime_s(self) -> float:
@@ -51,6 +52,15 @@ class Metrics:
         for stage, ms in stages_ms.items():
             self._stages_ms[stage] += ms  # type: ignore[assignment]
 
+    def taught(self, action: str, pictures: int) -> None:
+        """Count pictures that a person has done something with.
+
+        Args:
+            action: what, one of a few.
+            pictures: how many.
+        """
+        self._taught[action] += pictures
+
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
         """All of it.
 
@@ -73,6 +83,11 @@ class Metrics:
         yield from _about("stage_seconds_total", "counter", "What pictures spent their time on.")
         for stage, ms in self._stages_ms.items():
             yield f'edgecil_stage_seconds_total{{stage="{stage}"}} {ms / 1e3:.6f}'
+        yield from _about(
+            "teaching_pictures_total", "counter", "Pictures taught, by what was done."
+        )
+        for action, count in sorted(self._taught.items()):
+            yield f'edgecil_teaching_pictures_total{{action="{action}"}} {count}'
 
     def _histogram(self) -> Iterator[str]:
         yield from _about("predict_seconds", "histogram", "From a picture to its answer.")

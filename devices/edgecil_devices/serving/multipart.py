@@ -1,4 +1,4 @@
-"""The picture in a form (multipart/form-data, RFC 7578), as browsers and `curl -F` send it."""
+"""The pictures in a form (multipart/form-data, RFC 7578), as browsers and `curl -F` send it."""
 
 import re
 
@@ -26,21 +26,35 @@ def file_in_form(body: bytes, content_type: str) -> bytes:
     Raises:
         RequestError: the form is broken or cut short, or has no file, or several.
     """
+    files = files_in_form(body, content_type, _MAX_PARTS)
+    if len(files) != 1:
+        raise RequestError(400, f"the form has {len(files)} files; send one picture a request")
+    return files[0]
+
+
+def files_in_form(body: bytes, content_type: str, most_parts: int) -> list[bytes]:
+    """All files of a form; its other fields are ignored.
+
+    Args:
+        body: the whole form.
+        content_type: tells where its parts end.
+        most_parts: a form with more is refused.
+
+    Raises:
+        RequestError: the form is broken, cut short or has too many parts.
+    """
     found = _BOUNDARY.search(content_type)
     if found is None:
         raise RequestError(400, "the form's Content-Type has no boundary; let the client set it")
     delimiter = b"\r\n--" + (found[1] or found[2]).encode("latin-1")
     # The first delimiter may stand at the very start, without the line end that belongs to it.
-    _, *parts = (b"\r\n" + body).split(delimiter, _MAX_PARTS + 1)
-    if len(parts) > _MAX_PARTS:
-        raise RequestError(400, f"the form has more than {_MAX_PARTS} parts; send one picture")
+    _, *parts = (b"\r\n" + body).split(delimiter, most_parts + 1)
+    if len(parts) > most_parts:
+        raise RequestError(400, f"the form has more than {most_parts} parts; send fewer at once")
     *parts, end = parts or [b""]
     if not end.startswith(b"--"):
         raise RequestError(400, "the form is cut short; send it whole")
-    files = [content for part in parts for content in _file(part)]
-    if len(files) != 1:
-        raise RequestError(400, f"the form has {len(files)} files; send one picture a request")
-    return files[0]
+    return [content for part in parts for content in _file(part)]
 
 
 def _file(part: bytes) -> tuple[bytes, ...]:

@@ -2,17 +2,32 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecil_devices.errors import UsageError
-from edgecil_devices.options import BUNDLE, THREADS, option
+from edgecil_devices.options import (
+    BUNDLE,
+    COLLECT,
+    COLLECT_BELOW,
+    COLLECT_MOST,
+    DEFAULT_BELOW,
+    DEFAULT_MOST,
+    THREADS,
+    UNKNOWN,
+    option,
+    require_percent,
+)
 
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
+    from edgecil_devices.collecting import Collector
+    from edgecil_devices.serving.token import Token
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -46,6 +61,21 @@ class ServeRequest:
         "Seconds that a client has for each step: request, picture, taking the answer.",
         metavar="S",
     )
+    teach: bool = option(
+        False,
+        "The page teaches, too: new classes, corrections, labels for what was collected. From "
+        "other machines with the token that is printed at the start.",
+    )
+    token_file: Path | None = option(
+        None,
+        "With --teach: file of the token, written if it is not there.",
+        metavar="FILE",
+        shown_default="a new token at each start; none where only this machine can reach the page",
+    )
+    unknown: float | None = field(default=None, metadata=UNKNOWN)
+    collect: Path | None = field(default=None, metadata=COLLECT)
+    collect_below: float = field(default=DEFAULT_BELOW, metadata=COLLECT_BELOW)
+    collect_most: int = field(default=DEFAULT_MOST, metadata=COLLECT_MOST)
 
     def __post_init__(self) -> None:
         if not self.host:  # which would be every network
@@ -63,6 +93,30 @@ class ServeRequest:
             raise UsageError(f"--max-mb must be above 0 and at most 64, not {self.max_mb:g}")
         if not 0 < self.timeout <= 3600:
             raise UsageError(f"--timeout must be above 0 and at most 3600, not {self.timeout:g}")
+        if self.token_file is not None and not self.teach:
+            raise UsageError("--token-file is for --teach; give that, too")
+        require_percent(self.unknown)
+
+    def token(self) -> "Token | None":
+        """What a person must know who teaches; None where only this machine can reach the page.
+
+        Raises:
+            UsageError: the token's file cannot be used.
+        """
+        from edgecil_devices.serving.token import Token
+
+        if self.token_file is not None:
+            return Token.kept_in(self.token_file)
+        # Whoever is allowed by name comes through a proxy, whose users are not on this machine.
+        return None if _is_own(self.host) and not self.allow_host else Token.drawn()
+
+    def collector(self) -> "Collector | None":
+        """Keeps the pictures of unsure answers, if that was asked for."""
+        from edgecil_devices.collecting import Collector
+
+        if self.collect is None:
+            return None
+        return Collector(self.collect, self.collect_below, self.collect_most)
 
 
 def serve(request: ServeRequest) -> int:
@@ -81,26 +135,47 @@ def serve(request: ServeRequest) -> int:
     from edgecil_devices.following import Following
 
     following = Following(request.bundle, request.threads)
+    if request.unknown is not None:
+        told = following.classifier().unknown_in_words(request.unknown)
+        print(told, file=sys.stderr, flush=True)
     asyncio.run(_serve(request, following.classifier))
     return 0
 
 
 async def _serve(request: ServeRequest, classifier: "Callable[[], Classifier]") -> None:
+    from edgecil_devices.collected import Collection
     from edgecil_devices.serving.application import Application
     from edgecil_devices.serving.classifying import Classifying
     from edgecil_devices.serving.guard import Guard
+    from edgecil_devices.serving.metrics import Metrics
     from edgecil_devices.serving.server import Limits, Server
+    from edgecil_devices.serving.teaching import TeachingAddresses
 
     limits = Limits(int(request.max_mb * 1e6), timeout_s=request.timeout)
-    classifying = Classifying(classifier, request.queue)
-    guard = Guard(request.host, request.allow_host)
-    application = Application(request.bundle.name, classifying, guard, limits.max_body_bytes)
+    guard, metrics = Guard(request.host, request.allow_host), Metrics()
+    classifying = Classifying(classifier, request.queue, request.unknown, request.collector())
+    token = request.token() if request.teach else None
+    teaching = None
+    if request.teach:
+        collection = Collection(request.collect) if request.collect else None
+        teaching = TeachingAddresses(classifying, metrics, token, collection)
+    application = Application(
+        request.bundle.name, classifying, guard, limits.max_body_bytes, metrics, teaching
+    )
     try:
         await Server(application, limits).run(
-            request.host, request.port, lambda port: _tell(request, port), _stop_on_signals()
+            request.host, request.port, lambda port: _tell(request, port, token), _stop_on_signals()
         )
     finally:
         classifying.close()
+
+
+def _is_own(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -122,11 +197,15 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _tell(request: ServeRequest, port: int) -> None:
+def _tell(request: ServeRequest, port: int, token: "Token | None") -> None:
     host = f"[{request.host}]" if ":" in request.host else request.host
     lines = [f"serving {request.bundle} at http://{host}:{port}/ (Ctrl-C ends it)"]
-    if request.host in _EVERYWHERE:
+    everywhere = request.host in _EVERYWHERE
+    if everywhere:
         lines.append("anybody in your networks can use it; its addresses: hostname -I")
         host = "localhost"
+    if token is not None:
+        page = socket.gethostname() if everywhere else host
+        lines.append(f"to teach, open http://{page}:{port}/#token={token.text}")
     lines.append(f"next: curl --data-binary @picture.jpg http://{host}:{port}/predict")
     print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -7,10 +7,10 @@ taught.json            where each picture came from, when, and which release kne
 import io
 import json
 import os
-import re
 import zipfile
 from pathlib import Path
 
+from edgecil_devices.class_names import folder_name
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
 from edgecil_devices.files import cannot_be_written, replace_atomically
@@ -22,14 +22,6 @@ PROVENANCE = "taught.json"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of every entry, so that the same pictures give the same file."""
-_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^\.+|[. ]+$')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-def folder_name(label: str) -> str:
-    """A label as the name of a folder on any system: what some cannot have is written %XX."""
-    name = _UNSAFE.sub(lambda found: "".join(f"%{ord(c):02X}" for c in found[0]), label)
-    return f"%{ord(name[0]):02X}{name[1:]}" if _RESERVED.fullmatch(name) else name
 
 
 def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
@@ -39,6 +31,21 @@ def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
         UsageError: nothing is taught.
         StoreDamagedError: a picture is; forget its label, or restore the file.
         StoreWriteError: `out` cannot be written.
+    """
+    data, counts = taught_zip(overlay)
+    try:
+        replace_atomically(out, data)
+    except OSError as error:
+        raise StoreWriteError(cannot_be_written(out, error)) from error
+    return counts
+
+
+def taught_zip(overlay: Overlay) -> tuple[bytes, dict[str, int]]:
+    """The pictures that were taught as a zip file, and how many of each label.
+
+    Raises:
+        UsageError: nothing is taught.
+        StoreDamagedError: a picture is; forget its label, or restore the file.
     """
     records = overlay.records()
     if not records.present:
@@ -55,11 +62,7 @@ def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
                 counts[label] = number
         text = json.dumps(provenance, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         archive.writestr(zipfile.ZipInfo(PROVENANCE, _EPOCH), text.encode())
-    try:
-        replace_atomically(out, stream.getvalue())
-    except OSError as error:
-        raise StoreWriteError(cannot_be_written(out, error)) from error
-    return counts
+    return stream.getvalue(), counts
 
 
 def _told(one: TaughtPicture, name: str) -> dict[str, object]:

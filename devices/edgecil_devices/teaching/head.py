@@ -22,6 +22,7 @@ classes of 100 pictures beside 25 of 5: total accuracy 63.7 where the others hav
 Shapes: N pictures, F features, C classes of the release, T prototypes that were taught.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,12 @@ class Covariance:
         along = np.linalg.solve(within, self.factors @ rows.T)  # (R, T)
         solved: Floats = (rows - along.T @ self.factors) / self.rest
         return solved
+
+    def along(self, rows: Floats) -> Floats:
+        """The variance along each of the rows (T, F): (T,)."""
+        variances: Floats = np.sum((rows @ self.factors.T) ** 2, axis=1)
+        variances += self.rest * np.sum(rows**2, axis=1)
+        return variances
 
 
 @dataclass(frozen=True)
@@ -194,3 +201,24 @@ def left_out_recognised(known: KnownClasses, mine: Floats, others: Sequence[Floa
     counts = np.concatenate([known.counts, [float(len(one)) for one in others]])
     rows, biases = known.linear(means, counts)
     return float(np.mean(own > (mine @ rows.T + biases).max(axis=1)))
+
+
+def taken_from(known: KnownClasses, mine: Floats) -> Floats:
+    """What part of each of the release's classes a taught class would take, (C,), 0 to 1.
+
+    For features that are normal around the class's mean, with the common covariance: the chance
+    that the taught class's score is above the class's own.
+
+    Args:
+        known: of the release.
+        mine: (n, F), features of the taught class.
+    """
+    rows, biases = known.linear(known.means, known.counts)
+    taught_rows, taught_biases = known.linear(
+        mine.mean(axis=0, keepdims=True), np.array([float(len(mine))])
+    )
+    apart = rows - taught_rows
+    ahead = np.sum(known.means * apart, axis=1) + biases - taught_biases
+    spread = np.sqrt(known.covariance.along(apart))
+    by_spread = ahead / np.maximum(spread, _TINY)
+    return np.array([math.erfc(one / math.sqrt(2)) / 2 for one in by_spread])

@@ -13,6 +13,10 @@ from edgecil_devices.options import BUNDLE, JSON, described, option
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
 
+NOTABLE_LOSS = 0.05
+"""The estimated part of a class's pictures from which on it is said that they will be taken for
+another."""
+
 
 @dataclass(frozen=True)
 class TaughtRequest:
@@ -68,6 +72,9 @@ def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[s
     lines = []
     for one in taught:
         sure = "" if one.recognised is None else f"  {100 * one.recognised:.0f} % when left out"
+        if one.takes_from and one.takes_from[1] >= NOTABLE_LOSS:
+            name, part = one.takes_from
+            sure += f"; may take {100 * part:.0f} % of {name}"
         lines.append(f"{one.label:<{width}}  {one.kind:<10}  {one.pictures:>4} pictures{sure}")
     for problem in classifier.problems:
         print(f"warning: {problem}", file=sys.stderr)

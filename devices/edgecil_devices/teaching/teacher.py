@@ -23,9 +23,11 @@ from edgecil_devices.teaching.head import (
     Prototype,
     TaughtHead,
     left_out_recognised,
+    taken_from,
 )
 from edgecil_devices.teaching.overlay import Added, NewPicture, Overlay
 from edgecil_devices.teaching.records import TaughtPicture, TaughtRecords
+from edgecil_devices.teaching.room import size_bytes
 
 Pixels = NDArray[np.uint8]
 
@@ -44,6 +46,9 @@ class TaughtClass(NamedTuple):
     recognised: float | None
     """The part of its pictures that is recognised when each is left out; None where that says
     nothing: of one picture, a correction, or a retired class."""
+    takes_from: tuple[str, float] | None
+    """The release's class that suffers most from it, and the part of that class's pictures that
+    will be taken for this one, estimated; None where it is no new class."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Teacher:
         features: TaughtFeatures,
     ) -> None:
         self.overlay = overlay
+        self._names = tuple(classes)
         self._classes = {composed(name): index for index, name in enumerate(classes)}
         self._known, self._features = known, features
         self._version: object = ()
@@ -172,7 +178,9 @@ class Teacher:
         found = []
         for label, mine in by_label.items():
             kind = self._kind(records, label)
-            recognised = None
+            recognised, takes_from = None, None
+            if kind == "new" and len(mine):
+                takes_from = self._takes_from(mine)
             if kind == "new" and len(mine) > 1:
                 others = [
                     rows
@@ -180,8 +188,22 @@ class Teacher:
                     if other != label and len(rows) and self._kind(records, other) == "new"
                 ]
                 recognised = left_out_recognised(self._known, mine, others)
-            found.append(TaughtClass(label, len(mine), kind, recognised))
+            found.append(TaughtClass(label, len(mine), kind, recognised, takes_from))
         return found
+
+    def _takes_from(self, mine: NDArray[np.float64]) -> tuple[str, float]:
+        taken = taken_from(self._known, mine)
+        most = int(np.argmax(taken))
+        return self._names[most], float(taken[most])
+
+    @property
+    def size_bytes(self) -> int:
+        """What all that is taught takes of its budget.
+
+        Raises:
+            StoreDamagedError: the list of it is altered.
+        """
+        return size_bytes(self.overlay.records(), self._feature_bytes)
 
     @property
     def _feature_bytes(self) -> int:

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecil_devices.collecting import Collector, Unsure
+from tests.devices.teaching.colours import RED, pictures, save_teachable
+
 if TYPE_CHECKING:
+    from tests.devices.conftest import TinyNetwork
     from tests.devices.serving.conftest import Served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -216,3 +221,189 @@ def test_the_page_says_so_when_the_server_has_gone(
         screen.page.wait_for_selector("#problem:not([hidden])")
         assert "is edgecil serve still running?" in screen.text("#problem")
         screen.page.close()
+
+
+# --- teaching --------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=SCREENS)
+def teaching(
+    browser: Any,
+    servers: Any,
+    tiny: "TinyNetwork",
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[tuple[Screen, "Served"]]:
+    options = ["--teach", "--collect", str(tmp_path / "unsure"), "--collect-below", "1"]
+    with servers.start(save_teachable(tiny, tmp_path / "tiny.edgecil"), *options) as server:
+        opened = Screen(browser, f"http://localhost:{server.port}/", **SCREENS[request.param])
+        opened.page.wait_for_selector("#teach:not([hidden])")
+        yield opened, server
+        opened.page.close()
+
+
+def taught(server: "Served") -> dict[str, int]:
+    return {one["label"]: one["pictures"] for one in server.get("/taught").json["taught"]}
+
+
+def test_a_button_is_held_before_the_camera_and_the_thing_is_known(
+    teaching: tuple[Screen, "Served"],
+) -> None:
+    screen, server = teaching
+    page = screen.page
+    page.click("#hold")  # without a name
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "irst give it a name" in screen.text("#problem")
+    page.fill("#teach-label", "mug")
+    page.hover("#hold")
+    page.mouse.down()
+    page.wait_for_selector("#frames img:nth-child(6)")
+    page.mouse.up()
+    page.wait_for_selector("#taught li")
+    count = taught(server)["mug"]
+    assert count >= 6
+    assert screen.text("#said").startswith(f"taught 'mug': {count} pictures, {count} now")
+    assert f"{count} pictures" in screen.text("#taught")
+    assert "recognised when left out" in screen.text("#taught")
+    assert page.evaluate("document.querySelector('#taught img').decode()") is None
+
+    # By the keyboard, too: More puts the name back and the finger on the button.
+    page.fill("#teach-label", "")
+    page.focus('[aria-label="More pictures of mug"]')
+    page.keyboard.press("Enter")
+    assert page.input_value("#teach-label") == "mug"
+    page.keyboard.down(" ")
+    page.wait_for_selector("#frames img:nth-child(3)")
+    page.keyboard.up(" ")
+    page.wait_for_selector(f"#taught:not(:has-text('{count} pictures'))")
+    assert taught(server)["mug"] > count
+
+    page.click('[aria-label="Forget mug"]')
+    page.wait_for_selector("#taught li", state="detached")
+    assert taught(server) == {}
+    page.click("#undo")
+    page.wait_for_selector("#taught li")
+    assert taught(server)["mug"] > count
+    with page.expect_download() as download:
+        page.click("#export")
+    assert download.value.suggested_filename == "taught.zip"
+    assert zipfile.is_zipfile(download.value.path())
+    assert screen.complaints == []
+
+
+def test_pictures_are_dropped_upon_a_name(
+    teaching: tuple[Screen, "Served"], picture: bytes
+) -> None:
+    screen, server = teaching
+    screen.page.fill("#teach-label", "mug")
+    files = [base64.b64encode(one).decode() for one in (picture, b"no picture")]
+    screen.page.evaluate(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const base64 of files) {
+                const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+                transfer.items.add(new File([bytes], "given", { type: "image/png" }));
+            }
+            document.querySelector("#taught").dispatchEvent(
+                new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer }));
+        }""",
+        files,
+    )
+    screen.page.wait_for_selector("#taught li")
+    assert taught(server) == {"mug": 1}
+    assert "this is no JPEG" in screen.text("#said")
+    assert screen.text("#label") == "No picture yet"  # they were not for the stage
+
+
+def test_a_wrong_answer_is_corrected_with_one_press(
+    teaching: tuple[Screen, "Served"],
+) -> None:
+    screen, server = teaching
+    stream = io.BytesIO()
+    Image.fromarray(pictures(RED, 1)[0]).save(stream, "PNG")
+    picture = stream.getvalue()
+    wrong, right = (one["label"] for one in server.post(picture).json["top"][:2])
+    screen.give(picture, "drop")
+    assert screen.label() == wrong
+    screen.page.click(f'[aria-label="Wrong: it is {right}"]')
+    screen.page.wait_for_selector("#taught li")
+    assert server.get("/taught").json["taught"][0]["kind"] == "correction"
+    screen.page.wait_for_selector(f"#label:text-is('{right}')")
+    assert server.post(picture).json["label"] == right
+    screen.page.fill("#teach-label", right)
+    assert screen.text("#teach-this") == "Correct this picture"
+    assert screen.complaints == []
+
+
+def test_pictures_that_waited_get_their_label_in_a_grid(
+    teaching: tuple[Screen, "Served"], tmp_path: Path
+) -> None:
+    screen, server = teaching
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(noise).save(stream, "PNG")
+        Collector(tmp_path / "unsure", 1, 10).consider(stream.getvalue(), Unsure("ape", 0.4))
+    page = screen.page
+    page.reload()
+    page.wait_for_selector("#grid button:nth-child(3)")
+    assert screen.text("#grid button >> nth=0") == "ape 40\u202f%"
+    assert "3 pictures wait" in screen.text("#collected-about")
+    for image in page.locator("#grid img").all():
+        image.and_(page.locator("[src]")).wait_for()
+        assert image.evaluate("(one) => one.decode()") is None
+    page.locator("#grid button").nth(0).click()
+    page.locator("#grid button").nth(2).click()
+    assert screen.text("#label-them") == "Teach 2 pictures"
+    page.fill("#collected-label", "mug")
+    page.click("#label-them")
+    page.wait_for_selector("#taught li")
+    assert taught(server) == {"mug": 2}
+    assert page.locator("#grid button").count() == 1
+    assert len(list((tmp_path / "unsure" / "labelled" / "mug").iterdir())) == 2
+    page.click("#choose-all")
+    page.click("#discard")
+    page.wait_for_selector("#grid button", state="detached")
+    assert "None wait" in screen.text("#collected-about")
+    assert screen.complaints == []
+
+
+def test_the_teaching_page_fits_the_screen(
+    teaching: tuple[Screen, "Served"], picture: bytes
+) -> None:
+    screen, server = teaching
+    server.post(picture, "/taught?label=" + "long" * 40)
+    screen.page.reload()
+    screen.page.wait_for_selector("#taught li")
+    width = screen.page.viewport_size["width"]
+    assert screen.page.evaluate("document.documentElement.scrollWidth") == width
+    for button in screen.page.locator(".button:visible").all():
+        assert button.bounding_box()["height"] >= 44  # a finger's
+
+
+def test_who_has_the_token_teaches_and_nobody_else(
+    browser: Any, servers: Any, bundle_path: Path, tmp_path: Path, picture: bytes
+) -> None:
+    file = tmp_path / "token"
+    with servers.start(bundle_path, "--teach", "--token-file", str(file)) as server:
+        page = browser.new_page()
+        page.goto(f"http://localhost:{server.port}/")
+        page.wait_for_selector("#token-form:not([hidden])")
+        assert page.is_hidden("#teach-tools")
+        page.fill("#token", file.read_text().strip())
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#teach-tools:not([hidden])")
+        assert page.is_hidden("#token-form")
+        page.close()
+
+        page = browser.new_page()
+        page.goto(f"http://localhost:{server.port}/#token={file.read_text().strip()}")
+        page.wait_for_selector("#teach-tools:not([hidden])")
+        assert page.url == f"http://localhost:{server.port}/"  # the token is out of sight
+        page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": picture})
+        page.fill("#teach-label", "mug")
+        page.wait_for_selector("#label:not(.soft)")
+        page.click("#teach-this")
+        page.wait_for_selector("#taught li")
+        assert page.evaluate("document.querySelector('#taught img').decode()") is None
+        page.close()

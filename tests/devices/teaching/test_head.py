@@ -1,5 +1,7 @@
 """The closed form beside a trained head, against formulas worked out by explicit matrices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from edgecil_devices.teaching.head import (
     TaughtHead,
     left_out_recognised,
     log_sum_exp,
+    taken_from,
 )
 
 Floats = NDArray[np.float64]
@@ -143,3 +146,23 @@ def test_a_class_apart_is_recognised_with_each_picture_left_out(
 def test_log_sum_exp_does_not_overflow() -> None:
     values = np.array([[1000.0, 1000.0], [-1000.0, -1000.0]])
     np.testing.assert_allclose(log_sum_exp(values), [1000 + np.log(2), -1000 + np.log(2)])
+
+
+def test_what_a_taught_class_takes_is_what_it_takes_of_drawn_features(
+    known: KnownClasses, random: np.random.Generator
+) -> None:
+    """So near to two of them that both suffer."""
+    near = 0.2 * known.means
+    known = replace(known, means=near)
+    mine = 0.6 * near[1] + 0.4 * near[2] + random.normal(size=(20, SIZE)) * 0.1
+    means = np.concatenate([known.means, mine.mean(0, keepdims=True)])
+    counts = np.append(known.counts, 20.0)
+    root = np.linalg.cholesky(dense(known.covariance))
+    expected = []
+    for c in range(CLASSES):
+        x = known.means[c] + random.normal(size=(20_000, SIZE)) @ root.T
+        found = scores(known, x, known.means, known.counts)
+        taught = scores(known, x, means, counts)[:, -1]
+        expected.append((taught > found[:, c]).mean())
+    assert max(expected) > 0.05
+    np.testing.assert_allclose(taken_from(known, mine), expected, atol=0.01)

@@ -15,7 +15,7 @@ from edgecil_devices.prediction import Prediction
 from edgecil_devices.store.install import install
 from edgecil_devices.store.records import StoreState
 from tests.devices.store.releases import passes
-from tests.devices.teaching.test_teaching import RED, files, pictures, save
+from tests.devices.teaching.colours import RED, files, pictures, save_teachable
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
@@ -25,7 +25,7 @@ WHY = "was made with --no-teach, so its releases alone answer; teach beside a bu
 
 @pytest.fixture
 def bundle_path(tiny: "TinyNetwork", tmp_path: Path) -> Path:
-    return save(tiny, tmp_path / "tiny.edgecil")
+    return save_teachable(tiny, tmp_path / "tiny.edgecil")
 
 
 @pytest.fixture

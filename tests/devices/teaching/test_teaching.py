@@ -1,89 +1,29 @@
 """Teaching a classifier, as a program and a person do it."""
 
-import io
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from edgecil_devices import Classifier, UsageError
 from edgecil_devices.__main__ import main
-from edgecil_devices.blobs import Blob
-from edgecil_devices.bundle import read_bundle
-from edgecil_devices.closed_form import ClassStatistics
 from edgecil_devices.errors import StoreBusyError, StoreDamagedError
-from edgecil_devices.package import pack
-from edgecil_devices.runtime import Runtime
-from edgecil_devices.teaching.head import Covariance, KnownClasses
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
-from edgecil_devices.teaching.statistics import packed
+from tests.devices.teaching.colours import BLUE, RED, files, pictures, save_teachable
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
 
-Pixels = NDArray[np.uint8]
-
-
-def pictures(colour: tuple[int, int, int], count: int, seed: int = 0) -> list[Pixels]:
-    noise = np.random.default_rng(seed).integers(-20, 20, (count, 8, 8, 3))
-    return list(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
-
-
-def files(folder: Path, colour: tuple[int, int, int], count: int, seed: int = 0) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    made = []
-    for number, pixels in enumerate(pictures(colour, count, seed)):
-        made.append(folder / f"{seed}-{number}.png")
-        Image.fromarray(pixels).save(made[-1])
-    return made
-
-
-RED, BLUE = (230, 20, 20), (20, 30, 235)
-
-
-def save(tiny: "TinyNetwork", path: Path) -> Path:
-    """A bundle that tells green, yellow and grey, with the statistics of how it does."""
-    plain = Runtime(read_bundle(tiny.save(path)), 1)
-    statistics = ClassStatistics.empty(6)
-    for label, colour in enumerate(((30, 200, 30), (210, 200, 40), (120, 120, 120))):
-        features = plain.run(np.stack(pictures(colour, 30, label))).features
-        statistics = statistics.added(features, label)
-    rows, biases = statistics.head()
-    tiny.head = np.ascontiguousarray(np.column_stack([rows, biases]))
-    known = KnownClasses(
-        statistics.means,
-        statistics.counts.astype(float),
-        Covariance.of(statistics.covariance, 3),
-        0.1,
-        0.5,
-    )
-    table, facts = packed(known)
-    blobs = tiny.blobs() | {"statistics.npy": tiny_npy(table)}
-    blob = Blob.of("statistics.npy", "statistics", blobs["statistics.npy"])
-    manifest = tiny.manifest()
-    whole = replace(manifest, blobs=(*manifest.blobs, blob), teaching=facts, format_number=2)
-    path.write_bytes(pack(whole, blobs))
-    return path
-
-
-def tiny_npy(table: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, table, allow_pickle=False)
-    return stream.getvalue()
-
 
 @pytest.fixture
 def bundle_path(tiny: "TinyNetwork", tmp_path: Path) -> Path:
-    return save(tiny, tmp_path / "tiny.edgecil")
+    return save_teachable(tiny, tmp_path / "tiny.edgecil")
 
 
 @pytest.fixture
@@ -183,7 +123,7 @@ def test_retired_pictures_do_not_make_features_be_computed_again(
     classifier.teach("mug", pictures(RED, 4))
     classifier.teach("cup", pictures(BLUE, 4))
     tiny.classes = ("ape", "bee", "mug")
-    save(tiny, bundle_path)
+    save_teachable(tiny, bundle_path)
     new = Classifier.load(bundle_path)
     assert [one.kind for one in new.taught] == ["retired", "new"]
     kept = Overlay(bundle_path).features_file.stat()
@@ -275,7 +215,7 @@ def test_features_are_of_one_release_and_made_anew_for_another(
     classifier.predict(pictures(RED, 1)[0])
     kept = Overlay(bundle_path).features_file.read_bytes()
     tiny.trunk = np.random.default_rng(8).normal(size=tiny.trunk.shape)
-    save(tiny, bundle_path)
+    save_teachable(tiny, bundle_path)
     again = Classifier.load(bundle_path)
     assert again.predict(pictures(RED, 1, 9)[0]).label == "mug"
     assert Overlay(bundle_path).features_file.read_bytes() != kept
@@ -287,7 +227,7 @@ def test_a_release_that_knows_the_class_retires_what_was_taught_until_a_rollback
     classifier.teach("mug", pictures(RED, 10))
     old = bundle_path.read_bytes()
     tiny.classes = ("ape", "bee", "mug")
-    save(tiny, bundle_path)
+    save_teachable(tiny, bundle_path)
     new = Classifier.load(bundle_path)
     assert not new.predict(pictures(RED, 1, 9)[0]).taught
     assert new.taught[0].kind == "retired"

@@ -9,7 +9,8 @@ import pytest
 from edgecil.data import taught_zip
 from edgecil.data.taught_zip import unpacked
 from edgecil.errors import DataError
-from edgecil_devices.teaching.carrying import export_taught, folder_name
+from edgecil_devices.class_names import folder_name
+from edgecil_devices.teaching.carrying import export_taught
 from edgecil_devices.teaching.overlay import NewPicture, Overlay
 
 LABELS = ["mug", "tabby", "a/b", "50% off", "con", "..", "naïve", " x.", "日本"]

@@ -1,14 +1,15 @@
 // Pictures and camera frames go to /predict, one at a time; the answers come back as bars and times.
 
-const $ = (id) => document.getElementById(id);
+export const $ = (id) => document.getElementById(id);
 const READABLE = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif"];
 const SHOWN = 5;
 const LONGEST_SIDE_PX = 1600; // of pictures that have to be saved anew
 const LEAST_FRAME_PX = 256;
 const PAUSE_MS = 1000;
 
-let info = null;
-let stream = null; // of the camera, while live
+export let info = null;
+export let stream = null; // of the camera, while live
+let given = null; // the picture that is shown, as it was sent
 let cameras = [];
 let latest = 0; // only the answer to the latest picture is shown
 let pace = null; // pictures a second, a running mean
@@ -17,19 +18,21 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 class Refused extends Error {}
 
-async function ask(path, options) {
+export async function fetched(path, options) {
   let response;
   try {
     response = await fetch(path, options);
   } catch {
     throw new Refused("The server cannot be reached; is edgecil serve still running?");
   }
-  const content = await response.json();
-  if (response.ok) return content;
-  const refused = new Refused(content.error);
+  if (response.ok) return response;
+  const refused = new Refused((await response.json()).error);
+  refused.code = response.status;
   refused.retryMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
   throw refused;
 }
+
+const ask = async (path, options) => (await fetched(path, options)).json();
 
 async function classify(blob) {
   const mine = ++latest;
@@ -47,7 +50,7 @@ async function classify(blob) {
 
 // --- what is shown ---------------------------------------------------------------------------
 
-const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)}\u202f%`;
+export const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 0)}\u202f%`;
 const ms = (value) => `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
 
 function show(answer, tripMs) {
@@ -55,14 +58,16 @@ function show(answer, tripMs) {
   $("problem").hidden = true;
   $("result").classList.remove("stale");
   $("label").className = "";
-  $("label").textContent = answer.label;
-  $("score").textContent = percent(answer.score);
-  answer.top.forEach(({ label, score }, i) => {
+  const isKnown = answer.known !== false;
+  named($("label"), isKnown ? answer.label : "unknown", isKnown && answer.top[0].taught);
+  $("score").textContent = isKnown ? percent(answer.score) : "";
+  answer.top.forEach(({ label, score, taught }, i) => {
     const row = $("top").children[i] ?? $("top").appendChild(newRow());
-    row.firstChild.textContent = label;
+    named(row.firstChild, label, taught);
     row.lastChild.textContent = percent(score);
     row.style.setProperty("--part", score);
   });
+  document.dispatchEvent(new CustomEvent("answered", { detail: answer }));
   const stages = Object.entries(answer.ms);
   $("times").hidden = false;
   $("device-ms").textContent = ms(stages.reduce((sum, [, part]) => sum + part, 0));
@@ -77,13 +82,23 @@ function newRow() {
   return row;
 }
 
-function complain(message) {
+// What this device was taught is told apart from what the release knows.
+function named(element, label, taught) {
+  element.textContent = label;
+  if (!taught) return;
+  const tag = document.createElement("small");
+  tag.className = "tag";
+  tag.textContent = "taught here";
+  element.append(" ", tag);
+}
+
+export function complain(message) {
   $("problem").textContent = message;
   $("problem").hidden = false;
   $("result").classList.add("stale");
 }
 
-const tell = (error) => complain(error.message);
+export const tell = (error) => complain(error.message);
 
 function forget(instead) {
   $("problem").hidden = $("times").hidden = true;
@@ -131,23 +146,31 @@ async function take(file) {
   if (isShown) frameSeen();
   else empty();
   const blob = isShown ? await readable(file, picture) : file; // the server says what is wrong
-  if (picture.src === address && !stream) await classify(blob);
+  if (picture.src !== address || stream) return;
+  given = blob;
+  await classify(blob);
 }
 
+// The picture that is before a person now, if there is one.
+export const current = async () => (stream ? frame() : given);
+
+export const again = () => (given && !stream ? classify(given) : null);
+
 function empty() {
+  given = null;
   $("picture").hidden = $("seen").hidden = true;
   $("stage").classList.add("empty");
 }
 
 // Formats that only the browser knows, and files above the limit, are saved anew as JPEG.
-async function readable(file, picture) {
+export async function readable(file, picture) {
   if (READABLE.includes(file.type) && file.size <= info.max_body_bytes) return file;
   const [width, height] = [picture.naturalWidth, picture.naturalHeight];
   const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(width, height));
   return drawn(picture, width * scale, height * scale, 0, 0, width, height);
 }
 
-function drawn(source, width, height, ...part) {
+export function drawn(source, width, height, ...part) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [Math.max(1, Math.round(width)), Math.max(1, Math.round(height))];
   const context = canvas.getContext("2d");
@@ -171,7 +194,7 @@ const CAMERA_PROBLEMS = {
   NotReadableError: "The camera is in use by another program; close that first.",
 };
 
-async function startCamera(wanted = { facingMode: "environment" }) {
+export async function startCamera(wanted = { facingMode: "environment" }) {
   stopCamera();
   $("live").disabled = true;
   try {
@@ -220,18 +243,24 @@ function turn() {
   startCamera({ deviceId: { exact: cameras[next].deviceId } });
 }
 
-async function live(mine) {
+// What the camera sees, as JPEG; null before its first picture.
+export async function frame() {
   const video = $("video");
+  const side = Math.min(video.videoWidth, video.videoHeight);
+  if (!side) return null;
+  const size = Math.min(side, Math.max(LEAST_FRAME_PX, 2 * info.preprocessing.image_size_px));
+  const [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
+  return drawn(video, size, size, left, top, side, side);
+}
+
+async function live(mine) {
   while (stream === mine) {
     await new Promise(requestAnimationFrame); // which also rests while the page is hidden
-    const side = Math.min(video.videoWidth, video.videoHeight);
-    if (stream !== mine || !side) continue;
     const start = performance.now();
-    const size = Math.min(side, Math.max(LEAST_FRAME_PX, 2 * info.preprocessing.image_size_px));
-    const [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
-    const frame = await drawn(video, size, size, left, top, side, side);
+    const seen = stream === mine ? await frame() : null;
     if (stream !== mine) return;
-    const waitMs = await classify(frame);
+    if (!seen) continue;
+    const waitMs = await classify(seen);
     if (waitMs) await sleep(waitMs);
     const perSecond = 1000 / (performance.now() - start);
     pace = pace ? 0.9 * pace + 0.1 * perSecond : perSecond;
@@ -261,7 +290,7 @@ function listen() {
   addEventListener("resize", frameSeen);
 }
 
-const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+export const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 
 async function learn() {
   info = await ask("info");
@@ -294,6 +323,7 @@ async function begin() {
   }
   await learn();
   listen();
+  if (info.teaching) (await import("./teach.js")).begin();
 }
 
 begin().catch(tell);

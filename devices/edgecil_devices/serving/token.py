@@ -1,0 +1,77 @@
+"""The token that a person needs who teaches over a network.
+
+It is in the fragment of the page's address, which browsers keep to themselves, and comes with each
+request as `Authorization: Bearer TOKEN` (RFC 6750). A page of another server can send no such field
+without asking us first, which we never allow.
+"""
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from edgecil_devices.errors import RequestError, UsageError
+from edgecil_devices.serving.messages import Head
+
+_BYTES = 18
+_LEAST_CHARACTERS = 16
+
+
+class Token:
+    """Lets those teach who know it.
+
+    Args:
+        text: the secret.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def drawn(cls) -> "Token":
+        """One that nobody has had before."""
+        return cls(secrets.token_urlsafe(_BYTES))
+
+    @classmethod
+    def kept_in(cls, path: Path) -> "Token":
+        """The one in a file; where there is no file, a new one is written there for its owner.
+
+        Raises:
+            UsageError: the file cannot be read or written, or what is in it is too short.
+        """
+        try:
+            with open(path, "x", opener=_for_the_owner) as file:
+                file.write(cls.drawn().text + "\n")
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise UsageError(f"--token-file {path}: {error.strerror}; give another file") from None
+        try:
+            text = path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise UsageError(f"--token-file {path} cannot be read as text; give another") from None
+        if len(text) < _LEAST_CHARACTERS or not text.isprintable() or " " in text:
+            raise UsageError(
+                f"--token-file {path} must hold one word of {_LEAST_CHARACTERS} characters or "
+                "more; delete it, and a new one is made"
+            )
+        return cls(text)
+
+    def require(self, head: Head) -> None:
+        """Refuse a request without it.
+
+        Raises:
+            RequestError: it is missing or wrong.
+        """
+        scheme, _, given = head.fields.get("authorization", "").partition(" ")
+        sent = given.strip().encode("latin-1")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(sent, self.text.encode()):
+            raise RequestError(
+                401,
+                "teaching needs the token that edgecil serve printed when it began",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
