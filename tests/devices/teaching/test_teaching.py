@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from edgecil_devices.__main__ import main
 from edgecil_devices.blobs import Blob
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.closed_form import ClassStatistics
-from edgecil_devices.errors import StoreBusyError, StoreDamagedError
+from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDamagedError
+from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.head import Covariance, KnownClasses
@@ -26,6 +27,7 @@ from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
 from edgecil_devices.teaching.statistics import packed
+from edgecil_devices.teaching_facts import TeachingFacts
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
@@ -50,7 +52,7 @@ def files(folder: Path, colour: tuple[int, int, int], count: int, seed: int = 0)
 RED, BLUE = (230, 20, 20), (20, 30, 235)
 
 
-def save(tiny: "TinyNetwork", path: Path) -> Path:
+def save(tiny: "TinyNetwork", path: Path, rules: str = "trained") -> Path:
     """A bundle that tells green, yellow and grey, with the statistics of how it does."""
     plain = Runtime(read_bundle(tiny.save(path)), 1)
     statistics = ClassStatistics.empty(6)
@@ -65,6 +67,7 @@ def save(tiny: "TinyNetwork", path: Path) -> Path:
         Covariance.of(statistics.covariance, 3),
         0.1,
         0.5,
+        rules,
     )
     table, facts = packed(known)
     blobs = tiny.blobs() | {"statistics.npy": tiny_npy(table)}
@@ -126,6 +129,52 @@ def test_other_pictures_keep_the_logits_of_the_trained_head(
     apart = (tiny.classes.index(one.label) for one in (first, second))
     one, other = (expected[place] for place in apart)
     assert found == pytest.approx(one - other, rel=1e-3, abs=1e-3)
+
+
+def test_the_closed_form_decides_where_the_bundle_says_so_and_only_once_something_is_taught(
+    tiny: "TinyNetwork", tmp_path: Path
+) -> None:
+    path = save(tiny, tmp_path / "tiny.edgecil", "statistics")
+    tiny.head = tiny.head[[1, 2, 0]]  # a trained head that takes every class for another
+    manifest = read_bundle(path).manifest
+    table = read_bundle(path).blobs["statistics.npy"]
+    blobs = tiny.blobs() | {"statistics.npy": table}
+    head = Blob.of("head.npy", "head", blobs["head.npy"])
+    swapped = tuple(head if blob.role == "head" else blob for blob in manifest.blobs)
+    answers = {}
+    for rules in ("trained", "statistics"):
+        assert manifest.teaching is not None
+        facts = replace(manifest.teaching, rules=rules)
+        bundle = tmp_path / f"{rules}.edgecil"
+        bundle.write_bytes(pack(replace(manifest, blobs=swapped, teaching=facts), blobs))
+        classifier = Classifier.load(bundle)
+        green = pictures((30, 200, 30), 1, 9)[0]
+        before = classifier.predict(green)
+        classifier.teach("mug", pictures(RED, 10))
+        after = classifier.predict(green)
+        answers[rules] = before.label, after.label
+        assert after.energy == pytest.approx(before.energy, abs=0.1)
+        assert classifier.predict(pictures(RED, 1, 9)[0]).label == "mug"
+    assert answers == {"trained": ("cat", "cat"), "statistics": ("cat", "ape")}
+
+
+def test_a_manifest_says_what_decides_only_where_it_is_not_the_trained_head(
+    tiny: "TinyNetwork", tmp_path: Path
+) -> None:
+    manifest = read_bundle(save(tiny, tmp_path / "tiny.edgecil")).manifest
+    facts = manifest.teaching
+    assert facts is not None
+    assert b"rules" not in manifest.to_json()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    closed_form = replace(manifest, teaching=replace(facts, rules="statistics"))
+    assert b'"rules":"statistics"' in closed_form.to_json()
+    assert Manifest.from_json(closed_form.to_json()) == closed_form
+    said = TeachingFacts.from_dict(json.loads(json.dumps(asdict(facts))))
+    assert said == facts  # "trained" may be said
+    for unknown in ("", "dice"):
+        wrong = closed_form.to_json().replace(b'"statistics"}', f'"{unknown}"}}'.encode())
+        with pytest.raises(BundleVersionError, match=f"unknown rules '{unknown}'"):
+            Manifest.from_json(wrong)
 
 
 def test_undo_and_forget_give_back_what_was(classifier: Classifier) -> None:
