@@ -6,10 +6,14 @@ held-out pictures are classified. Each class is taken out once, a fifth of them 
 class among a hundred could not show in the total what a setting does to it. Classes count alike.
 
 The network has seen the classes that are taken out, so its features are made for them: real new
-classes come out worse, and the accuracies below flatter. They are there to compare settings with.
+classes come out worse, and these accuracies flatter. They are there to compare settings with, and
+may like large r and tau too well.
 
 What is usual stays unless something else is better by more than chance gives: by a least gain, and
-by twice the standard error of the gain, classes being the draws.
+by twice the standard error of the gain, classes being the draws. Six networks of ten classes, then
+taught two that were really new: on five all stayed, where the best as measured would have gained
+0.2 points at most or lost up to 0.3. On the sixth (EfficientNet-Lite0, memo, five tasks) the closed
+form decides, which brought 5.6: 81.5 % instead of 75.9.
 
 Shapes: N images, F features, C classes.
 """
@@ -73,10 +77,11 @@ class TeachingChoice:
 
     def line(self) -> str:
         """For people."""
-        rules = "the closed form" if self.known.rules == CLOSED_FORM else "the trained head"
+        known = self.known
+        rules = "closed form" if known.rules == CLOSED_FORM else "trained head"
         return (
-            f"teaching: r {self.known.shrinkage:.2g}, tau {self.known.tau:g}, {rules} decides "
-            f"among the release's classes ({self.why})"
+            f"teaching: {_said((known.shrinkage, known.tau))}, the {rules} decides among the "
+            f"release's classes ({self.why})"
         )
 
 
@@ -93,7 +98,7 @@ def chosen(known: KnownClasses, held_out: HeldOutAnswers) -> TeachingChoice:
     """What held-out pictures say is best.
 
     First what decides among the release's classes, with the usual shrinkage; then, with that,
-    shrinkage and tau. Where the closed form decides, tau changes no answer and stays.
+    shrinkage and tau.
 
     Args:
         known: of the release, with what is usual.
@@ -108,8 +113,10 @@ def chosen(known: KnownClasses, held_out: HeldOutAnswers) -> TeachingChoice:
         known = replace(known, rules=CLOSED_FORM)
     by_settings = taught_accuracies(known, held_out)
     before = (known.shrinkage, known.tau)
-    rivals = [settings for settings in by_settings if settings != before]
-    best = max(rivals, key=lambda settings: float(by_settings[settings].mean()))
+    best = max(
+        (settings for settings in by_settings if settings != before),
+        key=lambda settings: (by_settings[settings].mean(), settings[1] == known.tau),
+    )
     learning = Comparison(by_settings[before], by_settings[best], LEAST_GAIN_OF_SETTINGS)
     if learning.rival_wins:
         known = replace(known, shrinkage=best[0], tau=best[1])
@@ -118,11 +125,15 @@ def chosen(known: KnownClasses, held_out: HeldOutAnswers) -> TeachingChoice:
 
 def _numbers(heads: Comparison, learning: Comparison, before: Settings, best: Settings) -> str:
     return (
-        f"on held-out pictures the head is right in {heads.usual.mean():.1f} %, the closed form in "
-        f"{heads.rival.mean():.1f}; with classes left out and taught, r {before[0]:.2g} and tau "
-        f"{before[1]:g} in {learning.usual.mean():.1f}, r {best[0]:.2g} and tau {best[1]:g} in "
-        f"{learning.rival.mean():.1f}"
+        f"held-out pictures right: head {heads.usual.mean():.1f} %, closed form "
+        f"{heads.rival.mean():.1f} %; with classes left out and taught: "
+        f"{learning.usual.mean():.1f} % with {_said(before)}, "
+        f"{learning.rival.mean():.1f} % with {_said(best)}"
     )
+
+
+def _said(settings: Settings) -> str:
+    return f"r {settings[0]:.2g}, tau {settings[1]:g}"
 
 
 def heads_compared(known: KnownClasses, held_out: HeldOutAnswers) -> Comparison:
@@ -140,11 +151,13 @@ def heads_compared(known: KnownClasses, held_out: HeldOutAnswers) -> Comparison:
 def taught_accuracies(known: KnownClasses, held_out: HeldOutAnswers) -> dict[Settings, Floats]:
     """Right answers in percent of each class (C,), over all parts that are left out and taught.
 
+    Where the closed form decides, tau changes no answer, and only the known one is tried.
+
     Args:
         known: of the release; its own shrinkage and tau are among those tried.
         held_out: at least two pictures of each class.
     """
-    taus = sorted({*TAUS, known.tau})
+    taus = [known.tau] if known.rules == CLOSED_FORM else sorted({*TAUS, known.tau})
     found = {}
     for shrinkage in sorted({*SHRINKAGES, known.shrinkage}):
         shrunk = replace(known, shrinkage=shrinkage)
@@ -165,7 +178,7 @@ def _taught_runs(
         order = np.concatenate([old, left_out])
         rest = replace(known, means=known.means[old], counts=known.counts[old])
         for most in TAUGHT_PICTURES:
-            taught = [_taught(labels, label, most) for label in left_out]
+            taught = [_taught(labels, int(label), most) for label in left_out]
             head = TaughtHead(rest, [Prototype(_doubles(features[some]), None) for some in taught])
             scores, trained = head.scores(features), held_out.logits[:, old]
             others = np.ones(len(labels), np.bool_)
