@@ -220,7 +220,7 @@ class Manifest:
             "accuracy": None if accuracy is None else _accuracy_record(accuracy),
             "tolerance": self.tolerance,
             **({"held_out": asdict(self.held_out)} if self.held_out else {}),
-            **({"teaching": asdict(self.teaching)} if self.teaching else {}),
+            **({"teaching": self.teaching.to_dict()} if self.teaching else {}),
             **({"unknown": asdict(self.unknown)} if self.unknown else {}),
             "blobs": [blob.to_dict() for blob in self.blobs],
         }

@@ -1,14 +1,17 @@
 """What a manifest says for devices that are taught, and for those that may answer "unknown"."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from edgecil_devices._json import get, items, require
+from edgecil_devices._json import find, get, items, require
+from edgecil_devices.errors import BundleVersionError
 
 MOST_COUNT = 2**31
 """Pictures of a class."""
+TRAINED_HEAD, CLOSED_FORM = "trained", "statistics"
+"""What may decide among the release's classes once something was taught."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +30,44 @@ class TeachingFacts:
     """How far the covariance is drawn towards a multiple of the identity, 0 to 1."""
     tau: float
     """How much taught classes weigh against the trained head, above 0, at most 10."""
+    rules: str = TRAINED_HEAD
+    """What decides among the release's classes once something was taught: the trained head, or the
+    closed form of the statistics. Energies stay those of the trained head either way."""
 
     def check(self, class_count: int) -> None:
         """Refuse what cannot be.
 
         Raises:
             BundleCorruptError: a number is out of its range.
+            BundleVersionError: what decides is nothing this edgecil knows.
         """
+        if self.rules not in (TRAINED_HEAD, CLOSED_FORM):
+            raise BundleVersionError(f"unknown rules {self.rules!r}; run: pip install -U edgecil")
         require(len(self.counts) == class_count, "there must be a count for every class")
         require(all(0 < count < MOST_COUNT for count in self.counts), "impossible count")
         scales = (self.mean_scale, self.covariance_scale, self.covariance_rest)
         require(all(0 < scale < 1e30 for scale in scales), "impossible scale of the statistics")
         require(0 <= self.shrinkage <= 1 and 0 < self.tau <= 10, "impossible shrinkage or tau")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; where the trained head decides, it does not say so."""
+        record = asdict(self)
+        if self.rules == TRAINED_HEAD:
+            del record["rules"]
+        return record
+
     @classmethod
     def from_dict(cls, record: dict[str, Any] | None) -> "TeachingFacts | None":
-        """The reverse of `asdict`; None where there is nothing."""
+        """The reverse of `to_dict`; None where there is nothing."""
         if record is None:
             return None
         scales = {
             name: get(record, name, float)
             for name in ("mean_scale", "covariance_scale", "covariance_rest", "shrinkage", "tau")
         }
-        return cls(items(record, "counts", lambda held, key: get(held, key, int)), **scales)
+        counts = items(record, "counts", lambda held, key: get(held, key, int))
+        rules = find(record, "rules", str)
+        return cls(counts, **scales, rules=TRAINED_HEAD if rules is None else rules)
 
 
 @dataclass(frozen=True)

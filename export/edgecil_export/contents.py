@@ -55,10 +55,12 @@ class Contents:
 
     def logits(self, pixels: Pixels) -> Floats:
         """Pixels (N, S, S, 3) -> logits (N, C)."""
-        features, table = (
-            torch.from_numpy(array) for array in (self.head_features(pixels), self.head.restored)
-        )
-        return F.linear(features, table[:, :-1], table[:, -1]).numpy()
+        return self.head_logits(self.head_features(pixels))
+
+    def head_logits(self, head_features: Floats) -> Floats:
+        """Features as the head takes them, (N, K*D) -> logits (N, C)."""
+        table = torch.from_numpy(self.head.restored)
+        return F.linear(torch.from_numpy(head_features), table[:, :-1], table[:, -1]).numpy()
 
 
 def contents_in_fp32(opened: OpenedRun, weights: str) -> Contents:

@@ -55,10 +55,11 @@ from edgecil_export.releases import RECORD, record, released
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 from edgecil_export.teachable import (
     STATISTICS_NAME,
-    held_out_logits,
+    held_out_answers,
     known_classes,
     unknown_facts,
 )
+from edgecil_export.teaching_choice import TeachingChoice, chosen, usual
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ExportReport:
     """How it compares with the network."""
     loss: AccuracyLoss | None = None
     """What computing in eight bits costs, if it does."""
+    teaching: TeachingChoice | None = None
+    """How devices learn beside it, if it is teachable."""
 
     def lines(self) -> list[str]:
         """For people: every file, the comparison, the whole."""
@@ -87,6 +90,7 @@ class ExportReport:
         return [
             *files,
             *([self.loss.line()] if self.loss else []),
+            *([self.teaching.line()] if self.teaching else []),
             f"check: {parity.images} {images}, max |difference| {parity.max_difference:.1e}, "
             f"top-1 agree {parity.agreeing}/{parity.images}",
             f"wrote {self.path} ({_grouped(self.size_bytes)} bytes, "
@@ -128,14 +132,15 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
     else:
         contents = contents_in_fp32(opened, request.stored_weights)
-    statistics, facts = _teachable(opened, contents, request)
+    teaching, unknown = _teachable(opened, contents, request)
+    statistics, facts = _packed(teaching)
     samples = golden_pixels(state)
     blobs = contents.blobs | statistics
     blobs |= {
         NAMES[GOLDEN_PIXELS]: npy(samples),
         NAMES[GOLDEN_LOGITS]: npy(contents.logits(samples)),
     }
-    manifest = _manifest(opened, blobs, request, accuracy, facts)
+    manifest = _manifest(opened, blobs, request, accuracy, facts | unknown)
     manifest = released(manifest, request, run)
     signed = signature(manifest.to_json(), request.sign) if request.sign else b""
     data = pack(manifest, blobs, signatures=signed)
@@ -154,7 +159,7 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         raise ExportError(cannot_be_written(failed, error)) from error
     finally:
         partial.unlink(missing_ok=True)
-    return ExportReport(out, manifest, len(data), parity, loss)
+    return ExportReport(out, manifest, len(data), parity, loss, teaching)
 
 
 def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, AccuracyLoss]:
@@ -172,17 +177,24 @@ def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, Accur
 
 def _teachable(
     opened: OpenedRun, contents: Contents, request: ExportRequest
-) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The blob of statistics by its name, and what the manifest says of it and of the unknown."""
+) -> tuple[TeachingChoice | None, dict[str, Any]]:
+    """How devices are to learn, and what the manifest says of the unknown."""
     if not request.teachable:
-        return {}, {}
-    table, teaching = packed(known_classes(opened.state, contents.head_features))
-    statistics = {STATISTICS_NAME: npy(table)}
+        return None, {}
+    known = known_classes(opened.state, contents.head_features)
     sample = held_out_sample(opened, request.data_dir)
     if sample is None:
-        return statistics, {"teaching": teaching}
-    unknown = unknown_facts(held_out_logits(sample, contents.logits))
-    return statistics, {"teaching": teaching, "unknown": unknown}
+        return usual(known), {}
+    held_out = held_out_answers(sample, contents.head_features, contents.head_logits)
+    return chosen(known, held_out), {"unknown": unknown_facts(held_out)}
+
+
+def _packed(teaching: TeachingChoice | None) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The blob of statistics by its name, and what the manifest says of it."""
+    if teaching is None:
+        return {}, {}
+    table, facts = packed(teaching.known)
+    return {STATISTICS_NAME: npy(table)}, {"teaching": facts}
 
 
 def _manifest(

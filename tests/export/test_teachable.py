@@ -22,7 +22,7 @@ from edgecil_export import export
 from edgecil_export.golden import npy
 from edgecil_export.request import ExportRequest
 from edgecil_export.teachable import (
-    HeldOutLogits,
+    HeldOutAnswers,
     area_under_curve,
     unknown_facts,
 )
@@ -151,10 +151,10 @@ def test_the_area_is_the_chance_that_a_known_picture_scores_higher() -> None:
 def test_thresholds_let_pass_as_many_known_pictures_as_they_say() -> None:
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 250)
-    logits = random.normal(size=(1000, 4))
+    logits = random.normal(size=(1000, 4)).astype(np.float32)
     logits[np.arange(1000), labels] += 4
-    facts = unknown_facts(HeldOutLogits(logits, labels))
-    energies = np.log(np.exp(logits).sum(axis=1))
+    facts = unknown_facts(HeldOutAnswers(np.zeros((1000, 1), np.float32), logits, labels))
+    energies = np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
     for percent in (50, 90, 95, 99.5):
         passing = 100 * np.mean(energies >= facts.threshold(percent))
         assert passing == pytest.approx(percent, abs=0.6)

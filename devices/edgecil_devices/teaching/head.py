@@ -3,8 +3,9 @@
 Each class is a mean of features and all share one covariance, so a class that is taught costs one
 mean, and the order of teaching does not matter. Two things keep few pictures beside many honest:
 means are shrunk towards the mean of all by their own noise, and the covariance towards a multiple
-of the identity. Among the classes of the release the trained head decides as before; a taught class
-enters by its odds against all of them.
+of the identity. Among the classes of the release the trained head decides as before, or where the
+bundle says that it is better, the closed form; a taught class enters by its odds against all of
+them.
 
 With m_c the mean and n_c the pictures of class c, S the covariance within classes, g the mean of
 the release's means and F the number of features:
@@ -14,6 +15,7 @@ the release's means and F the number of features:
     A    = ((1 - r) S + r tr(S)/F I)^-1
     s_c  = x . A m~_c - m~_c . A m~_c / 2
     z_t  = LSE(z) + tau s_t - LSE(tau s)                    t a taught class, z the trained head's
+    z_c  = LSE(z) + tau s_c - LSE(tau s)                    where the closed form decides; else z
 
 LSE is the logarithm of the sum of exponentials over the release's classes. Compared with raw
 imprinting, nearest means, Deep SLDA (Hayes and Kanan, 2020) and ridge regression on CIFAR-100, 25
@@ -30,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.closed_form import Floats, noise_of_means
+from edgecil_devices.teaching_facts import CLOSED_FORM, TRAINED_HEAD
 
 _TINY = 1e-12
 
@@ -97,6 +100,8 @@ class KnownClasses:
     """r, 0 to 1: how far the covariance is drawn towards a multiple of the identity."""
     tau: float
     """How much the closed form's scores weigh against the trained head's logits."""
+    rules: str = TRAINED_HEAD
+    """What decides among the release's classes: `TRAINED_HEAD` or `CLOSED_FORM`."""
 
     @property
     def centre(self) -> Floats:
@@ -141,7 +146,7 @@ class TaughtHead:
     """
 
     def __init__(self, known: KnownClasses, prototypes: Sequence[Prototype]) -> None:
-        self._tau = known.tau
+        self._tau, self._rules = known.tau, known.rules
         self._known_rows, self._known_biases = known.linear(known.means, known.counts)
         means = np.array([one.features.mean(axis=0) for one in prototypes])
         counts = np.array([float(len(one.features)) for one in prototypes])
@@ -160,11 +165,24 @@ class TaughtHead:
             features: (N, F), as the trained head takes them.
             trained: (N, C), what the trained head says.
         """
+        return self.combined(trained, self.scores(features), self._tau)
+
+    def scores(self, features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """The closed form's scores s of the release's classes (N, C) and of prototypes (N, T)."""
         x = features.astype(np.float64)
+        known = x @ self._known_rows.T + self._known_biases
+        return known, x @ self._rows.T + self._biases
+
+    def combined(
+        self, trained: NDArray[np.float32], scores: tuple[Floats, Floats], tau: float
+    ) -> Floats:
+        """As `logits`, from what `scores` gives, which holds for every tau."""
         z = trained.astype(np.float64)
-        taught = self._tau * (x @ self._rows.T + self._biases)  # (N, T)
-        known = self._tau * (x @ self._known_rows.T + self._known_biases)  # (N, C)
-        odds = taught + (log_sum_exp(z) - log_sum_exp(known))[:, np.newaxis]
+        known, taught = (tau * some for some in scores)
+        shift = (log_sum_exp(z) - log_sum_exp(known))[:, np.newaxis]
+        odds = taught + shift
+        if self._rules == CLOSED_FORM:
+            z = known + shift
         for t, corrected in self._corrections.items():
             z[:, corrected] = np.maximum(z[:, corrected], odds[:, t])
         return np.concatenate([z, odds[:, self._new]], axis=1)

@@ -31,6 +31,7 @@ def packed(known: KnownClasses) -> tuple[NDArray[np.float16], TeachingFacts]:
         covariance_rest=known.covariance.rest,
         shrinkage=known.shrinkage,
         tau=known.tau,
+        rules=known.rules,
     )
     return table, facts
 
@@ -64,4 +65,5 @@ def unpacked(blob: bytes, name: str, facts: TeachingFacts, features: int) -> Kno
         Covariance(rows[classes:] * facts.covariance_scale, facts.covariance_rest),
         facts.shrinkage,
         facts.tau,
+        facts.rules,
     )

@@ -40,7 +40,7 @@ def files(folder: Path, colour: tuple[int, int, int], count: int, seed: int = 0)
 RED, BLUE = (230, 20, 20), (20, 30, 235)
 
 
-def save_teachable(tiny: "TinyNetwork", path: Path) -> Path:
+def save_teachable(tiny: "TinyNetwork", path: Path, rules: str = "trained") -> Path:
     """A bundle that tells green, yellow and grey, with the statistics of how it does."""
     plain = Runtime(read_bundle(tiny.save(path)), 1)
     statistics = ClassStatistics.empty(6)
@@ -55,6 +55,7 @@ def save_teachable(tiny: "TinyNetwork", path: Path) -> Path:
         Covariance.of(statistics.covariance, 3),
         0.1,
         0.5,
+        rules,
     )
     table, facts = packed(known)
     blobs = tiny.blobs() | {"statistics.npy": npy(table)}

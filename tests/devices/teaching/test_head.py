@@ -15,6 +15,7 @@ from edgecil_devices.teaching.head import (
     log_sum_exp,
     taken_from,
 )
+from edgecil_devices.teaching_facts import CLOSED_FORM
 
 Floats = NDArray[np.float64]
 CLASSES, SIZE = 5, 12
@@ -99,6 +100,54 @@ def test_taught_classes_enter_by_their_odds(
     shift = np.log(np.exp(z32).sum(1)) - np.log(np.exp(s).sum(1))
     np.testing.assert_allclose(found[:, :CLASSES], z32)
     np.testing.assert_allclose(found[:, CLASSES:], t + shift[:, None])
+
+
+def test_where_the_closed_form_decides_old_classes_have_its_scores_and_the_same_weight_together(
+    known: KnownClasses, random: np.random.Generator
+) -> None:
+    mine = random.normal(size=(7, SIZE))
+    x = random.normal(size=(6, SIZE)).astype(np.float32)
+    z = random.normal(size=(6, CLASSES)).astype(np.float32)
+    plain = TaughtHead(known, [Prototype(mine, None)]).logits(x, z)
+    found = TaughtHead(replace(known, rules=CLOSED_FORM), [Prototype(mine, None)]).logits(x, z)
+    x64, means = x.astype(np.float64), np.array([*known.means, mine.mean(0)])
+    s = 0.5 * scores(known, x64, means, np.array([*known.counts, 7.0]))
+    # Among all classes, old and new, the differences are those of the closed form alone.
+    np.testing.assert_allclose(found - found[:, :1], s - s[:, :1], atol=1e-9)
+    assert (found[:, :CLASSES].argmax(axis=1) != z.argmax(axis=1)).any()
+    np.testing.assert_allclose(found[:, CLASSES], plain[:, CLASSES])
+    together = np.exp(found[:, :CLASSES]).sum(axis=1)
+    np.testing.assert_allclose(together, np.exp(z.astype(np.float64)).sum(axis=1))
+
+
+def test_a_correction_raises_its_class_also_where_the_closed_form_decides(
+    known: KnownClasses, random: np.random.Generator
+) -> None:
+    known = replace(known, rules=CLOSED_FORM)
+    seen = random.normal(size=(9, SIZE)) + 2
+    far = random.normal(size=(1, SIZE)) - 40
+    x = np.concatenate([seen, far]).astype(np.float32)
+    z = random.normal(size=(10, CLASSES)).astype(np.float32)
+    plain = TaughtHead(known, [Prototype(far, None)]).logits(x, z)[:, :CLASSES]
+    found = TaughtHead(known, [Prototype(seen, 3)]).logits(x, z)
+    others = [0, 1, 2, 4]
+    np.testing.assert_allclose(found[:, others], plain[:, others])
+    assert (found[:9, 3] > plain[:9, 3]).all()
+    assert found[9, 3] == pytest.approx(plain[9, 3])
+
+
+@pytest.mark.parametrize("rules", ["trained", CLOSED_FORM])
+def test_scores_hold_for_every_tau(
+    known: KnownClasses, random: np.random.Generator, rules: str
+) -> None:
+    prototypes = [Prototype(random.normal(size=(4, SIZE)), corrects) for corrects in (None, 2)]
+    x = random.normal(size=(4, SIZE)).astype(np.float32)
+    z = random.normal(size=(4, CLASSES)).astype(np.float32)
+    known = replace(known, rules=rules)
+    head = TaughtHead(known, prototypes)
+    other = TaughtHead(replace(known, tau=1.5), prototypes)
+    np.testing.assert_array_equal(head.combined(z, head.scores(x), 1.5), other.logits(x, z))
+    assert not np.allclose(head.logits(x, z), other.logits(x, z))
 
 
 def test_a_correction_raises_its_class_where_it_is_likelier_and_changes_no_other(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,15 @@ import pytest
 
 from edgecil_devices import Classifier, UsageError
 from edgecil_devices.__main__ import main
-from edgecil_devices.errors import StoreBusyError, StoreDamagedError
+from edgecil_devices.blobs import Blob
+from edgecil_devices.bundle import read_bundle
+from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDamagedError
+from edgecil_devices.manifest import Manifest
+from edgecil_devices.package import pack
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
+from edgecil_devices.teaching_facts import TeachingFacts
 from tests.devices.teaching.colours import BLUE, RED, files, pictures, save_teachable
 
 if TYPE_CHECKING:
@@ -66,6 +72,52 @@ def test_other_pictures_keep_the_logits_of_the_trained_head(
     apart = (tiny.classes.index(one.label) for one in (first, second))
     one, other = (expected[place] for place in apart)
     assert found == pytest.approx(one - other, rel=1e-3, abs=1e-3)
+
+
+def test_the_closed_form_decides_where_the_bundle_says_so_and_only_once_something_is_taught(
+    tiny: "TinyNetwork", tmp_path: Path
+) -> None:
+    path = save_teachable(tiny, tmp_path / "tiny.edgecil", "statistics")
+    tiny.head = tiny.head[[1, 2, 0]]  # a trained head that takes every class for another
+    manifest = read_bundle(path).manifest
+    table = read_bundle(path).blobs["statistics.npy"]
+    blobs = tiny.blobs() | {"statistics.npy": table}
+    head = Blob.of("head.npy", "head", blobs["head.npy"])
+    swapped = tuple(head if blob.role == "head" else blob for blob in manifest.blobs)
+    answers = {}
+    for rules in ("trained", "statistics"):
+        assert manifest.teaching is not None
+        facts = replace(manifest.teaching, rules=rules)
+        bundle = tmp_path / f"{rules}.edgecil"
+        bundle.write_bytes(pack(replace(manifest, blobs=swapped, teaching=facts), blobs))
+        classifier = Classifier.load(bundle)
+        green = pictures((30, 200, 30), 1, 9)[0]
+        before = classifier.predict(green)
+        classifier.teach("mug", pictures(RED, 10))
+        after = classifier.predict(green)
+        answers[rules] = before.label, after.label
+        assert after.energy == pytest.approx(before.energy, abs=0.1)
+        assert classifier.predict(pictures(RED, 1, 9)[0]).label == "mug"
+    assert answers == {"trained": ("cat", "cat"), "statistics": ("cat", "ape")}
+
+
+def test_a_manifest_says_what_decides_only_where_it_is_not_the_trained_head(
+    tiny: "TinyNetwork", tmp_path: Path
+) -> None:
+    manifest = read_bundle(save_teachable(tiny, tmp_path / "tiny.edgecil")).manifest
+    facts = manifest.teaching
+    assert facts is not None
+    assert b"rules" not in manifest.to_json()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    closed_form = replace(manifest, teaching=replace(facts, rules="statistics"))
+    assert b'"rules":"statistics"' in closed_form.to_json()
+    assert Manifest.from_json(closed_form.to_json()) == closed_form
+    said = TeachingFacts.from_dict(json.loads(json.dumps(asdict(facts))))
+    assert said == facts  # "trained" may be said
+    for unknown in ("", "dice"):
+        wrong = closed_form.to_json().replace(b'"statistics"}', f'"{unknown}"}}'.encode())
+        with pytest.raises(BundleVersionError, match=f"unknown rules '{unknown}'"):
+            Manifest.from_json(wrong)
 
 
 def test_undo_and_forget_give_back_what_was(classifier: Classifier) -> None:
