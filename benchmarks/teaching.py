@@ -30,7 +30,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -42,10 +43,12 @@ from numpy.typing import NDArray
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.training.run import hardware, versions
 from edgecil_devices import Classifier
-from edgecil_devices.bundle import Bundle, read_bundle
+from edgecil_devices.bundle import read_bundle
 from edgecil_devices.images import read_pixels
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.statistics import unpacked
+from edgecil_devices.teaching.teacher import Teacher
+from edgecil_devices.teaching.teaching import Teaching
 from few_photos import save_pictures
 
 OLD, NEW, COUNTS, DRAWS = 30, 10, (5, 20, 50), (1, 2, 3)
@@ -62,35 +65,65 @@ Rule = Callable[[Floats], Floats]
 """Features (N, F) -> scores (N, C) of old and new classes."""
 
 
-def base_bundle(name: str, dataset: ImageDataset, classes: NDArray[np.int64], work: Path) -> Path:
-    """The bundle of a base, trained and exported if it is not there yet."""
-    photos, run, bundle = (work / f"{name}{end}" for end in ("-photos", "-run", ".edgecil"))
-    if not photos.exists():
-        save_pictures(dataset, classes, PHOTOS[name], photos, np.random.default_rng(0))
+def trained_bundle(
+    name: str,
+    words: Sequence[str],
+    photos: int,
+    dataset: ImageDataset,
+    classes: NDArray[np.int64],
+    work: Path,
+) -> Path:
+    """The bundle of a base, trained with `words` and exported if it is not there yet.
+
+    Args:
+        name: of the base.
+        words: added to the command that trains.
+        photos: pictures of each class.
+        dataset: has them.
+        classes: their labels.
+        work: where everything is kept.
+    """
+    folder, run, bundle = (work / f"{name}{end}" for end in ("-photos", "-run", ".edgecil"))
+    if not folder.exists():
+        save_pictures(dataset, classes, photos, folder, np.random.default_rng(0))
     if not bundle.exists():
-        for words in (
-            ["train", "--data", photos, "--run", run, "--resume", *BASES[name]],
+        for verb in (
+            ["train", "--data", folder, "--run", run, "--resume", *words],
             ["export", run, "--out", bundle, "--teachable"],
         ):
-            subprocess.run([sys.executable, "-m", "edgecil", *map(str, words)], check=True)
+            subprocess.run([sys.executable, "-m", "edgecil", *map(str, verb)], check=True)
     return bundle
 
 
-class Features:
-    """What the bundle's network makes of pictures."""
+class Device:
+    """A bundle as a device runs it.
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._runtime = Runtime(bundle, 1)
-        self._preprocessing = bundle.manifest.preprocessing
+    Args:
+        path: of the bundle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.bundle = path, read_bundle(path)
+        self.classes = self.bundle.manifest.classes
+        self._runtime = Runtime(self.bundle, 2)
         self.head = tuple(part.astype(np.float64) for part in self._runtime.head)
 
-    def of(self, pictures: NDArray[np.uint8]) -> Floats:
-        """(N, H, W, 3) -> (N, F)."""
+    def answers(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Features (N, F) and logits (N, C) of pictures (N, H, W, 3)."""
         found = []
         for start in range(0, len(pictures), 32):
-            some = [read_pixels(one, self._preprocessing) for one in pictures[start : start + 32]]
-            found.append(self._runtime.run(np.stack(some)).features)
-        return np.concatenate(found).astype(np.float64)
+            some = pictures[start : start + 32]
+            pixels = [read_pixels(one, self.bundle.manifest.preprocessing) for one in some]
+            inference = self._runtime.run(np.stack(pixels))
+            found.append((inference.features, inference.logits))
+        return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+    @contextmanager
+    def taught(self) -> Iterator[tuple[Classifier, Teacher]]:
+        """A classifier that can be taught, and forgets at the end."""
+        with tempfile.TemporaryDirectory() as folder:
+            teaching = Teaching(Path(folder) / self.path.name, self.bundle, self._runtime)
+            yield Classifier(self.bundle.manifest, self._runtime, teaching), teaching.teacher
 
 
 def unit(rows: Floats) -> Floats:
@@ -99,13 +132,13 @@ def unit(rows: Floats) -> Floats:
     return divided
 
 
-def rivals(bundle: Bundle, features: Features, taught: list[Floats]) -> dict[str, Rule]:
+def rivals(device: Device, taught: list[Floats]) -> dict[str, Rule]:
     """The other rules, fitted to the features (n, F) of each taught class."""
-    weight, bias = features.head  # (F, C), (C,)
-    manifest = bundle.manifest
+    weight, bias = device.head  # (F, C), (C,)
+    manifest = device.bundle.manifest
     assert manifest.statistics is not None
     assert manifest.teaching is not None
-    blob = bundle.blobs[manifest.statistics.name]
+    blob = device.bundle.blobs[manifest.statistics.name]
     known = unpacked(blob, manifest.statistics.name, manifest.teaching, len(weight))
     new = np.stack([one.mean(axis=0) for one in taught])
     means = np.concatenate([known.means, new])
@@ -134,35 +167,37 @@ def rivals(bundle: Bundle, features: Features, taught: list[Floats]) -> dict[str
 
 
 def measured(
-    base: str, path: Path, count: int, draw: int, dataset: ImageDataset, chosen: NDArray[np.int64]
+    base: str, device: Device, dataset: ImageDataset, chosen: NDArray[np.int64]
 ) -> Iterator[dict[str, Any]]:
-    """A row for each rule."""
-    bundle = read_bundle(path)
-    features = Features(bundle)
-    order = [dataset.classes.index(name) for name in bundle.manifest.classes]
-    labels = np.array([*order, *chosen[OLD:]])
+    """A row for each number of pictures, draw and rule."""
+    labels = np.array([*map(dataset.classes.index, device.classes), *chosen[OLD:]])
     test_of = [dataset.test.pixels(np.flatnonzero(dataset.test.labels == c)) for c in labels]
-    test, truth = np.concatenate(test_of), np.repeat(np.arange(OLD + NEW), [*map(len, test_of)])
-    random = np.random.default_rng(draw)
-    pictures = [
-        dataset.train.pixels(random.permutation(np.flatnonzero(dataset.train.labels == c))[:count])
-        for c in chosen[OLD:]
-    ]
-    seen = features.of(test)
-    found = {
-        name: rule(seen).argmax(axis=1)
-        for name, rule in rivals(bundle, features, [features.of(some) for some in pictures]).items()
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / path.name
-        link.write_bytes(path.read_bytes())
-        classifier = Classifier.load(link, 1)
-        names = [*bundle.manifest.classes, *(dataset.classes[c] for c in chosen[OLD:])]
-        for name, some in zip(names[OLD:], pictures, strict=True):
-            classifier.teach(name, list(some), budget_bytes=100_000_000)
-        found["ours"] = np.array(
-            [names.index(classifier.predict(one, top=1).label) for one in test]
-        )
+    truth = np.repeat(np.arange(OLD + NEW), [*map(len, test_of)])
+    seen, trained = device.answers(np.concatenate(test_of))
+    for count in COUNTS:
+        for draw in DRAWS:
+            random = np.random.default_rng(draw)
+            pictures = [
+                dataset.train.pixels(
+                    random.permutation(np.flatnonzero(dataset.train.labels == c))[:count]
+                )
+                for c in chosen[OLD:]
+            ]
+            features = [device.answers(some)[0].astype(np.float64) for some in pictures]
+            found = {
+                name: rule(seen.astype(np.float64)).argmax(axis=1)
+                for name, rule in rivals(device, features).items()
+            }
+            with device.taught() as (classifier, teacher):
+                for c, some in zip(chosen[OLD:], pictures, strict=True):
+                    classifier.teach(dataset.classes[c], list(some), budget_bytes=100_000_000)
+                found["ours"] = teacher.logits(seen, trained)[0].argmax(axis=1)
+            yield from _rows(base, count, draw, truth, found)
+
+
+def _rows(
+    base: str, count: int, draw: int, truth: NDArray[np.int64], found: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     for rule, answers in found.items():
         right = answers == truth
         yield {
@@ -204,17 +239,14 @@ def main() -> None:
     dataset = load_dataset("cifar100")
     chosen = np.random.default_rng(1993).permutation(len(dataset.classes))[: OLD + NEW]
     for base in asked.bases.split(","):
-        path = base_bundle(base, dataset, chosen[:OLD], asked.work)
-        for count in COUNTS:
-            for draw in DRAWS:
-                if any((r["base"], r["count"], r["draw"]) == (base, count, draw) for r in rows):
-                    continue
-                for row in measured(base, path, count, draw, dataset, chosen):
-                    rows.append(row)
-                    print(row, flush=True)
-                about = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-                written = json.dumps(about | {"rows": rows}, indent=1, allow_nan=False)
-                file.write_text(f"{written}\n")
+        if any(row["base"] == base for row in rows):
+            continue
+        words, photos = BASES[base], PHOTOS[base]
+        path = trained_bundle(base, words, photos, dataset, chosen[:OLD], asked.work)
+        rows.extend(measured(base, Device(path), dataset, chosen))
+        about = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
+        written = json.dumps(about | {"rows": rows}, indent=1, allow_nan=False)
+        file.write_text(f"{written}\n")
     lines = "\n".join(table(rows))
     print(lines)
     file.with_suffix(".md").write_text(

@@ -9,7 +9,7 @@ UNITS=/etc/systemd/system
 usage() {
     cat <<'END'
 usage: sh install.sh [--from WHAT] [--target DIR]
-       sudo sh install.sh --service BUNDLE [--trust KEY] [--from WHAT]
+       sudo sh install.sh --service BUNDLE [--trust KEY] [--no-teach] [--from WHAT]
        sh install.sh --uninstall [--target DIR]
 
 Puts edgecil and what it needs, about 200 MB, into a Python environment of its own. A second run
@@ -20,6 +20,7 @@ brings it up to date; one that was cut short is made good by the next.
   --service BUNDLE  put BUNDLE into the store /var/lib/edgecil and serve it, now and whenever the
                     device starts, as a user who can do nothing else
   --trust KEY       let that store, if it is new, take what this public key has signed and no more
+  --no-teach        let nothing be taught in that store, if it is new
   --uninstall       take environment and service away; the store stays
 END
 }
@@ -40,7 +41,7 @@ value() {
 
 # All is read before anything is done: the script may come through a pipe that breaks.
 main() {
-    target=${HOME:-}/edgecil from='' bundle='' trust='' remove='' root='' store=''
+    target=${HOME:-}/edgecil from='' bundle='' trust='' no_teach='' remove='' root='' store=''
     [ "$(id -u)" != 0 ] || root=yes target=/opt/edgecil
     while [ $# -gt 0 ]; do
         case $1 in
@@ -48,6 +49,7 @@ main() {
         --target) target=$(value "$@"); shift ;;
         --service) bundle=$(value "$@"); shift ;;
         --trust) trust=$(value "$@"); shift ;;
+        --no-teach) no_teach=yes ;;
         --uninstall) remove=yes ;;
         --help) usage; exit ;;
         *) fail "$1 is not known; see --help" 2 ;;
@@ -73,7 +75,11 @@ main() {
 }
 
 check_service() {
-    [ -n "$bundle" ] || { [ -z "$trust" ] || fail "--trust goes with --service" 2; return 0; }
+    if [ -z "$bundle" ]; then
+        [ -z "$trust" ] || fail "--trust goes with --service" 2
+        [ -z "$no_teach" ] || fail "--no-teach goes with --service" 2
+        return 0
+    fi
     [ -n "$root" ] || fail "only root can install a service; run it with sudo"
     [ "$target" = /opt/edgecil ] || fail "a service runs from /opt/edgecil; leave out --target" 2
     command -v systemctl >/dev/null || fail "there is no systemd here; leave out --service"
@@ -168,7 +174,7 @@ install_service() {
     [ -z "$trust" ] || install -m 644 "$trust" "$work/key"
     chmod 755 "$work"
     runuser -u edgecil -- "$target/bin/python" -P -m edgecil_devices \
-        install "$release" --store $STORE ${trust:+--trust "$work/key"}
+        install "$release" --store $STORE ${trust:+--trust "$work/key"} ${no_teach:+--no-teach}
     systemctl enable --now edgecil-serve.service edgecil-update.timer
 }
 

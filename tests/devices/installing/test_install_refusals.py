@@ -96,6 +96,7 @@ def test_who_may_not_is_told_to_become_root(device: "Device", words: list[str], 
         (["--targets"], "--targets is not known; see --help"),
         (["--from"], "--from needs a value"),
         (["--trust", "cats.key.pub"], "--trust goes with --service"),
+        (["--no-teach"], "--no-teach goes with --service"),
     ],
 )
 def test_wrong_options_are_refused(device: "Device", words: list[str], said: str) -> None:

@@ -37,7 +37,7 @@ done
 mkdir -p /opt/edgecil/bin
 ln -s /usr/bin/python3.10-which-is-gone /opt/edgecil/bin/python
 echo complete >/opt/edgecil/.edgecil-install
-sh {script} --from {wheel} --service {bundle} --trust {key}
+sh {script} --from {wheel} --service {bundle} --trust {key} --no-teach
 /opt/edgecil/bin/edgecil status
 [ "$(id -u edgecil)" != 0 ]
 stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
@@ -84,6 +84,7 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
     assert done.returncode == 0, done.stderr
     assert "release 7 is current" in done.stdout
     assert f"takes releases by: {key.text}" in done.stdout
+    assert "can be taught: no" in done.stdout
     assert re.search("^(ok|warn) +bundle ", done.stdout, re.M)
     assert "edgecil has /var/lib/edgecil\nedgecil has /var/lib/edgecil/current\n" in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("systemctl ")] == [
