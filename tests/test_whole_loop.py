@@ -129,7 +129,7 @@ def answers(store: Path, seen: Path) -> list[dict[str, Any]]:
 
 def right(found: list[dict[str, Any]]) -> float:
     """The part of the answers that name the new thing."""
-    return sum(answer["label"] == NEW for answer in found) / len(found)
+    return [answer["label"] for answer in found].count(NEW) / len(found)
 
 
 def kinds(store: Path) -> dict[str, str]:
