@@ -27,6 +27,7 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
 from edgecil.networks.backbones import BACKBONES, Backbone
+from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.graphs import operators
@@ -34,6 +35,7 @@ from edgecil_devices.images import Pixels, Preprocessing
 from edgecil_devices.runtime import Runtime
 from edgecil_export import ExportRequest, export
 from tests.devices.conftest import tiny as tiny
+from tests.devices.teaching.colours import RED, files, save_teachable
 from tests.export.mobile import lite_like_groups, v3_like_groups
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -227,6 +229,23 @@ def test_a_server_on_it_answers_as_this_machine_would(
         finally:
             server.kill()
     assert label == f"class-{logits_here['fp32'][0].argmax()}"
+
+
+def test_it_is_taught_and_answers_as_this_machine_would(pi: Any, tiny: Any, tmp_path: Path) -> None:
+    bundle = save_teachable(tiny, tmp_path / "tiny.edgecil")
+    mugs, seen = files(tmp_path / "mugs", RED, 6), files(tmp_path / "seen", RED, 1, seed=9)[0]
+    there = "-m", "edgecil_devices"
+    taught = pi.run("pi4", *there, "teach", bundle, *mugs, "--label", "mug", "--json")
+    assert taught.returncode == 0, taught.stderr
+    assert json.loads(taught.stdout)["taught"] == 6
+    predicted = pi.run("pi4", *there, "predict", bundle, seen, "--json")
+    here = Classifier.load(bundle).predict(seen)  # with what was taught there
+    found = json.loads(predicted.stdout)["top"]
+    assert (found[0]["label"], found[0]["taught"]) == ("mug", True)
+    assert [one["label"] for one in found] == [one.label for one in here.top[: len(found)]]
+    assert [one["score"] for one in found] == pytest.approx(
+        [one.score for one in here.top[: len(found)]], abs=1e-4
+    )
 
 
 def test_bench_on_it_knows_the_board(pi: Any, tiny: Any, tmp_path: Path) -> None:
