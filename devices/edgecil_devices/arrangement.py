@@ -56,6 +56,8 @@ class Parts:
     """D of each block."""
     compute: str
     """"fp32" or "int8"."""
+    keeps_map: bool = False
+    """Whether the trunk's feature map is wanted, too."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Features:
     """Milliseconds for all N images."""
     blocks_ms: float
     """Likewise, all blocks together."""
+    feature_map: NDArray[np.float32] | None = None
+    """(N, M, H, W), where it is wanted."""
 
 
 class Arrangement(Protocol):
@@ -94,15 +98,19 @@ class OneGraph:
 
     def __init__(self, parts: Parts, threads: int, trunk_share: float) -> None:
         self._graph = _open(parts, range(len(parts.blocks)), threads, with_trunk=True)
+        self._keeps_map = parts.keeps_map
         self.trunk_share = trunk_share
 
     def run(self, pixels: NDArray[np.uint8]) -> Features:
         """See `Arrangement`."""
         start = time.perf_counter()
-        of_blocks = self._graph.run(pixels)
+        outputs = self._graph.run(pixels)
         total_ms = (time.perf_counter() - start) * 1e3
         trunk_ms = total_ms * self.trunk_share
-        return Features(of_blocks, trunk_ms, total_ms - trunk_ms)
+        blocks_ms = total_ms - trunk_ms
+        if self._keeps_map:
+            return Features(outputs[1:], trunk_ms, blocks_ms, outputs[0])
+        return Features(outputs, trunk_ms, blocks_ms)
 
 
 class SideBySide:
@@ -134,6 +142,7 @@ class SideBySide:
             [features for of_group in of_groups for features in of_group],
             trunk_ms=(after_trunk - start) * 1e3,
             blocks_ms=(after_blocks - after_trunk) * 1e3,
+            feature_map=feature_map,
         )
 
     def _run_groups(self, feature_map: NDArray[np.float32]) -> list[list[NDArray[np.float32]]]:
@@ -219,14 +228,15 @@ def _open(parts: Parts, chosen: Sequence[int], threads: int, *, with_trunk: bool
     names = [parts.block_names[k] for k in chosen]
     models = [parts.blocks[k] for k in chosen]
     trunk = parts.trunk if with_trunk else None
+    with_map = with_trunk and parts.keeps_map
     name = f"{parts.trunk_name if with_trunk else names[0]} to {names[-1]}"
     try:
-        graph = Graph(joined(trunk, models), name, threads, parts.compute)
+        graph = Graph(joined(trunk, models, with_map=with_map), name, threads, parts.compute)
     except BundleError:
         for one, model in zip(names, models, strict=True):  # which of them is it?
             Graph(model, one, 1, parts.compute)
         raise
     expected = [(parts.features[k],) for k in chosen]
-    if [shape[1:] for shape in graph.output_shapes] != expected:
+    if [shape[1:] for shape in graph.output_shapes[with_map:]] != expected:
         raise BundleError(f"{name} do not give the features they should; export the bundle again")
     return graph

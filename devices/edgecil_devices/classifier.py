@@ -366,7 +366,7 @@ class Classifier:
         """The logits (N, C + T) with those of taught classes, and the labels of these."""
         if self._teaching is None or not self._teaching.anything:
             return inference.logits, ()
-        return self._teaching.teacher.logits(inference.features, inference.logits)
+        return self._teaching.teacher.logits(inference.embedding, inference.logits)
 
     def _prediction(
         self, logits: NDArray[np.float32], taught: tuple[str, ...], top: int, timing: Timing

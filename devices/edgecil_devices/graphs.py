@@ -5,7 +5,7 @@ the bytes of several ONNX files are already the joined graph, once their names d
 outputs that have become inner values are left out.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgecil_devices.errors import BundleError
@@ -69,29 +69,32 @@ def operators(model: bytes) -> set[str]:
     return {text(name) for node in nodes for name in nested(node, _OPERATOR)}
 
 
-def joined(trunk: bytes | None, blocks: Sequence[bytes]) -> bytes:
+def joined(trunk: bytes | None, blocks: Sequence[bytes], *, with_map: bool = False) -> bytes:
     """One ONNX file that computes several.
 
     Args:
         trunk: its output is the blocks' input, under the same name; None: the blocks alone.
         blocks: their outputs stay, in this order, as `0.features`, `1.features` and so on.
+        with_map: whether the trunk's output stays an output as well, before these.
 
     Raises:
         BundleError: one of them is no protocol buffer.
     """
-    parts = [] if trunk is None else [_part(trunk, "trunk.", without=(_OUTPUT,))]
+    parts = []
+    if trunk is not None:
+        names = [port.name for some in ports(trunk) for port in some]
+        parts = [_part(trunk, "trunk.", names, without=() if with_map else (_OUTPUT,))]
     for k, block in enumerate(blocks):
-        model = _part(block, f"{k}.", without=(_INPUT, _GRAPH_NAME) if parts else ())
+        names = [port.name for port in ports(block)[0]]
+        model = _part(block, f"{k}.", names, without=(_INPUT, _GRAPH_NAME) if parts else ())
         # Whatever there is to say once, like the version, the first part has said.
         parts.append(b"".join(f.raw for f in fields(model) if not parts or f.number == _GRAPH))
     return b"".join(parts)
 
 
-def _part(model: bytes, prefix: str, without: Collection[int]) -> bytes:
-    """`model` with `prefix` before the names of what is inside it, less some parts of its graph."""
-    inputs, outputs = ports(model)
-    outside = inputs if _OUTPUT not in without else inputs + outputs
-    kept = {b"", *(port.name.encode() for port in outside)}  # no name is an input left out
+def _part(model: bytes, prefix: str, keeping: Iterable[str], without: Collection[int]) -> bytes:
+    """`model` with `prefix` before all names but some, less some parts of its graph."""
+    kept = {b"", *(name.encode() for name in keeping)}  # no name is an input left out
 
     def renamed(part: Field) -> bytes:
         inner = (

@@ -20,6 +20,7 @@ from edgecil_devices.graph_check import check_graph
 from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
 from edgecil_devices.npy import read_npy
 from edgecil_devices.profiles import default_threads
+from edgecil_devices.teaching_facts import OF_TRUNK
 
 PIXELS, FEATURE_MAP, FEATURES = "pixels", "feature_map", "features"
 """What the graphs call their inputs and outputs: pixels -> feature_map -> features."""
@@ -37,6 +38,9 @@ class Inference:
     """(N, C)."""
     features: NDArray[np.float32]
     """(N, F), as the head takes them."""
+    embedding: NDArray[np.float32]
+    """(N, E), what is taught is told by: those features or, where the bundle says so, the means of
+    the trunk's feature map."""
     trunk_ms: float
     """Milliseconds for all N images; where trunk and blocks are one graph, that graph's, divided as
     it was measured at the start."""
@@ -76,7 +80,13 @@ class Runtime:
         self._weight, self._bias = _read_head(bundle)
         self._unit_features = manifest.head.role == NEAREST_MEAN
         key = key_of(bundle.manifest_json, self.threads)
-        self._arrangement = arrange(_parts(bundle), self.threads, size_px, kept, key)
+        parts = _parts(bundle)
+        self._arrangement = arrange(parts, self.threads, size_px, kept, key)
+        self._embeds_map = parts.keeps_map
+        channels = _ports(parts.trunk, parts.trunk_name)[1].shape[1]
+        assert isinstance(channels, int)  # or the parts would have been refused
+        self.embedding_size = channels if parts.keeps_map else sum(parts.features)
+        """E of `Inference.embedding`."""
 
     @property
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -117,8 +127,14 @@ class Runtime:
             raise BundleError(
                 f"{self._not_finite(of_blocks)} gives values that are not finite{_BUNDLE_IS_BAD}"
             )
+        embedding = features
+        if self._embeds_map:
+            assert computed.feature_map is not None
+            embedding = computed.feature_map.mean(axis=(2, 3))
         head_ms = (time.perf_counter() - start) * 1e3
-        return Inference(logits, features, computed.trunk_ms, computed.blocks_ms, head_ms)
+        return Inference(
+            logits, features, embedding, computed.trunk_ms, computed.blocks_ms, head_ms
+        )
 
     def _not_finite(self, features: list[NDArray[np.float32]]) -> str:
         """Who is to blame for logits that are not finite."""
@@ -156,6 +172,7 @@ def _parts(bundle: Bundle) -> Parts:
         tuple(block.name for block in manifest.blocks),
         tuple(block.features or 0 for block in manifest.blocks),
         manifest.compute,
+        manifest.teaching is not None and manifest.teaching.features == OF_TRUNK,
     )
 
 

@@ -12,6 +12,8 @@ MOST_COUNT = 2**31
 """Pictures of a class."""
 TRAINED_HEAD, CLOSED_FORM = "trained", "statistics"
 """What may decide among the release's classes once something was taught."""
+OF_BLOCKS, OF_TRUNK = "blocks", "trunk"
+"""What features the statistics may be of, and what is taught is told by."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class TeachingFacts:
     rules: str = TRAINED_HEAD
     """What decides among the release's classes once something was taught: the trained head, or the
     closed form of the statistics. Energies stay those of the trained head either way."""
+    features: str = OF_BLOCKS
+    """What the statistics are of: the head's features, or the means of the trunk's feature map. A
+    trunk that comes pretrained has seen far more than the classes that blocks were made for."""
 
     def check(self, class_count: int) -> None:
         """Refuse what cannot be.
@@ -43,6 +48,10 @@ class TeachingFacts:
         """
         if self.rules not in (TRAINED_HEAD, CLOSED_FORM):
             raise BundleVersionError(f"unknown rules {self.rules!r}; run: pip install -U edgecil")
+        if self.features not in (OF_BLOCKS, OF_TRUNK):
+            raise BundleVersionError(
+                f"unknown features {self.features!r}; run: pip install -U edgecil"
+            )
         require(len(self.counts) == class_count, "there must be a count for every class")
         require(all(0 < count < MOST_COUNT for count in self.counts), "impossible count")
         scales = (self.mean_scale, self.covariance_scale, self.covariance_rest)
@@ -50,11 +59,9 @@ class TeachingFacts:
         require(0 <= self.shrinkage <= 1 and 0 < self.tau <= 10, "impossible shrinkage or tau")
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form; where the trained head decides, it does not say so."""
-        record = asdict(self)
-        if self.rules == TRAINED_HEAD:
-            del record["rules"]
-        return record
+        """The JSON form, which does not say what is usual."""
+        usual = {"rules": TRAINED_HEAD, "features": OF_BLOCKS}.items()
+        return dict(item for item in asdict(self).items() if item not in usual)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any] | None) -> "TeachingFacts | None":
@@ -66,8 +73,13 @@ class TeachingFacts:
             for name in ("mean_scale", "covariance_scale", "covariance_rest", "shrinkage", "tau")
         }
         counts = items(record, "counts", lambda held, key: get(held, key, int))
-        rules = find(record, "rules", str)
-        return cls(counts, **scales, rules=TRAINED_HEAD if rules is None else rules)
+        rules, features = find(record, "rules", str), find(record, "features", str)
+        return cls(
+            counts,
+            **scales,
+            rules=TRAINED_HEAD if rules is None else rules,
+            features=OF_BLOCKS if features is None else features,
+        )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Contents:
     """Trunk and blocks by name."""
     features: Callable[[Pixels], Floats]
     """What the graphs compute, worked out without the bundle: (N, S, S, 3) -> (N, K*D)."""
+    map_means: Callable[[Pixels], Floats]
+    """The trunk's feature map, averaged over its positions: (N, S, S, 3) -> (N, M)."""
     head: Stored
     """(C, K*D+1), the bias last."""
     unit_features: bool
@@ -95,7 +97,13 @@ def contents_in_fp32(opened: OpenedRun, weights: str) -> Contents:
             feature_map = trunk(torch.from_numpy(pixels))
             return torch.cat([block(feature_map) for block in blocks], dim=1).numpy()
 
-    return Contents(graphs, features, store_head(opened.head, weights), opened.means is not None)
+    def map_means(pixels: Pixels) -> Floats:
+        with torch.inference_mode():
+            means: Floats = trunk(torch.from_numpy(pixels)).mean(dim=(2, 3)).numpy()
+            return means
+
+    head = store_head(opened.head, weights)
+    return Contents(graphs, features, map_means, head, opened.means is not None)
 
 
 def contents_in_int8(in_fp32: Contents, calibration: Sequence[Pixels]) -> Contents:
@@ -115,8 +123,13 @@ def contents_in_int8(in_fp32: Contents, calibration: Sequence[Pixels]) -> Conten
         (feature_map,) = trunk.run(pixels)
         return np.concatenate([block.run(feature_map)[0] for block in blocks], axis=1)
 
+    def map_means(pixels: Pixels) -> Floats:
+        (feature_map,) = trunk.run(pixels)
+        means: Floats = feature_map.mean(axis=(2, 3))
+        return means
+
     head = store_head(in_fp32.head.values, "int8")
-    return replace(in_fp32, graphs=graphs, features=features, head=head)
+    return replace(in_fp32, graphs=graphs, features=features, map_means=map_means, head=head)
 
 
 def _load_restored(module: nn.Module, stored: dict[str, Stored]) -> None:

@@ -36,6 +36,7 @@ from edgecil_devices.manifest import (
 )
 from edgecil_devices.package import pack
 from edgecil_devices.teaching.statistics import packed
+from edgecil_devices.teaching_facts import OF_TRUNK
 from edgecil_export.accuracy_loss import (
     TEST_PICTURES,
     AccuracyLoss,
@@ -55,6 +56,7 @@ from edgecil_export.releases import RECORD, record, released
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 from edgecil_export.teachable import (
     STATISTICS_NAME,
+    features_for_teaching,
     held_out_answers,
     known_classes,
     unknown_facts,
@@ -133,7 +135,7 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
     else:
         contents = contents_in_fp32(opened, request.stored_weights)
     teaching, unknown = _teachable(opened, contents, request)
-    statistics, facts = _packed(teaching)
+    statistics, facts = _packed(teaching, features_for_teaching(opened))
     samples = golden_pixels(state)
     blobs = contents.blobs | statistics
     blobs |= {
@@ -181,19 +183,23 @@ def _teachable(
     """How devices are to learn, and what the manifest says of the unknown."""
     if not request.teachable:
         return None, {}
-    known = known_classes(opened.state, contents.head_features)
+    of_trunk = features_for_teaching(opened) == OF_TRUNK
+    embed = contents.map_means if of_trunk else contents.head_features
+    known = known_classes(opened.state, embed)
     sample = held_out_sample(opened, request.data_dir)
     if sample is None:
         return usual(known), {}
-    held_out = held_out_answers(sample, contents.head_features, contents.head_logits)
+    held_out = held_out_answers(sample, embed, contents.logits)
     return chosen(known, held_out), {"unknown": unknown_facts(held_out)}
 
 
-def _packed(teaching: TeachingChoice | None) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _packed(
+    teaching: TeachingChoice | None, features: str
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The blob of statistics by its name, and what the manifest says of it."""
     if teaching is None:
         return {}, {}
-    table, facts = packed(teaching.known)
+    table, facts = packed(teaching.known, features)
     return {STATISTICS_NAME: npy(table)}, {"teaching": facts}
 
 

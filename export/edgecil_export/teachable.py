@@ -2,6 +2,13 @@
 
 The statistics are of the exemplars, with the very features that the bundle computes: whatever a
 task has changed in the network is in them, and nothing has to be carried from task to task.
+
+Where the trunk comes pretrained and is never trained, they are of its feature map, averaged over
+all positions: it was made for a thousand classes, and blocks for the few of one task. New classes
+of CIFAR-100 taught beside known ones (EfficientNet-Lite0), percent of all test pictures, with the
+features of trunk and of blocks: 4 of 5 pictures each beside 10 known ones 75 and 60, of 20 pictures
+76 and 62; 10 beside 30 known ones 62 and 56, and 66 and 59.
+
 Measured on ResNet-14, 30 classes: with 20 pictures a class taught classes come out as with 200
 (total accuracy 39.0 and 39.3).
 
@@ -23,8 +30,9 @@ from edgecil.pictures.sequences import SeenInTest
 from edgecil_devices.closed_form import ClassStatistics, Floats, shrinkage_for
 from edgecil_devices.teaching.head import Covariance, KnownClasses, log_sum_exp
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS
-from edgecil_devices.teaching_facts import UnknownFacts
+from edgecil_devices.teaching_facts import OF_BLOCKS, OF_TRUNK, UnknownFacts
 from edgecil_export.accuracy_loss import Sample
+from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Pixels
 
 STATISTICS_NAME = "statistics.npy"
@@ -34,9 +42,16 @@ TAU = 0.5
 half as often, and old ones lose 2 points less (ResNet-14, ten classes of 20 pictures beside 30)."""
 
 Network = Callable[[Pixels], NDArray[np.float32]]
-"""Features of pictures."""
+"""Features or logits of pictures."""
 
 _BATCH = 64
+
+
+def features_for_teaching(opened: OpenedRun) -> str:
+    """What the statistics are to be of: `OF_BLOCKS` or `OF_TRUNK`."""
+    # Without exemplars there are only the statistics that the state keeps, and those are of blocks.
+    of_trunk = opened.network.frozen_trunk and opened.state.statistics() is None
+    return OF_TRUNK if of_trunk else OF_BLOCKS
 
 
 def known_classes(state: State, features: Network) -> KnownClasses:
@@ -46,7 +61,7 @@ def known_classes(state: State, features: Network) -> KnownClasses:
 
     Args:
         state: of the run.
-        features: pixels (N, S, S, 3) -> (N, F), as the bundle's head takes them.
+        features: pixels (N, S, S, 3) -> (N, F), what `features_for_teaching` says.
 
     Raises:
         ExportError: a class has no exemplar.
@@ -83,31 +98,27 @@ class HeldOutAnswers:
     """What a bundle says of pictures that it was not trained on."""
 
     features: NDArray[np.float32]
-    """(N, F), as the head takes them."""
+    """(N, F), what the statistics are of."""
     logits: NDArray[np.float32]
     """(N, C)."""
     labels: NDArray[np.int64]
     """(N,)."""
 
 
-def held_out_answers(
-    sample: Sample,
-    features: Network,
-    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-) -> HeldOutAnswers:
+def held_out_answers(sample: Sample, features: Network, logits: Network) -> HeldOutAnswers:
     """Let the bundle say it.
 
     Args:
         sample: pictures that were not trained on.
-        features: pixels (N, S, S, 3) -> (N, F), as the head takes them.
-        logits: of the head, (N, F) -> (N, C).
+        features: pixels (N, S, S, 3) -> (N, F), what the statistics are of.
+        logits: pixels (N, S, S, 3) -> (N, C).
     """
-    found = [
-        features(sample.pictures.pixels(sample.indices[start : start + _BATCH]))
-        for start in range(0, len(sample.indices), _BATCH)
-    ]
-    said = np.concatenate([logits(some) for some in found])
-    return HeldOutAnswers(np.concatenate(found), said, sample.labels)
+    found = []
+    for start in range(0, len(sample.indices), _BATCH):
+        pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
+        found.append((features(pixels), logits(pixels)))
+    of_features, of_logits = (np.concatenate(part) for part in zip(*found, strict=True))
+    return HeldOutAnswers(of_features, of_logits, sample.labels)
 
 
 def unknown_facts(held_out: HeldOutAnswers) -> UnknownFacts:

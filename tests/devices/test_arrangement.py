@@ -90,6 +90,21 @@ def test_blocks_of_many_groups_come_in_order(
             np.testing.assert_allclose(features, k * expected[k], rtol=1e-5, atol=1e-5)
 
 
+def test_every_arrangement_gives_the_feature_map_where_it_is_wanted(
+    tiny: "TinyNetwork", graphs: "Graphs"
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    expected = np.maximum(0, np.einsum("nhwc,kc->nkhw", pixels / 255, tiny.trunk))
+    blocks = tuple(map(graphs.block, tiny.blocks))
+    names = ("block-00.onnx", "block-01.onnx")
+    parts = Parts(graphs.trunk(tiny.trunk), blocks, "trunk.onnx", names, (3, 3), "fp32", True)
+    for found in (SideBySide(parts, 1), SideBySide(parts, 2), OneGraph(parts, 2, 0.5)):
+        computed = found.run(pixels)
+        assert computed.feature_map is not None
+        np.testing.assert_allclose(computed.feature_map, expected, rtol=1e-5, atol=1e-5)
+        assert [one.shape for one in computed.of_blocks] == [(2, 3), (2, 3)]
+
+
 def test_one_thread_needs_no_measurement_and_keeps_nothing(bundle: Bundle, tmp_path: Path) -> None:
     assert Runtime(bundle, 1, tmp_path / "kept.json").arrangement == SIDE
     assert list(tmp_path.glob("*.json")) == []

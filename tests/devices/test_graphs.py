@@ -60,6 +60,18 @@ def test_a_joined_graph_computes_what_its_parts_compute(
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_a_joined_graph_gives_the_feature_map_too_where_it_is_wanted(
+    tiny: "TinyNetwork", graphs: "Graphs"
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    trunk, blocks = graphs.trunk(tiny.trunk), [graphs.block(weight) for weight in tiny.blocks]
+    model = joined(trunk, blocks, with_map=True)
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    feature_map, *features = Graph(model, "joined").run(pixels)
+    np.testing.assert_array_equal(feature_map, Graph(trunk, "trunk").run(pixels)[0])
+    np.testing.assert_array_equal(features, Graph(joined(trunk, blocks), "joined").run(pixels))
+
+
 def test_an_input_that_is_left_out_stays_so(tiny: "TinyNetwork", graphs: "Graphs") -> None:
     block = onnx.load_from_string(graphs.block(tiny.blocks[0]))
     block.graph.node[0].input.append("")  # a convolution without a bias, said aloud

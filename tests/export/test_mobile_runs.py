@@ -20,8 +20,9 @@ from edgecil_devices.arrangement import OneGraph, SideBySide
 from edgecil_devices.bundle import complete
 from edgecil_devices.graphs import operators
 from edgecil_devices.package import pack, read_package
-from edgecil_devices.runtime import _parts
+from edgecil_devices.runtime import Runtime, _parts
 from edgecil_devices.selftest import self_test
+from edgecil_devices.teaching.statistics import unpacked
 from edgecil_export import ExportRequest, contents, export
 from edgecil_export.graphs import block_template, trunk_template
 from edgecil_export.update import make_update
@@ -150,3 +151,38 @@ def test_trunk_and_blocks_compute_the_same_as_one_graph_and_side_by_side(
     whole, apart = OneGraph(parts, 2, 0.5).run(PIXELS), SideBySide(parts, 2).run(PIXELS)
     for ours, theirs in zip(whole.of_blocks, apart.of_blocks, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=0 if name == "int8" else 1e-4)
+
+
+@pytest.mark.parametrize(("name", "error"), [("fp32", 1e-3), ("int8", 0.2)])
+def test_behind_a_frozen_trunk_statistics_are_of_its_feature_map(
+    run_of_lite: Path,
+    lite: ExpandableNetwork,
+    exemplars: ExemplarSet,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    error: float,
+) -> None:
+    # As if it had come pretrained; what is set on a network changes nothing.
+    frozen = property(lambda network: True, lambda network, value: None)
+    monkeypatch.setattr(ExpandableNetwork, "frozen_trunk", frozen, raising=False)
+    export(run_of_lite, run_of_lite / "x", replace(REQUESTS[name], teachable=True))
+    bundle = read_bundle(run_of_lite / "x")
+    facts = bundle.manifest.teaching
+    assert facts is not None
+    assert facts.features == "trunk"
+    images = lite.normalise(torch.from_numpy(exemplars.pictures.pixels()).permute(0, 3, 1, 2))
+    with torch.inference_mode():
+        means = lite.eval().trunk(images).mean(dim=(2, 3)).numpy()
+    expected = np.stack([means[exemplars.labels() == c].mean(axis=0) for c in range(5)])
+    found = unpacked(bundle.blobs["statistics.npy"], "s", facts, expected.shape[1])
+    assert np.abs(found.means - expected).max() < error * np.abs(expected).max()
+    # And a device embeds pictures as the exporter did.
+    embedded = Runtime(bundle, 1).run(exemplars.pictures.pixels()).embedding
+    assert np.abs(embedded - means).max() < error * np.abs(means).max()
+
+
+def test_a_trunk_that_was_trained_here_leaves_them_with_the_blocks(run_of_lite: Path) -> None:
+    export(run_of_lite, run_of_lite / "x", ExportRequest(teachable=True))
+    manifest_json = read_bundle(run_of_lite / "x").manifest_json
+    assert b'"teaching"' in manifest_json
+    assert b'"features":"trunk"' not in manifest_json

@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from edgecil_devices.errors import BundleCorruptError
 from edgecil_devices.npy import read_npy
 from edgecil_devices.teaching.head import Covariance, KnownClasses
-from edgecil_devices.teaching_facts import TeachingFacts
+from edgecil_devices.teaching_facts import OF_BLOCKS, TeachingFacts
 
 MOST_DIRECTIONS = 64
 """Of the covariance; more were not better."""
 
 
-def packed(known: KnownClasses) -> tuple[NDArray[np.float16], TeachingFacts]:
-    """The array of the blob, and what the manifest says of it."""
+def packed(
+    known: KnownClasses, features: str = OF_BLOCKS
+) -> tuple[NDArray[np.float16], TeachingFacts]:
+    """The array of the blob, and what the manifest says of it.
+
+    Args:
+        known: of the release.
+        features: what they are of, `OF_BLOCKS` or `OF_TRUNK`.
+    """
     factors = known.covariance.factors
     scales = [max(float(np.abs(part).max(initial=0)), 1e-30) for part in (known.means, factors)]
     table = np.concatenate([known.means / scales[0], factors / scales[1]]).astype(np.float16)
@@ -32,6 +39,7 @@ def packed(known: KnownClasses) -> tuple[NDArray[np.float16], TeachingFacts]:
         shrinkage=known.shrinkage,
         tau=known.tau,
         rules=known.rules,
+        features=features,
     )
     return table, facts
 
@@ -43,7 +51,7 @@ def unpacked(blob: bytes, name: str, facts: TeachingFacts, features: int) -> Kno
         blob: the NumPy file.
         name: what to call it in messages.
         facts: of the manifest.
-        features: F of the bundle.
+        features: F, as many as what they are of has.
 
     Raises:
         BundleCorruptError: the array has another shape or type, or values that are not finite.

@@ -59,13 +59,12 @@ class Teaching:
         return self._teacher
 
     def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._runtime.run(pixels).features
+        return self._runtime.run(pixels).embedding
 
     def _known(self) -> KnownClasses:
         facts, blob = self._manifest.teaching, self._manifest.statistics
         if facts and blob and self._statistics is not None:
-            size = sum(block.features or 0 for block in self._manifest.blocks)
-            return unpacked(self._statistics, blob.name, facts, size)
+            return unpacked(self._statistics, blob.name, facts, self._runtime.embedding_size)
         size_px = self._manifest.preprocessing.image_size_px
         pixels = blots(size_px)
         if self._golden is not None:

@@ -1,5 +1,6 @@
 """Teaching a classifier, as a program and a person do it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgecil_devices import Classifier, UsageError
 from edgecil_devices.__main__ import main
@@ -17,11 +19,20 @@ from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDamagedError
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
+from edgecil_devices.teaching.head import Prototype, TaughtHead
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
-from edgecil_devices.teaching_facts import TeachingFacts
-from tests.devices.teaching.colours import BLUE, RED, files, pictures, save_teachable
+from edgecil_devices.teaching.statistics import unpacked
+from edgecil_devices.teaching_facts import OF_TRUNK, TeachingFacts
+from tests.devices.teaching.colours import (
+    BLUE,
+    RED,
+    files,
+    map_means,
+    pictures,
+    save_teachable,
+)
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
@@ -99,6 +110,32 @@ def test_the_closed_form_decides_where_the_bundle_says_so_and_only_once_somethin
         assert after.energy == pytest.approx(before.energy, abs=0.1)
         assert classifier.predict(pictures(RED, 1, 9)[0]).label == "mug"
     assert answers == {"trained": ("cat", "cat"), "statistics": ("cat", "ape")}
+
+
+def test_classes_are_taught_by_the_trunks_features_where_the_bundle_says_so(
+    tiny: "TinyNetwork", tmp_path: Path
+) -> None:
+    bundle = save_teachable(tiny, tmp_path / "tiny.edgecil", of=OF_TRUNK)
+    classifier = Classifier.load(bundle)
+    reds, seen = pictures(RED, 6), pictures(RED, 1, 9)[0]
+    classifier.teach("mug", reds)
+    blob = read_bundle(bundle).manifest.statistics
+    assert blob is not None
+    facts = read_bundle(bundle).manifest.teaching
+    assert facts is not None
+    known = unpacked(read_bundle(bundle).blobs[blob.name], blob.name, facts, len(tiny.trunk))
+    # What is taught is kept as WebP, which is not lossless.
+    kept = [classifier.overlay.picture(one) for one in classifier.overlay.records().present]
+    taught = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in kept])
+    head = TaughtHead(known, [Prototype(map_means(tiny, taught).astype(float), None)])
+    pixels = seen[np.newaxis]
+    logits = head.logits(map_means(tiny, pixels), tiny.logits(pixels).astype(np.float32))[0]
+    scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    found = classifier.predict(seen, top=4)
+    assert {one.label: one.score for one in found.top} == pytest.approx(
+        dict(zip([*classifier.classes, "mug"], scores, strict=True)), abs=1e-4
+    )
+    assert found.label == "mug"
 
 
 def test_a_manifest_says_what_decides_only_where_it_is_not_the_trained_head(
