@@ -55,7 +55,7 @@ def sessions(
     labels = [*map(dataset.classes.index, device.classes), *range(BASE, len(dataset.classes))]
     test_of = [dataset.test.pixels(np.flatnonzero(dataset.test.labels == c)) for c in labels]
     truth = np.repeat(np.arange(len(labels)), [*map(len, test_of)])
-    features, trained = device.answers(np.concatenate(test_of))
+    seen = device.answers(np.concatenate(test_of))
     random = np.random.default_rng(draw)
     with device.taught() as (classifier, teacher):
         for session, known in enumerate(range(BASE, len(labels) + 1, STEP)):
@@ -63,7 +63,8 @@ def sessions(
                 rows = random.permutation(np.flatnonzero(dataset.train.labels == c))[:SHOTS]
                 classifier.teach(dataset.classes[c], list(dataset.train.pixels(rows)))
             now = truth < known
-            right = teacher.logits(features[now], trained[now])[0].argmax(axis=1) == truth[now]
+            logits, _ = teacher.logits(seen.embedding[now], seen.logits[now])
+            right = logits.argmax(axis=1) == truth[now]
             old = truth[now] < BASE
             yield {
                 "base": base,

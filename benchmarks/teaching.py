@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,8 +61,8 @@ PHOTOS = {"one": 500, "ten": 500, "lite0": 50}
 """Pictures of each old class that the base is trained on."""
 
 Floats = NDArray[np.float64]
-Rule = Callable[[Floats], Floats]
-"""Features (N, F) -> scores (N, C) of old and new classes."""
+Rule = Callable[["Answers"], Floats]
+"""N pictures -> scores (N, C) of old and new classes."""
 
 
 def trained_bundle(
@@ -95,6 +95,17 @@ def trained_bundle(
     return bundle
 
 
+class Answers(NamedTuple):
+    """What a bundle makes of N pictures."""
+
+    embedding: NDArray[np.float32]
+    """(N, E), what it is taught by."""
+    logits: NDArray[np.float32]
+    """(N, C), of the trained head."""
+    features: NDArray[np.float32]
+    """(N, F), what that head takes."""
+
+
 class Device:
     """A bundle as a device runs it.
 
@@ -108,15 +119,15 @@ class Device:
         self._runtime = Runtime(self.bundle, 2)
         self.head = tuple(part.astype(np.float64) for part in self._runtime.head)
 
-    def answers(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Features (N, F) and logits (N, C) of pictures (N, H, W, 3)."""
+    def answers(self, pictures: NDArray[np.uint8]) -> "Answers":
+        """What it makes of pictures (N, H, W, 3)."""
         found = []
         for start in range(0, len(pictures), 32):
             some = pictures[start : start + 32]
             pixels = [read_pixels(one, self.bundle.manifest.preprocessing) for one in some]
             inference = self._runtime.run(np.stack(pixels))
-            found.append((inference.features, inference.logits))
-        return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+            found.append((inference.embedding, inference.logits, inference.features))
+        return Answers(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     @contextmanager
     def taught(self) -> Iterator[tuple[Classifier, Teacher]]:
@@ -126,42 +137,47 @@ class Device:
             yield Classifier(self.bundle.manifest, self._runtime, teaching), teaching.teacher
 
 
-def unit(rows: Floats) -> Floats:
+def unit(rows: NDArray[Any]) -> Floats:
     """Each row divided by its length."""
     divided: Floats = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
     return divided
 
 
-def rivals(device: Device, taught: list[Floats]) -> dict[str, Rule]:
-    """The other rules, fitted to the features (n, F) of each taught class."""
+def rivals(device: Device, taught: list[Answers]) -> dict[str, Rule]:
+    """The other rules, fitted to the pictures of each taught class.
+
+    Those that add rows to the trained head see the features that it takes, the others what the
+    bundle is taught by, as ours does.
+    """
     weight, bias = device.head  # (F, C), (C,)
-    manifest = device.bundle.manifest
-    assert manifest.statistics is not None
-    assert manifest.teaching is not None
-    blob = device.bundle.blobs[manifest.statistics.name]
-    known = unpacked(blob, manifest.statistics.name, manifest.teaching, len(weight))
-    new = np.stack([one.mean(axis=0) for one in taught])
-    means = np.concatenate([known.means, new])
+    blob, facts = device.bundle.manifest.statistics, device.bundle.manifest.teaching
+    assert blob is not None
+    assert facts is not None
+    size = taught[0].embedding.shape[1]
+    known = unpacked(device.bundle.blobs[blob.name], blob.name, facts, size)
+    means = np.concatenate([known.means, [one.embedding.mean(axis=0) for one in taught]])
     factors = known.covariance.factors
-    covariance = factors.T @ factors + known.covariance.rest * np.eye(len(weight))
-    rows = np.linalg.solve((1 - 1e-4) * covariance + 1e-4 * np.eye(len(weight)), means.T)
+    covariance = factors.T @ factors + known.covariance.rest * np.eye(size)
+    rows = np.linalg.solve((1 - 1e-4) * covariance + 1e-4 * np.eye(size), means.T)
     offsets = -np.sum(rows * means.T, axis=0) / 2
+    imprinted = unit(np.stack([one.features.mean(axis=0) for one in taught])).T
+    of_units = unit(np.stack([unit(one.features).mean(axis=0) for one in taught])).T
     length = np.linalg.norm(weight, axis=0).mean()
-    nothing = np.full((1, len(new)), -np.inf)
+
+    def trained(x: Answers) -> Floats:
+        return x.features @ weight + bias
+
     return {
-        "as exported": lambda x: np.concatenate(
-            [x @ weight + bias, nothing.repeat(len(x), axis=0)], axis=1
+        "as exported": lambda x: np.pad(
+            trained(x), ((0, 0), (0, len(taught))), constant_values=-np.inf
         ),
         "imprint": lambda x: np.concatenate(
-            [x @ weight + bias, x @ (length * unit(new)).T], axis=1
+            [trained(x), x.features @ (length * imprinted)], axis=1
         ),
-        "nearest mean": lambda x: unit(x) @ unit(means).T,
-        "slda": lambda x: x @ rows + offsets,
+        "nearest mean": lambda x: unit(x.embedding) @ unit(means).T,
+        "slda": lambda x: x.embedding @ rows + offsets,
         "pycoral": lambda x: (
-            unit(x)
-            @ np.concatenate(
-                [unit(weight.T), unit(np.stack([unit(one).mean(axis=0) for one in taught]))]
-            ).T
+            unit(x.features) @ np.concatenate([unit(weight.T).T, of_units], axis=1)
         ),
     }
 
@@ -173,7 +189,7 @@ def measured(
     labels = np.array([*map(dataset.classes.index, device.classes), *chosen[OLD:]])
     test_of = [dataset.test.pixels(np.flatnonzero(dataset.test.labels == c)) for c in labels]
     truth = np.repeat(np.arange(OLD + NEW), [*map(len, test_of)])
-    seen, trained = device.answers(np.concatenate(test_of))
+    seen = device.answers(np.concatenate(test_of))
     for count in COUNTS:
         for draw in DRAWS:
             random = np.random.default_rng(draw)
@@ -183,15 +199,14 @@ def measured(
                 )
                 for c in chosen[OLD:]
             ]
-            features = [device.answers(some)[0].astype(np.float64) for some in pictures]
+            taught = [device.answers(some) for some in pictures]
             found = {
-                name: rule(seen.astype(np.float64)).argmax(axis=1)
-                for name, rule in rivals(device, features).items()
+                name: rule(seen).argmax(axis=1) for name, rule in rivals(device, taught).items()
             }
             with device.taught() as (classifier, teacher):
                 for c, some in zip(chosen[OLD:], pictures, strict=True):
                     classifier.teach(dataset.classes[c], list(some), budget_bytes=100_000_000)
-                found["ours"] = teacher.logits(seen, trained)[0].argmax(axis=1)
+                found["ours"] = teacher.logits(seen.embedding, seen.logits)[0].argmax(axis=1)
             yield from _rows(base, count, draw, truth, found)
 
 
