@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecil.methods.base import Method, TaskView, align_weights
+from edgecil.methods.base import Method, TaskView, align_weights, rarity_shift, shifted
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork, new_linear
@@ -51,13 +51,15 @@ class DER(Method):
         network.add_block()
         network.grow_head(task.total_classes)
         auxiliary = new_linear(network.feature_size, task.new_classes + 1)
+        shift = rarity_shift(task, network.mean.device)
 
         def loss(pixels: Tensor, labels: Tensor) -> Tensor:
             features = network.block_features(pixels)
             logits = network.head(torch.cat(features, dim=1))
             targets = auxiliary_targets(labels, task.known_classes)
             auxiliary_loss = F.cross_entropy(auxiliary(features[-1]), targets)
-            return F.cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
+            class_loss = F.cross_entropy(shifted(logits, shift), labels)
+            return class_loss + self.auxiliary_weight * auxiliary_loss
 
         trained = [network.blocks[-1], network.head, auxiliary]
         trains_trunk = self.trains_trunk(task.first_classes) and not network.frozen_trunk

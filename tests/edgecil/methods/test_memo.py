@@ -1,5 +1,8 @@
 """DER and MEMO as their papers and code have them, against small calculations by hand."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +56,19 @@ def test_the_later_loss_adds_the_auxiliary_cross_entropy_of_the_newest_block() -
     by_hand += 0.7 * cross_entropy(lesson.extras["auxiliary"](features[1]), [0, 1, 2])
     loss = lesson.phases[0].loss(pictures(), torch.tensor(labels))
     assert loss.item() == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_new_classes_rarer_than_old_ones_are_trained_with_shifted_logits() -> None:
+    net = network()
+    rare = replace(second_task(), class_counts=(40, 30, 50, 8, 60))  # 40 on average, then 8 and 60
+    lesson = Memo(auxiliary_weight=0).prepare(net, rare, RECIPE)
+    net.eval()
+    labels = [1, 3, 4]
+    logits = net(pictures()).detach().numpy()
+    by_hand = cross_entropy(logits + np.log([1, 1, 1, 8 / 40, 1]), labels)
+    loss = lesson.phases[0].loss(pictures(), torch.tensor(labels))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-4)
+    assert loss.item() != pytest.approx(cross_entropy(logits, labels), rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Methods that keep one network: their losses and corrections, against calculations by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,14 @@ def test_replay_looks_at_all_logits() -> None:
     net = network()
     (phase,) = method_named("replay").prepare(net, second_task(), RECIPE).phases
     by_hand = cross_entropy(net(pictures()), LABELS)
+    assert phase.loss(pictures(), torch.tensor(LABELS)).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_replay_shifts_the_logits_of_new_classes_that_are_rarer_than_old_ones() -> None:
+    net = network()
+    rare = replace(second_task(), class_counts=(6, 4, 8, 2, 9))
+    (phase,) = method_named("replay").prepare(net, rare, RECIPE).phases
+    by_hand = cross_entropy(numbers(net(pictures())) + np.log([1, 1, 1, 2 / 6, 1]), LABELS)
     assert phase.loss(pictures(), torch.tensor(LABELS)).item() == pytest.approx(by_hand, rel=1e-5)
 
 
