@@ -130,10 +130,14 @@ def serve(request: ServeRequest) -> int:
     Raises:
         BundleError: the bundle cannot be used.
         StoreError: the store cannot be used.
+        UsageError: nothing may be taught here, or the bundle cannot tell what is unknown.
         EdgecilError: nothing can listen at this place.
     """
     from edgecil_devices.following import Following
+    from edgecil_devices.teaching.overlay import Overlay
 
+    if request.teach:
+        Overlay(request.bundle).require_allowed()
     following = Following(request.bundle, request.threads)
     if request.unknown is not None:
         told = following.classifier().unknown_in_words(request.unknown)

@@ -63,6 +63,13 @@ def test_neither_a_new_class_nor_a_correction_can_be_taught(store: Path) -> None
     assert not (store / "taught").exists()
 
 
+def test_a_page_that_could_not_teach_is_not_served(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, error = told(capsys, "serve", store, "--teach", "--port", "0", code=2)
+    assert error.startswith(f"error: {store} {WHY}")
+
+
 def test_the_verb_says_why_before_it_looks_at_a_picture(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
