@@ -385,7 +385,8 @@ def test_who_has_the_token_teaches_and_nobody_else(
     browser: Any, servers: Any, bundle_path: Path, tmp_path: Path, picture: bytes
 ) -> None:
     file = tmp_path / "token"
-    with servers.start(bundle_path, "--teach", "--token-file", str(file)) as server:
+    options = ["--teach", "--token-file", str(file), "--allow-host", "pi.example"]
+    with servers.start(bundle_path, *options) as server:
         page = browser.new_page()
         page.goto(f"http://localhost:{server.port}/")
         page.wait_for_selector("#token-form:not([hidden])")
@@ -406,4 +407,15 @@ def test_who_has_the_token_teaches_and_nobody_else(
         page.click("#teach-this")
         page.wait_for_selector("#taught li")
         assert page.evaluate("document.querySelector('#taught img').decode()") is None
+        page.close()
+
+        # Over http from another machine there is no camera, but pictures can be added.
+        page = browser.new_page()
+        page.goto(f"http://pi.example:{server.port}/#token={file.read_text().strip()}")
+        page.wait_for_selector("#taught li")
+        assert page.is_disabled("#hold")
+        page.fill("#teach-label", "cup")
+        added = {"name": "a.png", "mimeType": "image/png", "buffer": picture}
+        page.set_input_files("#teach-files", [added])
+        page.wait_for_selector("#taught b:text-is('cup')")
         page.close()

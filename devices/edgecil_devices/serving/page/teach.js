@@ -338,6 +338,7 @@ export function begin() {
     history.replaceState(null, "", location.pathname); // not to be shown, copied or kept
   }
   $("teach").hidden = false;
+  $("hold").disabled = !navigator.mediaDevices; // the hint below the camera says why
   listen();
   setInterval(() => {
     if (info.teaching.collected && !document.hidden && $("token-form").hidden) look().catch(() => {});
