@@ -37,7 +37,6 @@ SOURCE = "page"
 MOST_SHOWN = 60
 """Collected pictures that are listed at once; the page asks again for the next."""
 
-_SAMPLES = 6
 _KINDS = {".webp": "image/webp", ".jpg": "image/jpeg", ".png": "image/png"}
 
 
@@ -197,8 +196,7 @@ def _everything(classifier: Classifier) -> dict[str, Any]:
     """What was taught, as the page shows it."""
     records = classifier.overlay.records()
     labels = [
-        one._asdict()
-        | {"samples": [kept.sha256 for kept in records.of_label(one.label)][-_SAMPLES:]}
+        one._asdict() | {"newest": records.of_label(one.label)[-1].sha256}
         for one in classifier.taught
     ]
     return {

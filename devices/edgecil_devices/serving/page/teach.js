@@ -61,11 +61,11 @@ function showTaught(told) {
   nameButtons();
 }
 
-function taughtRow({ label, pictures: count, kind, recognised, takes_from: takes, samples }) {
+function taughtRow({ label, pictures: count, kind, recognised, takes_from: takes, newest }) {
   const row = document.createElement("li");
   const image = document.createElement("img");
   image.alt = "";
-  small(query("taught/picture", { sha256: samples.at(-1) })).then((address) => (image.src = address), tell);
+  small(query("taught/picture", { sha256: newest })).then((address) => (image.src = address), tell);
   const about = document.createElement("div");
   about.appendChild(document.createElement("b")).textContent = label;
   const facts = [many(count, "picture", "pictures")];
