@@ -64,16 +64,27 @@ class Collector:
         self.folder, self._below, self._most = folder, below, most
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            names = [name for name in os.listdir(folder) if is_picture_name(name)]
         except OSError as error:
             raise StoreWriteError(cannot_be_written(folder, error)) from error
-        self._count = len(names)
+        self._count = self._counted()
         self._looks: list[int] = []
 
     @property
     def full(self) -> bool:
-        """Whether the folder has as many pictures as it may."""
+        """Whether the folder has as many pictures as it may.
+
+        Raises:
+            StoreWriteError: the folder cannot be looked at.
+        """
+        if self._count >= self._most:  # somebody may have labelled some since
+            self._count = self._counted()
         return self._count >= self._most
+
+    def _counted(self) -> int:
+        try:
+            return sum(map(is_picture_name, os.listdir(self.folder)))
+        except OSError as error:
+            raise StoreWriteError(cannot_be_written(self.folder, error)) from error
 
     def consider(self, picture: bytes | Frame, unsure: Unsure) -> Path | None:
         """Keep a picture if the answer is unsure and nothing like it was kept; where, if so.
@@ -85,7 +96,7 @@ class Collector:
         Raises:
             StoreWriteError: the folder cannot be written.
         """
-        if self.full or (unsure.known and unsure.score >= self._below):
+        if (unsure.known and unsure.score >= self._below) or self.full:
             return None
         image = read_image(picture)
         look = _look(image)

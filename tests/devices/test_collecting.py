@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecil_devices.__main__ import main
+from edgecil_devices.collected import Collection
 from edgecil_devices.collecting import Collector, Unsure
 from edgecil_devices.errors import StoreWriteError, UsageError
 from tests.crash.recording import Recorder
@@ -69,6 +70,16 @@ def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
     assert kept is not None
     assert kept.parent == tmp_path / "in"
     assert kept.name.isprintable()
+
+
+def test_there_is_room_again_once_some_were_labelled(tmp_path: Path) -> None:
+    collector = Collector(tmp_path, 0.6, 2)
+    kept = [collector.consider(scene(seed), UNSURE) for seed in range(2)]
+    assert collector.consider(scene(2), UNSURE) is None
+    assert kept[0] is not None
+    Collection(tmp_path).file_as("mug", [kept[0].name])
+    assert collector.consider(scene(3), UNSURE) is not None
+    assert collector.consider(scene(4), UNSURE) is None
 
 
 def test_a_full_disk_is_told_and_leaves_no_part_of_a_picture(tmp_path: Path) -> None:
