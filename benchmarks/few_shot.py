@@ -1,4 +1,4 @@
-"""Claim: taught five pictures a class, a device starts below published few-shot learners, loses less.
+"""Claim: taught five pictures a class, a device starts below published learners, and loses less.
 
 Their networks are trained for this, and for hundreds of epochs on a graphics card; the base here is
 trained like any other, for twenty on a processor.
