@@ -20,19 +20,15 @@ prints the table and writes few_shot.json and .md, with processor and versions. 
 repository yananlix1/few-shot-class-incremental-learning-leaderboard has them.
 """
 
-import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
 
-from edgecil.data import ImageDataset, load_dataset
-from edgecil.training.run import hardware, versions
-from teaching import Device, trained_bundle
+from edgecil.data import ImageDataset
+from teaching import Device, measure_bases, trained_bundle
 
 BASE, STEP, SHOTS, DRAWS = 60, 5, 5, (1, 2, 3)
 BASES = {
@@ -100,36 +96,19 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| published: {name} | {' | '.join(cells)} | {average:.2f} |"
 
 
-def main() -> None:
-    """Measure what is not there yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--work", type=Path, default=Path("runs/few-shot"))
-    parser.add_argument("--bases", default=",".join(BASES))
-    asked = parser.parse_args()
-    for folder in (asked.out, asked.work):
-        folder.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "few_shot.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
-    dataset = load_dataset("cifar100")
-    for base in asked.bases.split(","):
-        if any(row["base"] == base for row in rows):
-            continue
-        words = ("--increment", str(BASE), "--budget", "8MB", *BASES[base])
-        path = trained_bundle(base, words, PICTURES, dataset, np.arange(BASE), asked.work)
-        device = Device(path)
-        for draw in DRAWS:
-            rows.extend(sessions(base, device, dataset, draw))
-        about = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-        written = json.dumps(about | {"rows": rows}, indent=1, allow_nan=False)
-        file.write_text(f"{written}\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    file.with_suffix(".md").write_text(
-        "Accuracy in percent over the test pictures of all classes so far, by session; "
-        f"means of {len(DRAWS)} draws of the pictures, one network each.\n\n{lines}\n"
-    )
+def rows_of(base: str, work: Path, dataset: ImageDataset) -> Iterator[dict[str, Any]]:
+    """Train a base and measure it."""
+    words = ("--increment", str(BASE), "--budget", "8MB", *BASES[base])
+    path = trained_bundle(base, words, PICTURES, dataset, np.arange(BASE), work)
+    device = Device(path)
+    for draw in DRAWS:
+        yield from sessions(base, device, dataset, draw)
 
+
+ABOUT = (
+    "Accuracy in percent over the test pictures of all classes so far, by session; "
+    f"means of {len(DRAWS)} draws of the pictures, one network each."
+)
 
 if __name__ == "__main__":
-    main()
+    measure_bases("few_shot", BASES, rows_of, table, ABOUT)

@@ -30,7 +30,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -240,34 +240,53 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {base} | {rule} | {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Measure what is not there yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure_bases(
+    script: str,
+    bases: Collection[str],
+    rows_of: Callable[[str, Path, ImageDataset], Iterable[dict[str, Any]]],
+    table: Callable[[list[dict[str, Any]]], Iterator[str]],
+    about: str,
+) -> None:
+    """The command line of a benchmark: measure the bases that are not there yet, print the table.
+
+    Args:
+        script: its name without an ending, which the files have, too.
+        bases: all there are.
+        rows_of: measures a base, whose run and bundle lie in the folder.
+        table: of the rows, in Markdown.
+        about: what its numbers are.
+    """
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--work", type=Path, default=Path("runs/teaching"))
-    parser.add_argument("--bases", default=",".join(BASES))
+    parser.add_argument("--work", type=Path, default=Path("runs") / script)
+    parser.add_argument("--bases", default=",".join(bases))
     asked = parser.parse_args()
     for folder in (asked.out, asked.work):
         folder.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "teaching.json"
+    file = asked.out / f"{script}.json"
     rows = json.loads(file.read_text())["rows"] if file.exists() else []
     dataset = load_dataset("cifar100")
-    chosen = np.random.default_rng(1993).permutation(len(dataset.classes))[: OLD + NEW]
     for base in asked.bases.split(","):
         if any(row["base"] == base for row in rows):
             continue
-        words, photos = BASES[base], PHOTOS[base]
-        path = trained_bundle(base, words, photos, dataset, chosen[:OLD], asked.work)
-        rows.extend(measured(base, Device(path), dataset, chosen))
-        about = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-        written = json.dumps(about | {"rows": rows}, indent=1, allow_nan=False)
+        rows.extend(rows_of(base, asked.work, dataset))
+        machine = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
+        written = json.dumps(machine | {"rows": rows}, indent=1, allow_nan=False)
         file.write_text(f"{written}\n")
     lines = "\n".join(table(rows))
     print(lines)
-    file.with_suffix(".md").write_text(
-        f"Accuracy in percent over old / new / all test pictures, {len(DRAWS)} draws.\n\n{lines}\n"
-    )
+    file.with_suffix(".md").write_text(f"{about}\n\n{lines}\n")
 
+
+def rows_of(base: str, work: Path, dataset: ImageDataset) -> Iterator[dict[str, Any]]:
+    """Train a base and measure it."""
+    chosen = np.random.default_rng(1993).permutation(len(dataset.classes))[: OLD + NEW]
+    words, photos = BASES[base], PHOTOS[base]
+    path = trained_bundle(base, words, photos, dataset, chosen[:OLD], work)
+    yield from measured(base, Device(path), dataset, chosen)
+
+
+ABOUT = f"Accuracy in percent over old / new / all test pictures, {len(DRAWS)} draws."
 
 if __name__ == "__main__":
-    main()
+    measure_bases("teaching", BASES, rows_of, table, ABOUT)

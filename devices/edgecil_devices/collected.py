@@ -65,15 +65,17 @@ class Collection:
             )
         return found
 
-    def path(self, name: str) -> Path:
-        """The file of a picture that waits.
+    def paths(self, names: Sequence[str]) -> list[Path]:
+        """The files of pictures that wait.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: there is none of one of these names.
         """
-        if name not in {one.name for one in self.pictures()}:
-            raise UsageError(f"{name[:80]!r} is not among the collected pictures any more")
-        return self.folder / name
+        waiting = {one.name for one in self.pictures()}
+        for name in names:
+            if name not in waiting:
+                raise UsageError(f"{name[:80]!r} is not among the collected pictures any more")
+        return [self.folder / name for name in names]
 
     def thumbnail(self, name: str) -> bytes:
         """A small JPEG of a picture.
@@ -82,8 +84,9 @@ class Collection:
             UsageError: there is none of this name.
             ImageError: it cannot be read.
         """
+        (path,) = self.paths([name])
         try:
-            image = read_image(self.path(name).read_bytes()).convert("RGB")
+            image = read_image(path.read_bytes()).convert("RGB")
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror}") from error
         image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BOX)
@@ -98,7 +101,7 @@ class Collection:
             UsageError: one of them is not there.
             StoreWriteError: the folder cannot be written.
         """
-        paths = [self.path(name) for name in names]
+        paths = self.paths(names)
         target = self.folder / LABELLED / folder_name(label)
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ class Collection:
             UsageError: one of them is not there.
             StoreWriteError: the folder cannot be written.
         """
-        paths = [self.path(name) for name in names]
+        paths = self.paths(names)
         try:
             for path in paths:
                 path.unlink()

@@ -134,8 +134,9 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
     else:
         contents = contents_in_fp32(opened, request.stored_weights)
-    teaching, unknown = _teachable(opened, contents, request)
-    statistics, facts = _packed(teaching, features_for_teaching(opened))
+    of = features_for_teaching(opened)
+    teaching, unknown = _teachable(opened, contents, of, request)
+    statistics, facts = _packed(teaching, of)
     samples = golden_pixels(state)
     blobs = contents.blobs | statistics
     blobs |= {
@@ -178,18 +179,17 @@ def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, Accur
 
 
 def _teachable(
-    opened: OpenedRun, contents: Contents, request: ExportRequest
+    opened: OpenedRun, contents: Contents, of: str, request: ExportRequest
 ) -> tuple[TeachingChoice | None, dict[str, Any]]:
     """How devices are to learn, and what the manifest says of the unknown."""
     if not request.teachable:
         return None, {}
-    of_trunk = features_for_teaching(opened) == OF_TRUNK
-    embed = contents.map_means if of_trunk else contents.head_features
-    known = known_classes(opened.state, embed)
+    features = contents.map_means if of == OF_TRUNK else contents.head_features
+    known = known_classes(opened.state, features)
     sample = held_out_sample(opened, request.data_dir)
     if sample is None:
         return usual(known), {}
-    held_out = held_out_answers(sample, embed, contents.logits)
+    held_out = held_out_answers(sample, contents, of)
     return chosen(known, held_out), {"unknown": unknown_facts(held_out)}
 
 

@@ -32,6 +32,7 @@ from edgecil_devices.teaching.head import Covariance, KnownClasses, log_sum_exp
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS
 from edgecil_devices.teaching_facts import OF_BLOCKS, OF_TRUNK, UnknownFacts
 from edgecil_export.accuracy_loss import Sample
+from edgecil_export.contents import Contents
 from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Pixels
 
@@ -42,7 +43,7 @@ TAU = 0.5
 half as often, and old ones lose 2 points less (ResNet-14, ten classes of 20 pictures beside 30)."""
 
 Network = Callable[[Pixels], NDArray[np.float32]]
-"""Features or logits of pictures."""
+"""Features of pictures."""
 
 _BATCH = 64
 
@@ -105,18 +106,20 @@ class HeldOutAnswers:
     """(N,)."""
 
 
-def held_out_answers(sample: Sample, features: Network, logits: Network) -> HeldOutAnswers:
+def held_out_answers(sample: Sample, contents: Contents, of: str) -> HeldOutAnswers:
     """Let the bundle say it.
 
     Args:
         sample: pictures that were not trained on.
-        features: pixels (N, S, S, 3) -> (N, F), what the statistics are of.
-        logits: pixels (N, S, S, 3) -> (N, C).
+        contents: the bundle's.
+        of: what the statistics are of, `OF_BLOCKS` or `OF_TRUNK`.
     """
     found = []
     for start in range(0, len(sample.indices), _BATCH):
         pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
-        found.append((features(pixels), logits(pixels)))
+        head_features = contents.head_features(pixels)
+        features = contents.map_means(pixels) if of == OF_TRUNK else head_features
+        found.append((features, contents.head_logits(head_features)))
     of_features, of_logits = (np.concatenate(part) for part in zip(*found, strict=True))
     return HeldOutAnswers(of_features, of_logits, sample.labels)
 

@@ -169,7 +169,7 @@ class TeachingAddresses:
         names = _names(await read_body())
 
         def work(classifier: Classifier) -> dict[str, Any]:
-            paths = [self._waiting.path(name) for name in names]
+            paths = self._waiting.paths(names)
             known = composed(label.strip()) in map(composed, classifier.classes)
             told = _taught(classifier, label, paths, known, names)
             self._waiting.file_as(told["label"], names)
