@@ -41,6 +41,11 @@ class StageResult:
     """The same as `accuracy` with the nearest mean of exemplars; None where it is not measured."""
     measured_classes: int | None = None
     """Classes that had test images; an older edgecil did not say."""
+    block_tasks: tuple[tuple[int, ...], ...] | None = None
+    """The tasks, from 0, that each block stands for; None where no block was ever merged."""
+    merged_accuracy_by_task: tuple[float | None, ...] | None = None
+    """What the tasks before had once blocks were merged, and before this task was learned; None
+    where nothing was merged, or it is not known."""
 
     @property
     def is_whole(self) -> bool:
@@ -137,6 +142,10 @@ def _stage(content: Mapping[str, Any]) -> StageResult:
     known = {name: value for name, value in content.items() if name in names}
     known["accuracy_by_task"] = tuple(content["accuracy_by_task"])
     known["bytes_by_owner"] = dict(content["bytes_by_owner"])
+    if known.get("block_tasks") is not None:
+        known["block_tasks"] = tuple(map(tuple, content["block_tasks"]))
+    if known.get("merged_accuracy_by_task") is not None:
+        known["merged_accuracy_by_task"] = tuple(content["merged_accuracy_by_task"])
     return StageResult(**known)
 
 

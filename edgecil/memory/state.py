@@ -31,10 +31,11 @@ from edgecil_devices.closed_form import ClassStatistics
 from edgecil_devices.files import sync_folder, write_synced
 from edgecil_devices.images import Preprocessing
 
-FORMAT = 4
+FORMAT = 5
 """Highest version of the layout; a reader refuses higher ones. Version 2 has the aspects of
 exemplars of more than 64 pixels, version 3 the origin of a network that came pretrained, version 4
-statistics of classes; states that have none of these are still of version 1."""
+statistics of classes, version 5 blocks that stand for several tasks; states that have none of these
+are still of version 1."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ class StateSettings:
     origin: Origin | None = None
     """Where the weights come from that the network started with; None where it started at random.
     Whoever passes the network on must know under which licence they are."""
+    block_tasks: tuple[tuple[int, ...], ...] | None = None
+    """The tasks, from 0, that each block stands for, oldest first; None where no block was merged:
+    then each task has its own, or one block stands for all."""
+
+    @property
+    def tasks_of_blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The tasks, from 0, that each block stands for."""
+        if self.block_tasks is not None:
+            return self.block_tasks
+        if self.block_count == self.stage:
+            return tuple((task,) for task in range(self.stage))
+        return (tuple(range(self.stage)),)
 
     @property
     def stage(self) -> int:
@@ -80,8 +93,9 @@ class StateSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
         found = asdict(self) | {"preprocessing": self.preprocessing.to_dict()}
-        if self.origin is None:
-            del found["origin"]  # as in states before there was any
+        for name in ("origin", "block_tasks"):
+            if found[name] is None:
+                del found[name]  # as in states before there was any
         return found
 
     @classmethod
@@ -91,11 +105,15 @@ class StateSettings:
         made: dict[str, Any] = {"preprocessing": Preprocessing.from_dict(data["preprocessing"])}
         if "origin" in data:
             made["origin"] = Origin(**data["origin"])
+        if "block_tasks" in data:
+            made["block_tasks"] = tuple(map(tuple, data["block_tasks"]))
         return cls(**(data | tuples | made))
 
     @property
     def format(self) -> int:
         """The lowest version of the layout that has all of this."""
+        if self.block_tasks:
+            return 5
         if self.origin:
             return 3
         return 2 if has_aspects(self.image_size_px) else 1
@@ -205,7 +223,7 @@ class State:
     @property
     def _format(self) -> int:
         """The lowest version of the layout that has all that is in the state."""
-        return 4 if STATISTICS_FILE in self.parts else self.settings.format
+        return max(4 if STATISTICS_FILE in self.parts else 1, self.settings.format)
 
     def write(self, folder: Path, budget_bytes: int | None) -> Ledger:
         """Put the state in the place of the one in `folder`; a crash leaves one or the other.

@@ -16,6 +16,7 @@ from edgecil.data import Split
 from edgecil.errors import UsageError
 from edgecil.memory.codecs import ImageCodec
 from edgecil.memory.exemplars import EncodedPictures
+from edgecil.methods.block_merge import BlockMerge
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
@@ -38,6 +39,8 @@ class TaskView:
     """Pictures of each class to train on, old classes first: their exemplars."""
     known_classes: int
     """Classes learned before this task; the labels of its own count on from there."""
+    merge: BlockMerge | None = None
+    """What becomes of the old blocks before a new one is added; None where all stay."""
 
     @property
     def total_classes(self) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView, align_weights, rarity_shift, shifted
+from edgecil.methods.block_merge import merge_phase
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork, new_linear
@@ -47,7 +48,10 @@ class DER(Method):
         return 3 + (stage - 1)
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
-        """Add a block, and train it with the head and perhaps the trunk."""
+        """Merge old blocks where they are too many, add one, and train it, head, perhaps trunk."""
+        phases = []
+        if task.merge:
+            phases.append(merge_phase(network, task.merge, task.class_counts, recipe))
         network.add_block()
         network.grow_head(task.total_classes)
         auxiliary = new_linear(network.feature_size, task.new_classes + 1)
@@ -66,8 +70,9 @@ class DER(Method):
         if trains_trunk:
             trained.append(network.trunk)
         extras = nn.ModuleDict({"auxiliary": auxiliary})
-        phase = Phase("train", recipe.incremental, loss, trained, behind_trunk=not trains_trunk)
-        return Lesson([phase], extras)
+        behind = not trains_trunk
+        phases.append(Phase("train", recipe.incremental, loss, trained, behind_trunk=behind))
+        return Lesson(phases, extras)
 
     def trains_trunk(self, first_classes: int) -> bool:
         """Whether the trunk goes on training after a first task of `first_classes` classes."""

@@ -4,7 +4,7 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self, TypeVar
 
 import torch
@@ -108,6 +108,21 @@ class ExpandableNetwork(nn.Module):
     def add_block(self) -> None:
         """Append a block that starts from the weights of the one before it."""
         self.blocks.append(copy.deepcopy(self.blocks[-1]))
+
+    def merge_blocks(self, groups: Sequence[Sequence[int]]) -> None:
+        """Keep one block of each group, its first, with the columns of the head that belong to it.
+
+        Args:
+            groups: positions of blocks, each in one group; the order of groups becomes the blocks'.
+        """
+        kept = [group[0] for group in groups]
+        self.blocks = nn.ModuleList(self.blocks[k] for k in kept)
+        size, old = self.feature_size, self.head
+        columns = torch.cat([torch.arange(k * size, (k + 1) * size) for k in kept])
+        self.head = new_linear(len(columns), old.out_features).to(old.weight.device)
+        with torch.no_grad():
+            self.head.weight.copy_(old.weight[:, columns.to(old.weight.device)])
+            self.head.bias.copy_(old.bias)
 
     def grow_head(self, class_count: int) -> None:
         """Give the head `class_count` rows and a column for every feature of every block."""

@@ -84,7 +84,7 @@ class Strict(Accounting):
 
     def model_bytes(self, demand: Demand, backbone: str, cut: str, stage: int) -> int:
         """Bytes of every file but the exemplars', names and headers included."""
-        classes, blocks = sum(demand.task_sizes[:stage]), demand.method.blocks_after(stage)
+        classes, blocks = sum(demand.task_sizes[:stage]), demand.blocks_after(stage)
         with torch.device("meta"):
             head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
         trunk_bytes, block_bytes = encoded_sizes(backbone, cut, demand.precision)
@@ -107,6 +107,7 @@ class Strict(Accounting):
             classes=names[:classes],
             task_sizes=demand.task_sizes[:stage],
             origin=demand.origin or (row.source.origin if row else None),
+            block_tasks=_any_groups(stage, blocks) if demand.is_merged(stage) else None,
         )
         parts = ["trunk.safetensors", *(f"block-{k:02d}.safetensors" for k in range(blocks))]
         exemplars = ExemplarSet.empty(codec_named(demand.codec), demand.image_size_px)
@@ -169,6 +170,11 @@ class Published(Accounting):
 
 ACCOUNTINGS: dict[str, Accounting] = {"strict": Strict(), "published": Published()}
 """All accountings by name: what `--accounting` takes."""
+
+
+def _any_groups(tasks: int, blocks: int) -> tuple[tuple[int, ...], ...]:
+    """Tasks that stand in so many groups; which they are does not matter to the bytes."""
+    return (tuple(range(tasks - blocks + 1)), *((k,) for k in range(tasks - blocks + 1, tasks)))
 
 
 @lru_cache

@@ -35,6 +35,16 @@ class Demand:
     """Of weights that a person brings; a backbone that comes pretrained knows its own."""
     class_names: tuple[str, ...] = ()
     """Names in learning order, which are kept too; unnamed classes count ten letters each."""
+    max_blocks: int | None = None
+    """Blocks at most; older ones are merged. None for no bound."""
+
+    def blocks_after(self, stage: int) -> int:
+        """Blocks of the network after task `stage`."""
+        return min(self.method.blocks_after(stage), self.max_blocks or stage)
+
+    def is_merged(self, stage: int) -> bool:
+        """Whether blocks have been merged by task `stage`."""
+        return self.blocks_after(stage) < self.method.blocks_after(stage)
 
 
 @dataclass(frozen=True)

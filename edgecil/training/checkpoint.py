@@ -34,6 +34,10 @@ class Checkpoint:
     """State dict of what learns beside it and is not kept, the auxiliary head for instance."""
     optimiser: dict[str, Any]
     """State dict of the optimiser."""
+    groups: tuple[tuple[int, ...], ...] | None = None
+    """Which blocks are merged; None where all stay."""
+    merged_accuracy: tuple[float | None, ...] | None = None
+    """What the tasks before have with merged blocks, in percent; None where that is not known."""
 
 
 class Checkpoints:

@@ -1,12 +1,13 @@
 """The learner: from task to task, with nothing but the state in between."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edgecil.budget import Ledger
 from edgecil.data import ImageDataset
@@ -23,6 +24,7 @@ from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
+from edgecil.methods.block_merge import BlockMerge
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.pictures.readers import death_of_readers_told
@@ -34,6 +36,7 @@ from edgecil.training.distributed import lead
 from edgecil.training.efforts import efforts_of, known_speed
 from edgecil.training.forecast import Forecast
 from edgecil.training.loop import epoch_seed
+from edgecil.training.merging import Accuracies, Merging, choose_merge
 from edgecil.training.rehearsal import rehearsed_speed
 from edgecil.training.reporters import Reporter, SilentReporter
 from edgecil.training.run import Run
@@ -100,8 +103,9 @@ class Learner:
         for stage in range(learned + 1, self._settings.stage_count + 1):
             lead(self._deadline.check)
             with work(f"task {stage}/{self._settings.stage_count}", facts=self._left_in_words):
-                seconds = self._learn_task(stage, state)
-                results.append(lead(partial(self._measured, stage, seconds)))
+                seconds, merging = self._learn_task(stage, state)
+                merged = merging.accuracy_by_task if merging else None
+                results.append(lead(partial(self._measured, stage, seconds, merged)))
             lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
@@ -131,8 +135,12 @@ class Learner:
         left = self._forecast.left() if self._forecast else None
         return left.in_words(one_task=self._settings.stage_count == 1) if left else ""
 
-    def _learn_task(self, stage: int, state: State | None) -> float:
-        """Train task `stage` from `state` and write the new state; returns the seconds it took."""
+    def _learn_task(self, stage: int, state: State | None) -> tuple[float, Merging | None]:
+        """Train task `stage` from `state` and write the new state.
+
+        Returns:
+            The seconds it took, and the merge of blocks that it began with.
+        """
         torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
         kept = state.exemplars if state else self._no_exemplars()
         new = self._new_pictures(stage)
@@ -147,17 +155,52 @@ class Learner:
             network = fresh.empty_network() if begun else started(fresh, self._settings.weights)
         counts = tuple(len(pictures) for pictures in (*old, *new))
         lead(partial(_require_several, stage, counts))
-        task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old))
         network.to(self._device).to(memory_format=torch.channels_last)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
+        merging = self._merging(stage, network, images, counts[: len(old)])
+        merge = merging.merge if merging else None
+        task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old), merge)
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
         lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
-        labels = np.repeat(np.arange(len(counts)), counts)
-        images = self._images(Labelled(JoinedPictures(*old, *new), labels))
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
-        seconds = train_task(network, lesson, images, task, self._settings.seed, keeper)
-        return seconds + lead(partial(self._finish_task, task, network, state, new, images))
+        seed = self._settings.seed
+        seconds = train_task(network, lesson, images, task, seed, keeper, merging)
+        seconds += lead(partial(self._finish_task, task, network, state, new, images))
+        return seconds, merging
+
+    def _merging(
+        self, stage: int, network: ExpandableNetwork, images: Images, counts: Sequence[int]
+    ) -> Merging | None:
+        """What is merged before task `stage` adds a block; None where all blocks stay.
+
+        Args:
+            stage: the task.
+            network: of the task before.
+            images: the task's, those of classes known before first.
+            counts: how many of each of these.
+        """
+        kept = self._settings.blocks_kept(stage)
+        if kept is None or len(network.blocks) <= kept:
+            return None
+        measure = partial(self._accuracies_before, stage, network)
+        if checkpoint := self._run.checkpoints.load(stage):
+            merge = BlockMerge(checkpoint.groups or ())
+            return Merging(merge, measure, checkpoint.merged_accuracy)
+        return Merging(lead(partial(choose_merge, network, images, counts, kept)), measure)
+
+    def _accuracies_before(
+        self, stage: int, network: ExpandableNetwork, answer: Callable[[Tensor], Tensor]
+    ) -> Accuracies:
+        """What the tasks before `stage` have on their test pictures, with other logits."""
+        sizes = [len(task.classes) for task in self._settings.tasks[: stage - 1]]
+        test = self._library.test(stage - 1)
+        if not len(test.labels):
+            return (None,) * len(sizes)
+        predicted = predicted_labels(network, self._images(test), answer)
+        return tuple(accuracy_by_task(test.labels, predicted, sizes))
 
     def _finish_task(
         self,
@@ -194,7 +237,10 @@ class Learner:
             new: the pictures of each of its classes.
             images: what was trained on: the pictures of all classes, class by class.
         """
-        settings = self._state_settings(task.stage, len(network.blocks))
+        settings = replace(
+            self._state_settings(task.stage, len(network.blocks)),
+            block_tasks=_block_tasks(task, before.settings if before else None),
+        )
         kept = before.exemplars if before else self._no_exemplars()
         of_classes = torch.split(torch.arange(len(images)), list(task.class_counts))
         of_new = of_classes[task.known_classes :]
@@ -227,7 +273,9 @@ class Learner:
         known = before.statistics() if before else None
         return with_new_classes(known, network, images, of_new)
 
-    def _measured(self, stage: int, seconds: float) -> StageResult:
+    def _measured(
+        self, stage: int, seconds: float, merged: Accuracies | None = None
+    ) -> StageResult:
         """Measure the state as it lies on disk: what was really kept, decoded."""
         started = time.perf_counter()
         state = State.read(self._run.state_folder)
@@ -257,6 +305,8 @@ class Learner:
             bytes_by_owner=ledger.by_owner(),
             exemplars=len(state.exemplars),
             seconds=seconds + time.perf_counter() - started,
+            block_tasks=state.settings.block_tasks,
+            merged_accuracy_by_task=merged,
         )
 
     def _record(self, results: list[StageResult]) -> None:
@@ -303,6 +353,18 @@ class Learner:
                 found.append(self._method.as_trained_on(split, self._codec))
                 done(len(split))
         return found
+
+
+def _block_tasks(
+    task: TaskView, before: StateSettings | None
+) -> tuple[tuple[int, ...], ...] | None:
+    """The tasks that each block stands for after `task`; None where none was ever merged."""
+    if before is None or not (task.merge or before.block_tasks):
+        return None
+    old = before.tasks_of_blocks
+    groups = task.merge.groups if task.merge else tuple((k,) for k in range(len(old)))
+    stood_for = (tuple(sorted(t for k in group for t in old[k])) for group in groups)
+    return (*stood_for, (task.stage - 1,))
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

@@ -112,6 +112,11 @@ class TrainRequest:
     trunk: str = option(
         "auto", "After the first task: train, freeze, or auto (train if it had under 20 classes)."
     )
+    max_blocks: int | None = option(
+        None,
+        "Blocks at most, of a method that adds one a task: then older ones are merged.",
+        shown_default="as many as the budget holds",
+    )
     accounting: str = option(
         "strict", "strict: the files of the state. published: the papers' rule."
     )

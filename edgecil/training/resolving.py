@@ -71,6 +71,7 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
         origin=settings.origin,
         accounting=settings.accounting,
         class_names=settings.classes,
+        max_blocks=settings.max_blocks,
     )
 
 

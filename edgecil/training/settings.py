@@ -138,6 +138,8 @@ class RunSettings:
     weights: str | None = None
     """File that has them, where a person brings it. It is needed for the first task alone, and
     wherever it lies, its content is known by the origin."""
+    max_blocks: int | None = None
+    """Blocks at most, of a method that adds one a task: older ones are merged; None for any."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,6 +150,12 @@ class RunSettings:
     def stage_count(self) -> int:
         """Tasks of the run."""
         return len(self.tasks)
+
+    def blocks_kept(self, stage: int) -> int | None:
+        """How many of the blocks before task `stage` stay beside its own; None for all."""
+        if self.max_blocks is None or stage <= self.max_blocks:
+            return None
+        return self.max_blocks - 1
 
     def is_added(self, stage: int) -> bool:
         """Whether task `stage`, counted from 1, came with `edgecil learn`."""

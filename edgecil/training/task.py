@@ -13,6 +13,7 @@ from edgecil.training.distributed import lead
 from edgecil.training.forecast import Forecast
 from edgecil.training.history import EpochRecorder
 from edgecil.training.loop import EpochReport, epoch_seed, train_phase
+from edgecil.training.merging import Merging
 from edgecil.training.reporters import Reporter
 from edgecil.training.run import Run
 from edgecil.training.stopping import Deadline
@@ -62,6 +63,7 @@ def train_task(
     task: TaskView,
     seed: int,
     keeper: EpochKeeper,
+    merging: Merging | None = None,
 ) -> float:
     """Train what the checkpoint of the task, if there is one, has not done yet.
 
@@ -72,6 +74,7 @@ def train_task(
         task: the task.
         seed: the run's seed.
         keeper: where epochs are kept.
+        merging: the merge of blocks that the lesson begins with; None without one.
 
     Returns:
         Seconds spent on the task, those before a resume included.
@@ -126,11 +129,15 @@ def train_task(
                     network=network.state_dict(),
                     extras=lesson.extras.state_dict(),
                     optimiser=report.optimiser,
+                    groups=merging.merge.groups if merging else None,
+                    merged_accuracy=merging.accuracy_by_task if merging else None,
                 )
                 lead(partial(keeper.keep, end, phase, report, recorder, now - epoch_started))
                 epoch_started = now
         if recorder:
             lead(recorder.after_phase)
+        if merging:
+            merging.after(phase)
     if keeper.forecast:
         keeper.forecast.end_training()
     return spent + time.perf_counter() - started

@@ -1,0 +1,91 @@
+"""Merging blocks: one block learns to stand for two or more, so that a network need not grow.
+
+It is a phase of a task's lesson, before a new block is added: the merged block starts from one of
+those it stands for, and learns, with the head, to give the logits that the network gave before.
+
+Shapes: B images of a batch, D features a block, C old classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgecil.methods.lesson import Phase
+from edgecil.methods.recipes import Recipe
+from edgecil.networks import ExpandableNetwork, frozen_copy
+
+TEMPERATURE = 2.0
+"""What the logits of both are divided by."""
+
+
+@dataclass(frozen=True)
+class BlockMerge:
+    """Which blocks of a network are merged, and where the head starts from."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Positions of the old blocks, each in one group; one block stands for each group, and starts
+    as the first of it. Groups are in the order of their newest blocks."""
+    weight: Tensor | None = None
+    """(C, D * groups), of a head that was fitted to the blocks that are kept; None where a
+    checkpoint has a later one."""
+    bias: Tensor | None = None
+    """(C,), likewise."""
+
+    @property
+    def merged(self) -> list[int]:
+        """Which of the kept blocks stand for several."""
+        return [k for k, group in enumerate(self.groups) if len(group) > 1]
+
+
+def merge_phase(
+    network: ExpandableNetwork, merge: BlockMerge, counts: Sequence[int], recipe: Recipe
+) -> Phase:
+    """Merge blocks of `network`, and say how the merged ones are trained.
+
+    The trunk and all other blocks stay as they are. Pictures of new classes help, too: what
+    the network takes them for says as much of it. Every class counts alike.
+
+    Args:
+        network: with the blocks and the head of the task before; it is changed.
+        merge: what is merged.
+        counts: pictures of every class, those of new ones last.
+        recipe: the run's; its compression is what this is.
+    """
+    old = frozen_copy(network)
+    known = old.class_count
+    network.merge_blocks(merge.groups)
+    if merge.weight is not None and merge.bias is not None:
+        with torch.no_grad():
+            network.head.weight.copy_(merge.weight)
+            network.head.bias.copy_(merge.bias)
+
+    def merged_logits(feature_map: Tensor, kept: Sequence[Tensor]) -> Tensor:
+        features = [
+            block(feature_map) if len(group) > 1 else kept[group[0]]
+            for block, group in zip(network.blocks, merge.groups, strict=False)
+        ]
+        columns = sum(part.shape[1] for part in features)
+        weight, bias = network.head.weight[:known, :columns], network.head.bias[:known]
+        return F.linear(torch.cat(features, dim=1), weight, bias)
+
+    def answer(pixels: Tensor) -> Tensor:
+        feature_map = old.feature_map(pixels)
+        return merged_logits(feature_map, [block(feature_map) for block in old.blocks])
+
+    rarity = torch.tensor(counts, dtype=torch.float32)
+    weights = (rarity.mean() / rarity.clamp(min=1)).to(network.mean.device)
+
+    def loss(pixels: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            feature_map = old.feature_map(pixels)
+            kept = [block(feature_map) for block in old.blocks]
+            taught = F.softmax(old.head(torch.cat(kept, dim=1)) / TEMPERATURE, dim=1)
+        logits = merged_logits(feature_map, kept) / TEMPERATURE
+        of_each = F.cross_entropy(logits, taught, reduction="none")
+        return (of_each * weights[labels]).mean() * TEMPERATURE**2
+
+    trained = [*(network.blocks[k] for k in merge.merged), network.head]
+    return Phase("merge", recipe.compression, loss, trained, behind_trunk=True, answer=answer)

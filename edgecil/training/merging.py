@@ -1,0 +1,60 @@
+"""A merge of blocks in the task at hand: its choice, and what it costs the classes known before."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgecil.methods.block_merge import BlockMerge
+from edgecil.methods.lesson import Phase
+from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.batches import Images
+from edgecil.training.block_choice import MOST_PICTURES, chosen_merge
+from edgecil.training.class_features import class_features
+from edgecil.training.distributed import lead
+from edgecil.work import work
+
+Accuracies = tuple[float | None, ...]
+
+
+@dataclass
+class Merging:
+    """The merge that a task begins with."""
+
+    merge: BlockMerge
+    """What is merged."""
+    measure: Callable[[Callable[[Tensor], Tensor]], Accuracies]
+    """Logits of the classes known before -> accuracy in percent for each task before."""
+    accuracy_by_task: Accuracies | None = field(default=None)
+    """What the old tasks have once the merged blocks are trained; None before."""
+
+    def after(self, phase: Phase) -> None:
+        """A phase is over: if it was the merge, measure what it cost."""
+        if phase.answer and self.accuracy_by_task is None:
+            self.accuracy_by_task = lead(partial(self.measure, phase.answer))
+
+
+def choose_merge(
+    network: ExpandableNetwork, images: Images, counts: Sequence[int], kept: int
+) -> BlockMerge:
+    """Which blocks of `network` are merged, so that `kept` of them are left.
+
+    Args:
+        network: of the task before, on the training device.
+        images: of all classes that it knows, class by class.
+        counts: how many of each class.
+        kept: blocks that stay.
+    """
+    each = max(3, MOST_PICTURES // len(counts))
+    firsts = np.cumsum(counts) - counts
+    picked = [first + np.arange(min(n, each)) for first, n in zip(firsts, counts, strict=True)]
+    labels = np.repeat(np.arange(len(counts)), [len(some) for some in picked])
+    with work("choosing blocks to merge"):
+        features = class_features(network, images, torch.from_numpy(np.concatenate(picked)))
+        shape = (len(labels), len(network.blocks), network.feature_size)
+        weight, bias = network.head.weight.detach().cpu(), network.head.bias.detach().cpu()
+        head = torch.cat([weight, bias[:, None]], dim=1).double().numpy()
+        return chosen_merge(features.double().numpy().reshape(shape), labels, head, kept)
