@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from edgecil_devices._json import find, get, require
+from edgecil_devices._json import find, get, items, require
 from edgecil_devices.errors import BundleVersionError
 
 MAX_BLOB_BYTES = 2**31 - 1
@@ -43,6 +43,8 @@ class Blob:
     """Blocks only: the number of features it computes per image."""
     trunk: str | None = None
     """Blocks only: the sha256 of the trunk it was made for."""
+    tasks: tuple[int, ...] | None = None
+    """Of blocks that stand for several tasks: which, from 0, rising; `task` is the last of them."""
 
     def __post_init__(self) -> None:
         require(bool(_BLOB_NAME.fullmatch(self.name)), f"blob name {self.name!r} is not allowed")
@@ -57,6 +59,12 @@ class Blob:
             all(given) if self.role == BLOCK else not any(given),
             f"{self.name}: task, features and trunk belong to blocks, and to every block",
         )
+        if self.tasks is not None:
+            rising = all(earlier < later for earlier, later in pairwise((-1, *self.tasks)))
+            require(
+                len(self.tasks) > 1 and rising and self.tasks[-1] == self.task,
+                f"{self.name}: impossible tasks",
+            )
         require(self.features is None or 0 < self.features <= 2**16, f"{self.name}: features")
 
     @classmethod
@@ -74,6 +82,7 @@ class Blob:
             "task": self.task,
             "features": self.features,
             "trunk": self.trunk,
+            "tasks": self.tasks,
         }
         return {key: value for key, value in fields.items() if value is not None}
 
@@ -88,7 +97,12 @@ class Blob:
             task=find(record, "task", int),
             features=find(record, "features", int),
             trunk=find(record, "trunk", str),
+            tasks=items(record, "tasks", _int) if find(record, "tasks", list) else None,
         )
+
+
+def _int(record: Any, key: Any) -> int:
+    return get(record, key, int)
 
 
 def check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
@@ -113,6 +127,8 @@ def check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
     )
     require(len({blob.name for blob in blobs}) == len(blobs), "two blobs have one name")
     tasks = [block.task for block in blocks if block.task is not None]
+    stood_for = [task for block in blocks for task in block.tasks or ()]
+    require(len(set(stood_for)) == len(stood_for), "two blocks stand for one task")
     ordered = all(earlier < later for earlier, later in pairwise(tasks))
     require(
         ordered and tasks[0] >= 0 and tasks[-1] < task_count, "the blocks are not in task order"

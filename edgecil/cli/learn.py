@@ -31,6 +31,10 @@ def learn(
     budget: Annotated[
         str | None, typer.Option(help="A new budget.", show_default="the run's")
     ] = None,
+    max_blocks: Annotated[
+        int | None, described(TrainRequest, "max_blocks", shown_default="the run's, or fewer")
+    ] = None,
+    no_merge: Annotated[bool, described(TrainRequest, "no_merge")] = False,
     device: Device = "auto",
     discard: Annotated[
         bool,
@@ -52,6 +56,7 @@ def learn(
     from edgecil.data import load_dataset
     from edgecil.data.taught_zip import is_taught_zip
     from edgecil.memory.state import State, recover
+    from edgecil.planning.block_limits import BlockBound
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
     from edgecil.training.growth import is_unfinished, resolve_new_task
@@ -98,7 +103,9 @@ def learn(
         for line in left_out:
             print(line, file=sys.stderr)
         facts = facts_of(new, [settings.codec])
-        settings, planned = resolve_new_task(going_on, learned, data, holdout, facts, budget_bytes)
+        settings, planned = resolve_new_task(
+            going_on, learned, data, holdout, facts, budget_bytes, BlockBound(max_blocks, no_merge)
+        )
         old = old[: len(settings.sources) - 1]
         if planned:
             # What a crash left unmeasured belongs to the run as it was.

@@ -136,13 +136,20 @@ def _print_table(planning: _Planning) -> None:
         f"{planned.backbone}, cut at {planned.cut}, weights in {settings.precision}, exemplars in "
         f"{settings.codec}, {format_bytes(planned.budget_bytes)}"
     )
-    print(f"{'task':>4} {'classes':>7} {'model':>10} {'exemplars':>9} {'total':>10} {'spare':>8}")
+    head = f"{'task':>4} {'classes':>7} {'blocks':>7} {'model':>10} {'exemplars':>9}"
+    print(f"{head} {'total':>10} {'spare':>8}")
+    before = 0
     for stage in planned.stages:
         spare = planned.budget_bytes - stage.total_bytes
+        # A method with one block at all times has none to merge.
+        merged = settings.max_blocks is not None and stage.blocks <= before
+        blocks, before = f"{stage.blocks}{'*' if merged else ' '}", stage.blocks
         print(
-            f"{stage.stage:>4} {stage.classes:>7} {stage.model_bytes:>10} {stage.exemplars:>9} "
-            f"{stage.total_bytes:>10} {spare:>8}"
+            f"{stage.stage:>4} {stage.classes:>7} {blocks:>7} {stage.model_bytes:>10} "
+            f"{stage.exemplars:>9} {stage.total_bytes:>10} {spare:>8}"
         )
+    if settings.max_blocks is not None:
+        print("* older blocks are merged before this task adds its own")
     print("backbones, with what they leave after the last task:")
     for other in planning.others:
         last = other.stages[-1]

@@ -71,7 +71,8 @@ class Accounting(ABC):
             spare_bytes = budget_bytes - (model_bytes if self.bounds_files else models[-1])
             exemplars = self.fitting_exemplars(demand, classes, spare_bytes)
             total_bytes = model_bytes + self.exemplars_bytes(demand, classes, exemplars)
-            stages.append(StagePlan(stage, classes, model_bytes, exemplars, total_bytes))
+            blocks = demand.blocks_after(stage)
+            stages.append(StagePlan(stage, classes, model_bytes, exemplars, total_bytes, blocks))
             least = classes if demand.method.keeps_exemplars else 0
             smallest = max(smallest, model_bytes + self.exemplars_bytes(demand, classes, least))
         return Plan(backbone, cut, budget_bytes, tuple(stages), smallest)

@@ -13,18 +13,6 @@ def plan(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
     return ACCOUNTINGS[demand.accounting].plan(demand, backbone, cut, budget_bytes)
 
 
-def fitting(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
-    """The plan of a backbone that was asked for.
-
-    Raises:
-        BudgetError: it does not fit; the message names the smallest budget that does.
-    """
-    planned = plan(demand, backbone, cut, budget_bytes)
-    if not planned.fits:
-        raise too_small(planned)
-    return planned
-
-
 def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
     """A plan for every backbone that suits the images and the method and can be cut there."""
     suited = [

@@ -61,6 +61,8 @@ class StagePlan:
     """Pictures that fit beside it."""
     total_bytes: int
     """Both together, at most the budget."""
+    blocks: int = 1
+    """Blocks of the network."""
 
 
 @dataclass(frozen=True)

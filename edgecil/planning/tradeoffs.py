@@ -38,6 +38,8 @@ class Tradeoffs:
     """The points that a codec costs."""
     precision: dict[str, float]
     """The points that a precision of weights costs."""
+    merging: tuple[tuple[float, float], ...]
+    """Blocks that are left for each that there would be, and the points that this costs."""
 
     def of_network(self, backbone: str, parameters: int, seen: float) -> float:
         """Accuracy in percent with all pictures, after `seen` of them were trained on.
@@ -54,6 +56,11 @@ class Tradeoffs:
         parts, lost = zip(*self.kept, strict=True)
         return float(np.interp(part, parts, lost))
 
+    def of_merging(self, part: float) -> float:
+        """Points lost where `part` of the blocks is left, 0 to 1."""
+        parts, lost = zip(*self.merging, strict=True)
+        return float(np.interp(part, parts, lost))
+
 
 @cache
 def tradeoffs() -> Tradeoffs:
@@ -66,6 +73,7 @@ def tradeoffs() -> Tradeoffs:
         kept=tuple(zip(data["kept"]["part"], data["kept"]["lost"], strict=True)),
         codec=data["codec"],
         precision=data["precision"],
+        merging=tuple(zip(data["merging"]["part"], data["merging"]["lost"], strict=True)),
     )
 
 
@@ -86,6 +94,8 @@ def estimate(demand: Demand, planned: Plan, epochs: tuple[int, int]) -> float:
         # After the last task, too: another may come that nobody has planned.
         part = min(1.0, kept / stage.classes / demand.images_per_class)
         lost = table.of_keeping(part) if demand.method.keeps_exemplars else 0.0
+        grown = demand.method.blocks_after(stage.stage)
+        lost += table.of_merging(demand.blocks_after(stage.stage) / grown)
         points.append(table.of_network(planned.backbone, parameters, seen) - lost)
     return mean(points) - of_codec - table.precision[demand.precision]
 

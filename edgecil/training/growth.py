@@ -6,6 +6,7 @@ a crash between the two leaves a task without a checkpoint, which counts as neve
 """
 
 from edgecil.errors import RunError
+from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import DataFacts
 from edgecil.planning.plans import Plan
 from edgecil.training.resolving import source_of, with_new_task
@@ -14,7 +15,13 @@ from edgecil.training.settings import RunSettings, Source
 
 
 def resolve_new_task(
-    run: Run, learned: int, data: str, holdout: float, facts: DataFacts, budget_bytes: int | None
+    run: Run,
+    learned: int,
+    data: str,
+    holdout: float,
+    facts: DataFacts,
+    budget_bytes: int | None,
+    bound: BlockBound,
 ) -> tuple[RunSettings, Plan | None]:
     """The settings with which a run learns the classes of `data`, or goes on learning them.
 
@@ -25,6 +32,7 @@ def resolve_new_task(
         holdout: part of the pictures for the test.
         facts: of these data.
         budget_bytes: the new budget; None for the run's.
+        bound: on the blocks of the network.
 
     Returns:
         The settings, whose last task is these classes, and what a new task comes to; None where the
@@ -50,7 +58,7 @@ def resolve_new_task(
     if settings.is_added(learned) and settings.sources[-1].fingerprint == found.fingerprint:
         return settings, None
     budget_bytes = budget_bytes or settings.budget_bytes
-    grown, planned = with_new_task(settings, data, holdout, facts, budget_bytes)
+    grown, planned = with_new_task(settings, data, holdout, facts, budget_bytes, bound)
     run.grow(grown)
     return grown, planned
 

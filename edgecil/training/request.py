@@ -115,8 +115,9 @@ class TrainRequest:
     max_blocks: int | None = option(
         None,
         "Blocks at most, of a method that adds one a task: then older ones are merged.",
-        shown_default="as many as the budget holds",
+        shown_default="the planner's choice",
     )
+    no_merge: bool = option(False, "Refuse a budget that holds not every block, and merge none.")
     accounting: str = option(
         "strict", "strict: the files of the state. published: the papers' rule."
     )
@@ -181,6 +182,7 @@ class TrainRequest:
         codec_named(self.codec or "raw")
         Policy(self.augmentation or "plain")
         _refuse_impossible_cuts(self)
+        _refuse_impossible_merges(self)
         recipe_named(self.chosen_recipe, self.method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
@@ -275,6 +277,25 @@ class TrainRequest:
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
+
+
+def _refuse_impossible_merges(request: TrainRequest) -> None:
+    """Refuse a bound on blocks that the method or the accounting has no use for."""
+    if request.max_blocks is None:
+        return
+    if request.no_merge:
+        raise UsageError("--max-blocks is kept by merging; leave out --no-merge")
+    if method_named(request.method).blocks_after(2) == 1:
+        raise UsageError(f"{request.method} has one block at all times; leave out --max-blocks")
+    if not request.counting.bounds_files:
+        raise UsageError("published accounting counts a block a task; leave out --max-blocks")
+    from edgecil.planning.block_limits import FEWEST_BLOCKS  # takes torch, which --help does not
+
+    if request.max_blocks < FEWEST_BLOCKS:
+        raise UsageError(
+            f"at most {request.max_blocks} blocks leave no room for an old one beside the new one; "
+            f"give --max-blocks {FEWEST_BLOCKS} or more, or --method foster for a single network"
+        )
 
 
 def _refuse_impossible_cuts(request: TrainRequest) -> None:

@@ -13,10 +13,9 @@ from edgecil.methods import method_named
 from edgecil.methods.recipes import recipe_named
 from edgecil.networks.backbones import pretrained_named
 from edgecil.networks.sources import Origin, origin_of_file
+from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.planner import fitting
 from edgecil.planning.plans import Demand, Plan
-from edgecil.planning.tradeoffs import choose
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
@@ -134,13 +133,15 @@ def resolve(
         for classes in (scenario.sizes[0], scenario.sizes[-1])
     )
     epochs = (first.first.epochs, last.incremental.epochs)
-    choice = choose(demands, backbone, request.possible_cuts, draft.budget_bytes, epochs)
+    bound = BlockBound(request.max_blocks, request.no_merge)
+    choice = bound.chooser(demands, backbone, request.possible_cuts, draft.budget_bytes, epochs)
     settings = replace(
         draft,
         backbone=choice.plan.backbone,
         cut=choice.plan.cut,
         codec=choice.demand.codec,
         precision=choice.demand.precision,
+        max_blocks=choice.demand.max_blocks,
     )
     price = method_named(request.method).price
     return settings, choice.plan, "; ".join(filter(None, (reason or choice.reason, price)))
@@ -189,7 +190,12 @@ def load_requested(request: TrainRequest, reading: str = FOR_PHOTOS) -> ImageDat
 
 
 def with_new_task(
-    settings: RunSettings, data: str, holdout: float, facts: DataFacts, budget_bytes: int
+    settings: RunSettings,
+    data: str,
+    holdout: float,
+    facts: DataFacts,
+    budget_bytes: int,
+    bound: BlockBound,
 ) -> tuple[RunSettings, Plan]:
     """The settings of a run whose next task is all classes of `facts`.
 
@@ -211,6 +217,10 @@ def with_new_task(
         tasks=(*settings.tasks, task),
         tasks_ahead=max(0, settings.tasks_ahead - 1),
         budget_bytes=budget_bytes,
+        max_blocks=bound.max_blocks or settings.max_blocks,
     )
-    demand = demand_of(grown, facts)
-    return grown, fitting(demand, grown.backbone, grown.cut, budget_bytes)
+    recipe = grown.training_recipe(len(facts.classes) * facts.images_per_class)
+    epochs = (recipe.first.epochs, recipe.incremental.epochs)
+    demands, cuts = [demand_of(grown, facts)], (grown.cut,)
+    choice = bound.chooser(demands, grown.backbone, cuts, budget_bytes, epochs)
+    return replace(grown, max_blocks=choice.demand.max_blocks), choice.plan

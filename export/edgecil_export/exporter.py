@@ -218,11 +218,18 @@ def _manifest(
         **{name: role for role, name in NAMES.items()},
     }
     trunk = Blob.of(graphs[0][0], TRUNK, graphs[0][1])
-    # A method with one block for all tasks trained it last in the last of them.
-    first_task, features = len(settings.task_sizes) - len(network.blocks), network.feature_size
     blocks = [
-        Blob.of(name, BLOCK, data, task=task, features=features, trunk=trunk.sha256)
-        for task, (name, data) in enumerate(graphs[1:], first_task)
+        Blob.of(
+            name,
+            BLOCK,
+            data,
+            # A block of several tasks was trained last in, or after, the last of them.
+            task=max(tasks),
+            tasks=tasks if settings.block_tasks and len(tasks) > 1 else None,
+            features=network.feature_size,
+            trunk=trunk.sha256,
+        )
+        for tasks, (name, data) in zip(settings.tasks_of_blocks, graphs[1:], strict=True)
     ]
     about = {"method": settings.method, "backbone": settings.backbone, "cut": settings.cut}
     # What is usual is not said, so that it costs no byte.

@@ -63,7 +63,8 @@ def calibration_indices(state: State) -> list[NDArray[np.int64]]:
     """
     counts = state.exemplars.counts
     firsts = np.cumsum(counts) - counts
-    ends = np.cumsum(state.settings.task_sizes)[-state.settings.block_count :]
+    known = np.cumsum(state.settings.task_sizes)
+    ends = [known[max(tasks)] for tasks in state.settings.tasks_of_blocks]
     chosen = []
     for end in ends:
         count = min(end, _MOST_CLASSES)

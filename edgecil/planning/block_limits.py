@@ -1,0 +1,117 @@
+"""How many blocks a network may have under a budget, where a method adds one a task.
+
+A block too many is not refused: two older ones are merged instead. The planner proposes that where
+the blocks would not fit, or where what they take is worth more as exemplars than merging costs
+(`merging` in tradeoffs.toml).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from edgecil.errors import BudgetError
+from edgecil.methods import Method
+from edgecil.planning.accounting import ACCOUNTINGS
+from edgecil.planning.planner import plan
+from edgecil.planning.plans import Demand
+from edgecil.planning.tradeoffs import Choice, choose, estimate
+
+Chooser = Callable[[Sequence[Demand], str | None, Sequence[str], int, tuple[int, int]], Choice]
+"""`choose`, or what goes further."""
+
+FEWEST_BLOCKS = 2
+"""An old block and the new one. What is one network at all times is `foster` or `thrift`."""
+
+_LIMITS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96)
+
+
+@dataclass(frozen=True)
+class BlockBound:
+    """What a person says of how many blocks there may be."""
+
+    max_blocks: int | None = None
+    """At most so many; None leaves it to the planner."""
+    no_merge: bool = False
+    """Refuse what does not hold all."""
+
+    @property
+    def chooser(self) -> Chooser:
+        """What makes a plan under this bound."""
+        return choose if self.max_blocks or self.no_merge else choose_with_merging
+
+
+def grows(method: Method) -> bool:
+    """Whether a method adds a block a task."""
+    return method.blocks_after(2) > 1
+
+
+def choose_with_merging(
+    demands: Sequence[Demand],
+    backbone: str | None,
+    cuts: Sequence[str],
+    budget_bytes: int,
+    epochs: tuple[int, int],
+) -> Choice:
+    """As `choose`, with blocks merged where that is worth it, or where nothing fits otherwise.
+
+    Args:
+        demands: as of `choose`; a bound on blocks that they have stays the highest.
+        backbone: as of `choose`.
+        cuts: as of `choose`.
+        budget_bytes: as of `choose`.
+        epochs: as of `choose`.
+
+    Raises:
+        BudgetError: nothing fits, however much is merged.
+    """
+    limits = _limits(demands[0])
+    try:
+        best = choose(demands, backbone, cuts, budget_bytes, epochs)
+    except BudgetError as too_small:
+        if not limits:
+            raise
+        bounded = [replace(one, max_blocks=most) for one in demands for most in limits]
+        found = choose(bounded, backbone, cuts, budget_bytes, epochs)
+        told = f"all {_blocks(demands[0])} do not fit: {too_small}"
+        return replace(found, reason=_joined(found, told))
+    points = {most: _estimate_with(best, most, epochs) for most in limits}
+    whole = _estimate_with(best, best.demand.max_blocks, epochs)
+    most = max(limits, key=points.__getitem__, default=None)
+    if most is None or points[most] <= whole:
+        return best
+    # With the bytes of so many blocks to spend again, another codec or backbone may be better.
+    bounded = [replace(one, max_blocks=most) for one in demands]
+    found = choose(bounded, backbone, cuts, budget_bytes, epochs)
+    told = (
+        f"{estimate(found.demand, found.plan, epochs) - whole:.1f} points more than with all "
+        f"{_blocks(best.demand)} blocks and {best.plan.exemplars_per_class:.0f} exemplars a class"
+    )
+    return replace(found, reason=_joined(found, told))
+
+
+def _estimate_with(choice: Choice, most: int | None, epochs: tuple[int, int]) -> float:
+    """The points of a plan with another bound on its blocks."""
+    demand, planned = replace(choice.demand, max_blocks=most), choice.plan
+    other = plan(demand, planned.backbone, planned.cut, planned.budget_bytes)
+    return estimate(demand, other, epochs)
+
+
+def _blocks(demand: Demand) -> int:
+    return demand.blocks_after(len(demand.task_sizes))
+
+
+def _joined(found: Choice, told: str) -> str:
+    """The reason for a choice in which blocks are merged."""
+    most, each = found.demand.max_blocks, found.plan.exemplars_per_class
+    merged = (
+        f"with {most} blocks at most, older ones merged, there are {each:.0f} exemplars a class; "
+        f"{told}"
+    )
+    return "; ".join(filter(None, (found.reason, merged)))
+
+
+def _limits(demand: Demand) -> list[int]:
+    """Bounds on blocks that are tighter than what a demand comes to, the loosest first."""
+    if not grows(demand.method) or not ACCOUNTINGS[demand.accounting].bounds_files:
+        return []
+    most = _blocks(demand)
+    return sorted({most - 1, *_LIMITS} & set(range(FEWEST_BLOCKS, most)), reverse=True)
