@@ -40,27 +40,37 @@ class BlockMerge:
         return [k for k, group in enumerate(self.groups) if len(group) > 1]
 
 
-def merge_phase(
-    network: ExpandableNetwork, merge: BlockMerge, counts: Sequence[int], recipe: Recipe
-) -> Phase:
-    """Merge blocks of `network`, and say how the merged ones are trained.
-
-    The trunk and all other blocks stay as they are. Pictures of new classes help, too: what
-    the network takes them for says as much of it. Every class counts alike.
-
-    Args:
-        network: with the blocks and the head of the task before; it is changed.
-        merge: what is merged.
-        counts: pictures of every class, those of new ones last.
-        recipe: the run's; its compression is what this is.
-    """
+def begun(network: ExpandableNetwork, merge: BlockMerge) -> ExpandableNetwork:
+    """Leave one block of each group in `network`; a frozen copy of what it was is given back."""
     old = frozen_copy(network)
-    known = old.class_count
     network.merge_blocks(merge.groups)
     if merge.weight is not None and merge.bias is not None:
         with torch.no_grad():
             network.head.weight.copy_(merge.weight)
             network.head.bias.copy_(merge.bias)
+    return old
+
+
+def merge_phase(
+    network: ExpandableNetwork,
+    old: ExpandableNetwork,
+    merge: BlockMerge,
+    counts: Sequence[int],
+    recipe: Recipe,
+) -> Phase:
+    """How merged blocks are trained.
+
+    The trunk and all other blocks stay as they are. Pictures of new classes help, too: what the
+    old network takes them for says as much of it. Every class counts alike.
+
+    Args:
+        network: grown for the task, its first blocks those that `begun` left.
+        old: what `begun` gave back.
+        merge: what is merged.
+        counts: pictures of every class, those of new ones last.
+        recipe: the run's; its compression is what this is.
+    """
+    known = old.class_count
 
     def merged_logits(feature_map: Tensor, kept: Sequence[Tensor]) -> Tensor:
         features = [

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecil.methods.base import Method, TaskView, align_weights, rarity_shift, shifted
-from edgecil.methods.block_merge import merge_phase
+from edgecil.methods.block_merge import begun, merge_phase
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork, new_linear
@@ -49,11 +49,12 @@ class DER(Method):
 
     def next_lesson(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:
         """Merge old blocks where they are too many, add one, and train it, head, perhaps trunk."""
-        phases = []
-        if task.merge:
-            phases.append(merge_phase(network, task.merge, task.class_counts, recipe))
+        before = begun(network, task.merge) if task.merge else None
         network.add_block()
         network.grow_head(task.total_classes)
+        phases = []
+        if task.merge and before:
+            phases.append(merge_phase(network, before, task.merge, task.class_counts, recipe))
         auxiliary = new_linear(network.feature_size, task.new_classes + 1)
         shift = rarity_shift(task, network.mean.device)
 

@@ -101,11 +101,7 @@ def _blocks(demand: Demand) -> int:
 
 def _joined(found: Choice, told: str) -> str:
     """The reason for a choice in which blocks are merged."""
-    most, each = found.demand.max_blocks, found.plan.exemplars_per_class
-    merged = (
-        f"with {most} blocks at most, older ones merged, there are {each:.0f} exemplars a class; "
-        f"{told}"
-    )
+    merged = f"older blocks are merged so that there are {found.demand.max_blocks} at most: {told}"
     return "; ".join(filter(None, (found.reason, merged)))
 
 

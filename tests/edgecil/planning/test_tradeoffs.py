@@ -48,6 +48,7 @@ TABLE = Tradeoffs(
     kept=((0.0, 40.0), (0.1, 20.0), (1.0, 0.0)),
     codec={"webp-lossless": 0.0, "webp:75": 1.0, "webp:30": 3.0},
     precision={"fp16": 0.0, "int8": 0.5},
+    merging=((0.0, 0.0), (1.0, 0.0)),
 )
 
 

@@ -1,0 +1,79 @@
+"""Blocks are merged in a plan where they would not fit, or where exemplars are worth more."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from edgecil.errors import BudgetError
+from edgecil.methods import method_named
+from edgecil.planning.accounting import encoded_sizes
+from edgecil.planning.block_limits import BlockBound, choose_with_merging
+from edgecil.planning.planner import plan
+from edgecil.planning.plans import Demand
+from edgecil.planning.tradeoffs import Choice
+
+DEMAND = Demand(
+    method=method_named("memo"),
+    task_sizes=(5,) * 20,
+    image_size_px=32,
+    images_per_class=500,
+    precision="int8",
+    codec="webp:50",
+    exemplar_bytes=400,
+)
+
+
+def chosen(budget_bytes: int, demand: Demand = DEMAND) -> Choice:
+    return choose_with_merging([demand], "resnet14", ["last"], budget_bytes, (20, 10))
+
+
+def test_twenty_blocks_stay_where_bytes_are_ample() -> None:
+    found = chosen(90_000_000)
+    assert found.demand.max_blocks is None
+    assert found.plan.stages[-1].blocks == 20
+    assert "merged" not in found.reason
+
+
+def test_blocks_that_would_push_exemplars_out_are_merged() -> None:
+    found = chosen(3_000_000)
+    bound = found.demand.max_blocks
+    assert bound is not None
+    assert 2 <= bound < 20
+    assert [stage.blocks for stage in found.plan.stages] == [min(k, bound) for k in range(1, 21)]
+    assert f"{bound} at most" in found.reason
+    assert "points more than with all 20 blocks" in found.reason
+
+
+def test_what_does_not_fit_with_all_blocks_is_merged_and_says_so() -> None:
+    _, block_bytes = encoded_sizes("resnet14", "last", "int8")
+    budget_bytes = 10 * block_bytes  # twenty alone are more
+    found = chosen(budget_bytes)
+    assert found.plan.fits
+    assert "all 20 do not fit" in found.reason
+    with pytest.raises(BudgetError, match="cannot hold 20 tasks"):
+        BlockBound(no_merge=True).chooser([DEMAND], "resnet14", ["last"], budget_bytes, (20, 10))
+
+
+def test_what_does_not_fit_however_much_is_merged_is_refused() -> None:
+    with pytest.raises(BudgetError, match="smallest budget that fits"):
+        chosen(100_000)
+
+
+@pytest.mark.parametrize("method", ["thrift", "foster", "replay"])
+def test_one_network_at_all_times_has_nothing_to_merge(method: str) -> None:
+    demand = replace(DEMAND, method=method_named(method))
+    assert chosen(3_000_000, demand).demand.max_blocks is None
+
+
+def test_papers_count_a_block_a_task() -> None:
+    published = replace(DEMAND, accounting="published", precision="fp32", codec="raw")
+    assert chosen(20_000_000, published).demand.max_blocks is None
+
+
+def test_a_bound_is_planned_as_it_is_given() -> None:
+    planned = plan(replace(DEMAND, max_blocks=3), "resnet14", "last", 3_000_000)
+    assert [stage.blocks for stage in planned.stages] == [1, 2, 3] + [3] * 17
+    steps = [late.model_bytes - early.model_bytes for early, late in pairwise(planned.stages[3:])]
+    # From then on a task costs five rows of the head and five names.
+    assert max(steps) < 5_000
