@@ -187,7 +187,7 @@ def train_phase(
             yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
         with _advice():
             generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
-            measure_statistics(shared_loss, phase.trained, seen, generator)
+            measure_statistics(shared_loss, phase.trained, seen, generator, recipe.epochs)
 
 
 def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:

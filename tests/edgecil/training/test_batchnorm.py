@@ -40,10 +40,10 @@ class Shown:
         raise AssertionError("the weights were not fitted to plain pictures")
 
 
-def measured(images: Shown, layer: nn.BatchNorm2d) -> None:
+def measured(images: Shown, layer: nn.BatchNorm2d, epochs: int = 50) -> None:
     layer.train()
     generator = torch.Generator().manual_seed(0)
-    measure_statistics(lambda pixels, *_: layer(pixels).sum(), [layer], images, generator)
+    measure_statistics(lambda pixels, *_: layer(pixels).sum(), [layer], images, generator, epochs)
 
 
 def statistics(layer: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,11 +69,22 @@ def test_statistics_are_those_of_all_pictures_that_were_shown(count: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("count", "looked_at"), [(40, 1040), (1000, 1128), (1500, 1500), (9000, PICTURES)]
+    ("count", "epochs", "looked_at"),
+    [
+        (40, 50, 1040),
+        (1000, 10, 1128),
+        (1500, 10, 1500),
+        (9000, 10, PICTURES),
+        # No more than training itself was shown.
+        (40, 3, 120),
+        (40, 1, 40),
+    ],
 )
-def test_small_tasks_are_looked_at_often_and_large_ones_in_part(count: int, looked_at: int) -> None:
+def test_small_tasks_are_looked_at_often_and_large_ones_in_part(
+    count: int, epochs: int, looked_at: int
+) -> None:
     images = Shown(count)
-    measured(images, nn.BatchNorm2d(3))
+    measured(images, nn.BatchNorm2d(3), epochs)
     assert sum(len(batch) for batch in images.pixels) == looked_at
     assert max(len(batch) for batch in images.pixels) <= BATCH_SIZE + 1
 
@@ -99,11 +110,10 @@ def test_after_a_phase_what_was_trained_is_measured_and_what_was_frozen_is_not()
     generator, sums, count = torch.Generator().manual_seed(3), torch.zeros(64).double(), 0
     net.eval()
     with torch.no_grad():
-        while count < PICTURES // 2:
-            for pixels, _ in images.training_batches(BATCH_SIZE, generator):
-                if count < PICTURES // 2:
-                    seen = convolution(net.trunk(net.normalise(pixels))).double()
-                    sums, count = sums + seen.mean((2, 3)).sum(0), count + len(pixels)
+        for pixels, _ in images.training_batches(BATCH_SIZE, generator):
+            seen = convolution(net.trunk(net.normalise(pixels))).double()
+            sums, count = sums + seen.mean((2, 3)).sum(0), count + len(pixels)
+    assert count == 144  # once, as training saw them
     now, _ = statistics(block_norm)
     torch.testing.assert_close(now, (sums / count).float(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(lagging, now, rtol=1e-2)
