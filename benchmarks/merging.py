@@ -1,0 +1,146 @@
+"""Claim: merging blocks costs little, and less than the exemplars that the blocks would push out.
+
+30 classes of CIFAR-100 (drawn by the seed), 200 pictures of each and all test pictures, ten tasks of
+three; memo with ResNet-14, blocks in int8, exemplars in webp:50, recipe `fast`. At most so many
+blocks, older ones merged, against a block a task:
+
+    same exemplars   the budget is what the blocks take and 500 kB more: what merging itself costs
+    same bytes       the budget is 1.2 MB, however many blocks: what it brings
+
+    python benchmarks/merging.py --out benchmarks/results [--seeds 1993]
+
+prints the table and writes merging.json and .md, with processor and versions. `lost in a merge` is
+how far the mean accuracy of the tasks before falls between the end of a task and the end of the
+merge that the next one begins with. What is there already is not measured again.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgecil.data import ImageDataset, load_dataset
+from edgecil.evaluation.results import StageResult, read_results
+from edgecil.planning.accounting import encoded_sizes
+from edgecil.training.run import hardware, versions
+from few_photos import edgecil, save_pictures
+
+CLASSES, INCREMENT, PHOTOS = 30, 3, 200
+TASKS = CLASSES // INCREMENT
+BACKBONE = "resnet14"
+BLOCKS = (10, 6, 4, 3, 2)
+"""The first is a block a task."""
+EXEMPLAR_BYTES, SAME_BYTES = 500_000, 1_200_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    same: str
+    """`exemplars` or `bytes`."""
+    blocks: int
+    """At most so many."""
+    seed: int
+    """Draws classes and pictures, and is the run's."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """What all has to fit in."""
+        trunk, block = encoded_sizes(BACKBONE, "last", "int8")
+        exemplars = trunk + self.blocks * block + EXEMPLAR_BYTES
+        return exemplars if self.same == "exemplars" else SAME_BYTES
+
+
+def cases(seeds: list[int]) -> Iterator[Case]:
+    """All runs, one kind after the other."""
+    for seed in seeds:
+        for same in ("exemplars", "bytes"):
+            for blocks in BLOCKS:
+                yield Case(same, blocks, seed)
+
+
+def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]:
+    """Learn, and what it came to."""
+    draw = np.random.default_rng(case.seed)
+    classes = draw.permutation(len(dataset.classes))[:CLASSES]
+    save_pictures(dataset, classes, PHOTOS, scratch / "photos", draw)
+    words = ["--data", scratch / "photos", "--increment", str(INCREMENT), "--backbone", BACKBONE]
+    words += ["--state-precision", "int8", "--codec", "webp:50", "--seed", str(case.seed)]
+    words += ["--no-merge"] if case.blocks == TASKS else ["--max-blocks", str(case.blocks)]
+    run = scratch / "run"
+    edgecil("train", *words, "--budget", str(case.budget_bytes), "--run", run)
+    stages = read_results(run).stages
+    accuracies = [stage.whole_accuracy or 0.0 for stage in stages]
+    return {
+        "average": round(mean(accuracies), 2),
+        "last": round(accuracies[-1], 2),
+        "exemplars": stages[-1].exemplars,
+        "state_bytes": stages[-1].state_bytes,
+        "lost_in_a_merge": _lost(stages),
+        "seconds": round(sum(stage.seconds for stage in stages)),
+    }
+
+
+def _lost(stages: tuple[StageResult, ...]) -> float | None:
+    """Points that the tasks before lose in a merge, the mean over all merges."""
+    lost = [
+        mean(a or 0.0 for a in before.accuracy_by_task)
+        - mean(a or 0.0 for a in after.merged_accuracy_by_task)
+        for before, after in zip(stages, stages[1:], strict=False)
+        if after.merged_accuracy_by_task
+    ]
+    return round(mean(lost), 2) if lost else None
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: one line a kind, means over the seeds."""
+    columns = ("average", "last", "exemplars", "state_bytes", "lost_in_a_merge", "seconds")
+    yield f"| same | blocks | n | {' | '.join(name.replace('_', ' ') for name in columns)} |"
+    yield "|---" * (3 + len(columns)) + "|"
+    for same, blocks in dict.fromkeys((row["same"], row["blocks"]) for row in rows):
+        alike = [row for row in rows if (row["same"], row["blocks"]) == (same, blocks)]
+        cells = [same, blocks, len(alike)]
+        for name in columns:
+            there = [row[name] for row in alike if row[name] is not None]
+            exact = name in ("average", "last", "lost_in_a_merge")
+            cells.append(f"{mean(there):,.{2 if exact else 0}f}" if there else "-")
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def main() -> None:
+    """Measure what is not there yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--seeds", default="1993")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    file = asked.out / "merging.json"
+    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    dataset = load_dataset("cifar100")
+    for case in cases([int(seed) for seed in asked.seeds.split(",")]):
+        about = asdict(case)
+        if any(about.items() <= row.items() for row in rows):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            rows.append(about | measured(case, dataset, Path(scratch)))
+        print(rows[-1], flush=True)
+        told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
+        file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    lines = "\n".join(table(rows))
+    print(lines)
+    about_it = (
+        "Ten tasks of three classes of CIFAR-100 of 200 pictures; accuracy in percent, bytes."
+    )
+    file.with_suffix(".md").write_text(f"{about_it}\n\n{lines}\n")
+
+
+if __name__ == "__main__":
+    main()
