@@ -1,7 +1,7 @@
 """Claim: merging blocks costs little, and less than the exemplars that the blocks would push out.
 
-30 classes of CIFAR-100 (drawn by the seed), 200 pictures of each and all test pictures, ten tasks of
-three; memo with ResNet-14, blocks in int8, exemplars in webp:50, recipe `fast`. At most so many
+30 classes of CIFAR-100 (drawn by the seed), 200 pictures of each and all test pictures, ten tasks
+of three; memo with ResNet-14, blocks in int8, exemplars in webp:50, recipe `fast`. At most so many
 blocks, older ones merged, against a block a task:
 
     same exemplars   the budget is what the blocks take and 500 kB more: what merging itself costs
@@ -92,10 +92,10 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
 def _lost(stages: tuple[StageResult, ...]) -> float | None:
     """Points that the tasks before lose in a merge, the mean over all merges."""
     lost = [
-        mean(a or 0.0 for a in before.accuracy_by_task)
-        - mean(a or 0.0 for a in after.merged_accuracy_by_task)
-        for before, after in zip(stages, stages[1:], strict=False)
-        if after.merged_accuracy_by_task
+        mean(accuracy or 0.0 for accuracy in stage.merge.before)
+        - mean(accuracy or 0.0 for accuracy in stage.merge.after)
+        for stage in stages
+        if stage.merge
     ]
     return round(mean(lost), 2) if lost else None
 

@@ -1,5 +1,7 @@
 """Quantities as people say them."""
 
+from collections.abc import Iterable
+
 _MINUTE_SECONDS, _HOUR_SECONDS, _DAY_SECONDS = 60, 3600, 86_400
 
 
@@ -16,3 +18,16 @@ def duration_in_words(seconds: float) -> str:
         return f"{hours} h {ten_minutes}0 min" if ten_minutes else f"{hours} h"
     days, hours = divmod(round(seconds / _HOUR_SECONDS), 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def tasks_in_words(tasks: Iterable[int]) -> str:
+    """Tasks that are counted from 0, rising, as people count them: "1-3, 5"."""
+    runs: list[list[int]] = []
+    for task in tasks:
+        if runs and runs[-1][-1] == task - 1:
+            runs[-1].append(task)
+        else:
+            runs.append([task])
+    return ", ".join(
+        f"{run[0] + 1}-{run[-1] + 1}" if len(run) > 1 else f"{run[0] + 1}" for run in runs
+    )

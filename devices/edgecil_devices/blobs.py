@@ -127,7 +127,7 @@ def check_blobs(blobs: tuple[Blob, ...], task_count: int) -> None:
     )
     require(len({blob.name for blob in blobs}) == len(blobs), "two blobs have one name")
     tasks = [block.task for block in blocks if block.task is not None]
-    stood_for = [task for block in blocks for task in block.tasks or ()]
+    stood_for = [task for block in blocks for task in block.tasks or (block.task,)]
     require(len(set(stood_for)) == len(stood_for), "two blocks stand for one task")
     ordered = all(earlier < later for earlier, later in pairwise(tasks))
     require(

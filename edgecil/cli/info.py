@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from edgecil.budget import format_bytes
 from edgecil.cli import options
 from edgecil.errors import UsageError
+from edgecil.words import tasks_in_words
 from edgecil_devices._json import json_object
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ def _print_package(source: Path, package: "Package") -> None:
     for blob in manifest.blobs:
         absent = "" if blob.sha256 in package.blobs else "  (the base has it)"
         size_told = format_bytes(blob.size_bytes)
-        print(f"{blob.name:<17} {size_told:>18}  sha256 {blob.sha256}{absent}")
+        several = f"  stands for the tasks {tasks_in_words(blob.tasks)}" if blob.tasks else ""
+        print(f"{blob.name:<17} {size_told:>18}  sha256 {blob.sha256}{several}{absent}")
     if package.base:
         print(f"next: edgecil update {source} --store DIR")
     else:
@@ -135,7 +138,7 @@ def _run_info(folder: Path, as_json: bool) -> None:
                 {
                     "run": str(folder),
                     "settings": json_object(run.config_file.read_bytes()),
-                    "stages": [vars(result) for result in results],
+                    "stages": [asdict(result) for result in results],
                     "state_bytes": ledger.total_bytes,
                     "bytes_by_owner": ledger.by_owner(),
                 },
@@ -155,6 +158,11 @@ def _run_info(folder: Path, as_json: bool) -> None:
             f"task {result.stage}: {result.classes} classes, accuracy {result.accuracy_in_words}, "
             f"{result.exemplars} exemplars, {format_bytes(result.state_bytes)}"
         )
+        if result.merge:
+            print(f"  before it, {result.merge.in_words}")
+    if results and (blocks := results[-1].block_tasks):
+        told = " | ".join(map(tasks_in_words, blocks))
+        print(f"blocks: {len(blocks)}, which stand for the tasks {told}")
     for owner, size_bytes in ledger.by_owner().items():
         print(f"{owner:<10} {format_bytes(size_bytes):>18}")
     total, budget = format_bytes(ledger.total_bytes), format_bytes(settings.budget_bytes)

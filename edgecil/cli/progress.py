@@ -76,6 +76,8 @@ class TerminalReporter(Reporter):
 
     def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
         """A task is learned, kept and measured."""
+        if result.merge:
+            _say(f"  merged: {result.merge.in_words}")
         accuracy = result.accuracy_in_words
         if result.whole_accuracy is not None:
             accuracy += f" over {result.classes} classes"

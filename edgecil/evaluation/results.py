@@ -12,9 +12,46 @@ from typing import Any
 
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import forgetting
+from edgecil.words import tasks_in_words
 
 RESULTS = "results.json"
 """Name of the file in a run's folder."""
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What became of the tasks before when blocks were merged, just before a new task was learned.
+
+    Accuracies are over the test images of all classes before, in percent, by task; None where a
+    class of a task has no test images.
+    """
+
+    blocks: tuple[tuple[int, ...], ...]
+    """The tasks, from 0, that each merged block stands for."""
+    before: tuple[float | None, ...]
+    """Accuracy by task at the end of the task before."""
+    after: tuple[float | None, ...]
+    """Accuracy by task with merged blocks."""
+
+    @property
+    def in_words(self) -> str:
+        """What was merged, and what became of the tasks before, for a line in a terminal."""
+        merged = "; ".join(f"tasks {tasks_in_words(tasks)}" for tasks in self.blocks)
+        lost = ", ".join(
+            f"{_rounded(before)}->{_rounded(after)}"
+            for before, after in zip(self.before, self.after, strict=True)
+        )
+        return f"one block now for {merged}; accuracy by task {lost}"
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "MergeResult":
+        """The result that `asdict` made a dict of."""
+        blocks = tuple(map(tuple, content["blocks"]))
+        return cls(blocks, tuple(content["before"]), tuple(content["after"]))
+
+
+def _rounded(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.0f}"
 
 
 @dataclass(frozen=True)
@@ -43,9 +80,8 @@ class StageResult:
     """Classes that had test images; an older edgecil did not say."""
     block_tasks: tuple[tuple[int, ...], ...] | None = None
     """The tasks, from 0, that each block stands for; None where no block was ever merged."""
-    merged_accuracy_by_task: tuple[float | None, ...] | None = None
-    """What the tasks before had once blocks were merged, and before this task was learned; None
-    where nothing was merged, or it is not known."""
+    merge: MergeResult | None = None
+    """The merge of blocks that the task began with; None where nothing was merged."""
 
     @property
     def is_whole(self) -> bool:
@@ -144,8 +180,8 @@ def _stage(content: Mapping[str, Any]) -> StageResult:
     known["bytes_by_owner"] = dict(content["bytes_by_owner"])
     if known.get("block_tasks") is not None:
         known["block_tasks"] = tuple(map(tuple, content["block_tasks"]))
-    if known.get("merged_accuracy_by_task") is not None:
-        known["merged_accuracy_by_task"] = tuple(content["merged_accuracy_by_task"])
+    if known.get("merge") is not None:
+        known["merge"] = MergeResult.from_dict(content["merge"])
     return StageResult(**known)
 
 

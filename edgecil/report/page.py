@@ -19,6 +19,7 @@ SECTIONS = {
     "accuracy": ("Accuracy", sections.accuracy),
     "memory": ("Accuracy and memory", sections.memory),
     "bytes": ("Bytes", sections.sizes),
+    "blocks": ("Merged blocks", sections.blocks),
     "forgetting": ("Forgetting", sections.forgetting),
     "tasks": ("Accuracy by task", sections.by_task),
     "confusion": ("Confusion", sections.confusion),
@@ -41,11 +42,8 @@ def page(collection: Collection, draw: Draw) -> str:
         OSError: a plot cannot be written.
     """
     material = Material.of(collection)
-    shown = {
-        name: titled
-        for name, titled in SECTIONS.items()
-        if name != "published" or material.published
-    }
+    empty = {"blocks": not material.has_merges, "published": not material.published}
+    shown = {name: titled for name, titled in SECTIONS.items() if not empty.get(name)}
     body = "".join(
         section(name, title, *parts(material, draw)) for name, (title, parts) in shown.items()
     )

@@ -47,6 +47,11 @@ class Material:
             published=published_accuracies(protocol) if protocol else (),
         )
 
+    @property
+    def has_merges(self) -> bool:
+        """Whether any run merged blocks."""
+        return any(stage.merge for cell in self.cells for stage in cell.runs[0].results.stages)
+
     def by_budget(self) -> dict[float, list[Outcome]]:
         """The outcomes of every budget in MiB, smallest first."""
         budgets = sorted({cell.budget_mib for cell in self.cells})
@@ -120,6 +125,11 @@ def sizes(material: Material, draw: Draw) -> list[str]:
         )
     told = "Bytes of the state after every task"
     return [*parts, _for_each(material.cells, plots.bytes_plot, draw, "bytes", told)]
+
+
+def blocks(material: Material, _draw: Draw) -> list[str]:
+    """Which blocks were merged, and what that cost."""
+    return [tables.merges_table(material.cells)]
 
 
 def forgetting(material: Material, draw: Draw) -> list[str]:

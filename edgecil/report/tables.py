@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from html import escape
+from statistics import mean
 
 from edgecil.budget import format_bytes
 from edgecil.published import PublishedAccuracy
@@ -11,6 +12,7 @@ from edgecil.report.cells import BYTES_PER_MIB, Cell
 from edgecil.report.html import NOTHING, Row, numbered, table
 from edgecil.report.runs import SavedRun
 from edgecil.report.style import OWNER_COLOURS, owned
+from edgecil.words import tasks_in_words
 
 
 def bytes_table(cells: Sequence[Cell]) -> str:
@@ -37,6 +39,36 @@ def bytes_table(cells: Sequence[Cell]) -> str:
     head = ["method", "network", *owners, "state", "budget", "filled", "exemplars"]
     caption = "Files of the state after the last task, of the first seed where there are several."
     return table(head, rows, caption)
+
+
+def merges_table(cells: Sequence[Cell]) -> str:
+    """Which blocks were merged before which task, and what became of the tasks before."""
+    rows = [
+        Row(
+            [
+                escape(cell.label),
+                str(stage.stage),
+                "; ".join(map(tasks_in_words, stage.merge.blocks)),
+                *(_mean(accuracies) for accuracies in (stage.merge.before, stage.merge.after)),
+                " | ".join(map(tasks_in_words, stage.block_tasks or ())),
+            ]
+        )
+        for cell in cells
+        for stage in cell.runs[0].results.stages
+        if stage.merge
+    ]
+    head = ["method", "before task", "merged", "accuracy before, %", "after, %", "blocks then"]
+    caption = (
+        "Blocks by the tasks that they stand for. Accuracies are means over the tasks before, at "
+        "the end of the last of them and once the merged blocks were trained; of the first seed "
+        "where there are several."
+    )
+    return table(head, rows, caption)
+
+
+def _mean(accuracies: Sequence[float | None]) -> str:
+    there = [accuracy for accuracy in accuracies if accuracy is not None]
+    return f"{mean(there):.1f}" if there else NOTHING
 
 
 def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
@@ -156,6 +188,7 @@ _SETTING_NAMES = {
     "learning_rate": "learning rate",
     "batch_size": "batch size",
     "shorter_side_px": "shorter side of test pictures, px",
+    "max_blocks": "blocks at most",
     "precision": "weights in the state",
     "codec": "exemplars as",
 }

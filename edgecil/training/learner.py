@@ -19,7 +19,7 @@ from edgecil.evaluation.accuracy import (
     predicted_labels,
 )
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
-from edgecil.evaluation.results import StageResult
+from edgecil.evaluation.results import MergeResult, StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
@@ -36,7 +36,7 @@ from edgecil.training.distributed import lead
 from edgecil.training.efforts import efforts_of, known_speed
 from edgecil.training.forecast import Forecast
 from edgecil.training.loop import epoch_seed
-from edgecil.training.merging import Accuracies, Merging, choose_merge
+from edgecil.training.merging import Accuracies, Merging, block_tasks_after, choose_merge
 from edgecil.training.rehearsal import rehearsed_speed
 from edgecil.training.reporters import Reporter, SilentReporter
 from edgecil.training.run import Run
@@ -104,8 +104,8 @@ class Learner:
             lead(self._deadline.check)
             with work(f"task {stage}/{self._settings.stage_count}", facts=self._left_in_words):
                 seconds, merging = self._learn_task(stage, state)
-                merged = merging.accuracy_by_task if merging else None
-                results.append(lead(partial(self._measured, stage, seconds, merged)))
+                merge = merging.result(results[-1].accuracy_by_task) if merging else None
+                results.append(lead(partial(self._measured, stage, seconds, merge)))
             lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
@@ -158,7 +158,10 @@ class Learner:
         network.to(self._device).to(memory_format=torch.channels_last)
         labels = np.repeat(np.arange(len(counts)), counts)
         images = self._images(Labelled(JoinedPictures(*old, *new), labels))
-        merging = self._merging(stage, network, images, counts[: len(old)])
+        merging = None
+        if state:
+            known = counts[: len(old)]
+            merging = self._merging(stage, state.settings, network, images, known)
         merge = merging.merge if merging else None
         task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old), merge)
         recipe = self._settings.training_recipe(sum(counts))
@@ -172,13 +175,19 @@ class Learner:
         return seconds, merging
 
     def _merging(
-        self, stage: int, network: ExpandableNetwork, images: Images, counts: Sequence[int]
+        self,
+        stage: int,
+        before: StateSettings,
+        network: ExpandableNetwork,
+        images: Images,
+        counts: Sequence[int],
     ) -> Merging | None:
         """What is merged before task `stage` adds a block; None where all blocks stay.
 
         Args:
             stage: the task.
-            network: of the task before.
+            before: of the state before it.
+            network: of that state.
             images: the task's, those of classes known before first.
             counts: how many of each of these.
         """
@@ -186,10 +195,11 @@ class Learner:
         if kept is None or len(network.blocks) <= kept:
             return None
         measure = partial(self._accuracies_before, stage, network)
+        tasks = before.tasks_of_blocks
         if checkpoint := self._run.checkpoints.load(stage):
             merge = BlockMerge(checkpoint.groups or ())
-            return Merging(merge, measure, checkpoint.merged_accuracy)
-        return Merging(lead(partial(choose_merge, network, images, counts, kept)), measure)
+            return Merging(merge, tasks, measure, checkpoint.merged_accuracy)
+        return Merging(lead(partial(choose_merge, network, images, counts, kept)), tasks, measure)
 
     def _accuracies_before(
         self, stage: int, network: ExpandableNetwork, answer: Callable[[Tensor], Tensor]
@@ -239,7 +249,7 @@ class Learner:
         """
         settings = replace(
             self._state_settings(task.stage, len(network.blocks)),
-            block_tasks=_block_tasks(task, before.settings if before else None),
+            block_tasks=block_tasks_after(task, before.settings if before else None),
         )
         kept = before.exemplars if before else self._no_exemplars()
         of_classes = torch.split(torch.arange(len(images)), list(task.class_counts))
@@ -274,7 +284,7 @@ class Learner:
         return with_new_classes(known, network, images, of_new)
 
     def _measured(
-        self, stage: int, seconds: float, merged: Accuracies | None = None
+        self, stage: int, seconds: float, merge: MergeResult | None = None
     ) -> StageResult:
         """Measure the state as it lies on disk: what was really kept, decoded."""
         started = time.perf_counter()
@@ -306,7 +316,7 @@ class Learner:
             exemplars=len(state.exemplars),
             seconds=seconds + time.perf_counter() - started,
             block_tasks=state.settings.block_tasks,
-            merged_accuracy_by_task=merged,
+            merge=merge,
         )
 
     def _record(self, results: list[StageResult]) -> None:
@@ -353,18 +363,6 @@ class Learner:
                 found.append(self._method.as_trained_on(split, self._codec))
                 done(len(split))
         return found
-
-
-def _block_tasks(
-    task: TaskView, before: StateSettings | None
-) -> tuple[tuple[int, ...], ...] | None:
-    """The tasks that each block stands for after `task`; None where none was ever merged."""
-    if before is None or not (task.merge or before.block_tasks):
-        return None
-    old = before.tasks_of_blocks
-    groups = task.merge.groups if task.merge else tuple((k,) for k in range(len(old)))
-    stood_for = (tuple(sorted(t for k in group for t in old[k])) for group in groups)
-    return (*stood_for, (task.stage - 1,))
 
 
 def _require_several(stage: int, counts: Sequence[int]) -> None:

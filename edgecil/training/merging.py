@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgecil.evaluation.results import MergeResult
+from edgecil.memory.state import StateSettings
+from edgecil.methods import TaskView
 from edgecil.methods.block_merge import BlockMerge
 from edgecil.methods.lesson import Phase
 from edgecil.networks import ExpandableNetwork
@@ -26,6 +29,8 @@ class Merging:
 
     merge: BlockMerge
     """What is merged."""
+    tasks: tuple[tuple[int, ...], ...]
+    """The tasks, from 0, that each block before it stands for."""
     measure: Callable[[Callable[[Tensor], Tensor]], Accuracies]
     """Logits of the classes known before -> accuracy in percent for each task before."""
     accuracy_by_task: Accuracies | None = field(default=None)
@@ -35,6 +40,40 @@ class Merging:
         """A phase is over: if it was the merge, measure what it cost."""
         if phase.answer and self.accuracy_by_task is None:
             self.accuracy_by_task = lead(partial(self.measure, phase.answer))
+
+    def result(self, before: Accuracies) -> MergeResult | None:
+        """What it came to; None where it was not measured.
+
+        Args:
+            before: accuracy of each task at the end of the task before.
+        """
+        if self.accuracy_by_task is None:
+            return None
+        merged = [group for group in self.merge.groups if len(group) > 1]
+        return MergeResult(stood_for(self.tasks, merged), before, self.accuracy_by_task)
+
+
+def stood_for(
+    tasks: Sequence[Sequence[int]], groups: Sequence[Sequence[int]]
+) -> tuple[tuple[int, ...], ...]:
+    """The tasks that each group of blocks stands for, `tasks` being those of each block."""
+    return tuple(tuple(sorted(t for k in group for t in tasks[k])) for group in groups)
+
+
+def block_tasks_after(
+    task: TaskView, before: StateSettings | None
+) -> tuple[tuple[int, ...], ...] | None:
+    """The tasks that each block stands for after `task`; None where none was ever merged.
+
+    Args:
+        task: the task.
+        before: of the state before it; None for the first.
+    """
+    if before is None or not (task.merge or before.block_tasks):
+        return None
+    old = before.tasks_of_blocks
+    groups = task.merge.groups if task.merge else [(k,) for k in range(len(old))]
+    return (*stood_for(old, groups), (task.stage - 1,))
 
 
 def choose_merge(

@@ -153,6 +153,13 @@ def test_where_the_weights_come_from_is_said_only_where_they_come_from_somewhere
         ("expires", "2027-02-30"),
         ("expires", "20270301"),
         ("blobs", []),
+        ("blobs.2.tasks", [1]),
+        ("blobs.2.tasks", [0, 1]),  # the first block is of task 0
+        ("blobs.2.tasks", [-1, 1]),
+        ("blobs.2.tasks", [1, 1]),
+        ("blobs.2.tasks", [1, 0]),
+        ("blobs.2.tasks", ["0", 1]),
+        ("blobs.0.tasks", [0, 1]),
         ("blobs.0.role", "head"),
         ("blobs.0.size", 0),
         ("blobs.0.size", -1),

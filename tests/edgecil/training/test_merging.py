@@ -1,5 +1,6 @@
 """Runs in which blocks are merged: the budget holds, a resume ends the same, learn goes on so."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,14 @@ def test_there_are_never_more_blocks_than_were_allowed_and_the_budget_holds(run:
 
 def test_what_a_merge_cost_the_tasks_before_is_measured(run: Path) -> None:
     stages = read_results(run).stages
-    assert all(stage.merged_accuracy_by_task is None for stage in stages[:3])
-    for stage in stages[3:]:
-        assert stage.merged_accuracy_by_task is not None
-        assert len(stage.merged_accuracy_by_task) == stage.stage - 1
+    assert all(stage.merge is None for stage in stages[:3])
+    for before, stage in pairwise(stages[2:]):
+        assert stage.merge is not None
+        assert stage.merge.before == before.accuracy_by_task
+        assert len(stage.merge.after) == stage.stage - 1
+        assert stage.block_tasks is not None
+        new = set(stage.block_tasks) - set(before.block_tasks or ())
+        assert {tasks for tasks in new if len(tasks) > 1} == set(stage.merge.blocks)
 
 
 def test_a_plan_says_to_the_byte_what_the_model_takes(run: Path) -> None:
@@ -96,7 +101,7 @@ def test_a_run_that_is_stopped_in_a_merge_or_after_it_ends_in_the_same_bytes(
     for path in (run / "state").iterdir():
         assert (tmp_path / "again" / "state" / path.name).read_bytes() == path.read_bytes()
     first, second = (
-        [stage.merged_accuracy_by_task for stage in read_results(folder).stages]
+        [stage.merge for stage in read_results(folder).stages]
         for folder in (run, tmp_path / "again")
     )
     assert first == second
