@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
+from edgecil.cli.latency import Bench, Latency, most_blocks
 from edgecil.cli.train import say_results
 from edgecil.cli.training_options import DataDir, Device, Holdout, StopAfter
 from edgecil.cli.verbs import described
@@ -35,6 +36,8 @@ def learn(
         int | None, described(TrainRequest, "max_blocks", shown_default="the run's, or fewer")
     ] = None,
     no_merge: Annotated[bool, described(TrainRequest, "no_merge")] = False,
+    latency: Latency = None,
+    bench: Bench = None,
     device: Device = "auto",
     discard: Annotated[
         bool,
@@ -83,6 +86,9 @@ def learn(
         if data is None:
             return
         settings = going_on.settings()
+        if latency and max_blocks:
+            raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
+        ceiling = most_blocks(latency, settings, bench) if latency else None
         if is_taught_zip(data):
             data = _unpacked(Path(data), going_on, state.settings.classes)
         load = partial(
@@ -103,8 +109,9 @@ def learn(
         for line in left_out:
             print(line, file=sys.stderr)
         facts = facts_of(new, [settings.codec])
+        bound = BlockBound(max_blocks, ceiling, no_merge)
         settings, planned = resolve_new_task(
-            going_on, learned, data, holdout, facts, budget_bytes, BlockBound(max_blocks, no_merge)
+            going_on, learned, data, holdout, facts, budget_bytes, bound
         )
         old = old[: len(settings.sources) - 1]
         if planned:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from edgecil.budget import format_bytes
 from edgecil.cli import options
+from edgecil.cli.latency import Bench, Latency, within
 from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
 from edgecil.training.request import TrainRequest
@@ -29,7 +30,12 @@ Asked = Annotated[
 ]
 
 
-def plan(asked: Asked, as_json: options.AsJson = False) -> None:
+def plan(
+    asked: Asked,
+    latency: Latency = None,
+    bench: Bench = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Show what a budget holds after every task, and the backbones that fit it.
 
     Without --data and --protocol it is CIFAR-100 in ten tasks.
@@ -40,6 +46,8 @@ def plan(asked: Asked, as_json: options.AsJson = False) -> None:
     asked["data"] = asked["data"] or (None if protocol else "cifar100")
     asked["budget"] = budget or _points_of(protocol)[0]
     request = TrainRequest(**asked)
+    if latency:
+        request, _ = within(request, latency, bench)
     request, facts, why = _facts(request)
     if budget is None:
         points = [replace(request, budget=size) for size in _points_of(protocol)]

@@ -1,11 +1,13 @@
 """`edgecil train`: learn a data set task after task under a byte budget."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecil.cli.latency import Bench, Latency, within
 from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
@@ -43,17 +45,27 @@ def train(
         ),
     ] = False,
     stop_after: StopAfter = None,
+    latency: Latency = None,
+    bench: Bench = None,
 ) -> None:
     """Learn a data set task after task; what is kept never exceeds the budget."""
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
     from edgecil.training.reporters import Reporter, Together
-    from edgecil.training.run import latest_run_folder, next_run_folder
+    from edgecil.training.run import Run, latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
 
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
+    dataset = None
+    if latency:
+        going_on = Run(folder) if resume else None
+        if going_on and going_on.exists:
+            # Measured again, it might be another number.
+            request = replace(request, max_blocks=going_on.settings().max_blocks)
+        else:
+            request, dataset = within(request, latency, bench)
     reporters: list[Reporter] = [TerminalReporter(_going_on(request, folder, device, stop_after))]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter
@@ -68,6 +80,7 @@ def train(
             keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
             reporter=Together(*reporters),
+            dataset=dataset,
         )
     if team().leads:
         say_results(folder, results)

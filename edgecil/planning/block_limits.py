@@ -29,9 +29,17 @@ class BlockBound:
     """What a person says of how many blocks there may be."""
 
     max_blocks: int | None = None
-    """At most so many; None leaves it to the planner."""
+    """So many, once there are that many tasks; None leaves it to the planner."""
+    ceiling: int | None = None
+    """The planner takes no more than this."""
     no_merge: bool = False
     """Refuse what does not hold all."""
+
+    def over(self, before: int | None) -> int | None:
+        """What is left of a bound that was there before."""
+        if self.max_blocks:
+            return self.max_blocks
+        return min((most for most in (before, self.ceiling) if most), default=None)
 
     @property
     def chooser(self) -> Chooser:

@@ -123,7 +123,7 @@ class Learner:
         seconds_a_pass = known_speed(self._run, self._settings, self._method)
         # Where nobody wants to know, nothing is measured.
         if seconds_a_pass is None and type(self._reporter) is not SilentReporter:
-            network = self._state_settings(1, 1).empty_network()
+            network = self._settings.state_settings(1, 1).empty_network()
             network.to(self._device).to(memory_format=torch.channels_last)
             seconds_a_pass = rehearsed_speed(network, self._method, self._settings, efforts)
         self._forecast = Forecast(efforts, seconds_a_pass)
@@ -151,7 +151,7 @@ class Learner:
             network = state.network()
         else:
             begun = self._run.checkpoints.load(stage) is not None
-            fresh = self._state_settings(stage, 1)
+            fresh = self._settings.state_settings(stage, 1)
             network = fresh.empty_network() if begun else started(fresh, self._settings.weights)
         counts = tuple(len(pictures) for pictures in (*old, *new))
         lead(partial(_require_several, stage, counts))
@@ -248,7 +248,7 @@ class Learner:
             images: what was trained on: the pictures of all classes, class by class.
         """
         settings = replace(
-            self._state_settings(task.stage, len(network.blocks)),
+            self._settings.state_settings(task.stage, len(network.blocks)),
             block_tasks=block_tasks_after(task, before.settings if before else None),
         )
         kept = before.exemplars if before else self._no_exemplars()
@@ -336,23 +336,6 @@ class Learner:
 
     def _no_exemplars(self) -> ExemplarSet:
         return ExemplarSet.empty(self._codec, self._settings.image_size_px)
-
-    def _state_settings(self, stage: int, block_count: int) -> StateSettings:
-        learned = self._settings.tasks[:stage]
-        return StateSettings(
-            method=self._settings.method,
-            backbone=self._settings.backbone,
-            cut=self._settings.cut,
-            precision=self._settings.precision,
-            codec=self._settings.codec,
-            preprocessing=self._settings.preprocessing,
-            mean=self._settings.mean,
-            std=self._settings.std,
-            block_count=block_count,
-            classes=tuple(name for planned in learned for name in planned.classes),
-            task_sizes=tuple(len(planned.classes) for planned in learned),
-            origin=self._settings.origin,
-        )
 
     def _new_pictures(self, stage: int) -> list[Pictures]:
         """The pictures of task `stage`, class by class, as they are trained on."""

@@ -133,7 +133,7 @@ def resolve(
         for classes in (scenario.sizes[0], scenario.sizes[-1])
     )
     epochs = (first.first.epochs, last.incremental.epochs)
-    bound = BlockBound(request.max_blocks, request.no_merge)
+    bound = BlockBound(request.max_blocks, no_merge=request.no_merge)
     choice = bound.chooser(demands, backbone, request.possible_cuts, draft.budget_bytes, epochs)
     settings = replace(
         draft,
@@ -217,7 +217,7 @@ def with_new_task(
         tasks=(*settings.tasks, task),
         tasks_ahead=max(0, settings.tasks_ahead - 1),
         budget_bytes=budget_bytes,
-        max_blocks=bound.max_blocks or settings.max_blocks,
+        max_blocks=bound.over(settings.max_blocks),
     )
     recipe = grown.training_recipe(len(facts.classes) * facts.images_per_class)
     epochs = (recipe.first.epochs, recipe.incremental.epochs)

@@ -16,6 +16,7 @@ from edgecil_devices.images import Preprocessing
 from edgecil_devices.preprocessing import AS_STORED
 
 if TYPE_CHECKING:
+    from edgecil.memory.state import StateSettings
     from edgecil.methods.recipes import Recipe
     from edgecil.pictures.policies import Augment
 
@@ -212,6 +213,26 @@ class RunSettings:
             batch_size=self.batch_size,
             # A policy's operations want another draw in every epoch.
             fresh_crops=self.augmentation != "plain",
+        )
+
+    def state_settings(self, stage: int, block_count: int) -> "StateSettings":
+        """Of the state after task `stage`, with so many blocks of which none was merged."""
+        from edgecil.memory.state import StateSettings  # takes torch, which reports do not
+
+        learned = self.tasks[:stage]
+        return StateSettings(
+            method=self.method,
+            backbone=self.backbone,
+            cut=self.cut,
+            precision=self.precision,
+            codec=self.codec,
+            preprocessing=self.preprocessing,
+            mean=self.mean,
+            std=self.std,
+            block_count=block_count,
+            classes=tuple(name for planned in learned for name in planned.classes),
+            task_sizes=tuple(len(planned.classes) for planned in learned),
+            origin=self.origin,
         )
 
     def save(self, path: Path) -> None:

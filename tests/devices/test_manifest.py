@@ -57,6 +57,16 @@ def changed(path: str, value: Any) -> bytes:
     return json.dumps(manifest).encode()
 
 
+def test_a_block_may_stand_for_several_tasks_and_says_so_only_then() -> None:
+    data = record() | {"tasks": [[0, 1], [1, 2], [2, 3]]}
+    data["blobs"][1] |= {"task": 1, "tasks": [0, 1]}
+    data["blobs"][2] |= {"task": 2}
+    manifest = Manifest.from_json(json.dumps(data).encode())
+    assert [block.tasks for block in manifest.blocks] == [(0, 1), None]
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest.to_json().count(b'"tasks"') == 2  # the bundle's own, and this block's
+
+
 def test_the_manifest_that_the_cases_change_is_right() -> None:
     manifest = Manifest.from_json(changed("format", 1))
     assert manifest.classes == ("ape", "bee", "cat")

@@ -1,0 +1,80 @@
+"""--latency bounds the blocks, by what this machine takes or what bench said on a device."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edgecil.cli import app
+
+PLAN = ("plan", "--data", "glyphs", "--budget", "1MB", "--increment", "3", "--backbone", "convnet2")
+STAGES = 21
+
+
+def bench_file(folder: Path, *, size_px: int = 32, blocks: int = 10) -> Path:
+    """What bench would print of ten blocks of 0.5 ms beside 1 ms of trunk, head and picture."""
+    file = folder / "pi.json"
+    times = {"blocks": 0.5 * blocks, "trunk": 0.7, "total": 0.5 * blocks + 1}
+    latency_ms = {part: {"p50": ms, "p90": ms, "p99": ms} for part, ms in times.items()}
+    setting = {"machine": "Raspberry Pi 4", "blocks": blocks, "image_size_px": size_px}
+    file.write_text(json.dumps({"setting": setting, "latency_ms": latency_ms}))
+    return file
+
+
+def asked(*more: str | Path) -> Result:
+    return CliRunner().invoke(app, [*PLAN, *map(str, more)])
+
+
+def blocks_of(done: Result) -> list[int]:
+    assert done.exit_code == 0, done.output
+    return [stage["blocks"] for stage in json.loads(done.stdout)["stages"]]
+
+
+def test_the_device_s_times_say_how_many_blocks_there_are(tmp_path: Path) -> None:
+    # (4 - 1) / 0.5
+    done = asked("--latency", "4ms", "--bench", bench_file(tmp_path), "--json")
+    assert blocks_of(done) == [min(stage, 6) for stage in range(1, STAGES + 1)]
+    assert "Raspberry Pi 4" in done.stderr
+    assert "so 4 ms hold 6 blocks" in done.stderr
+
+
+def test_what_is_quick_enough_with_all_blocks_is_left_to_the_planner(tmp_path: Path) -> None:
+    bounded = asked("--latency", "0.5s", "--bench", bench_file(tmp_path), "--json")
+    assert blocks_of(bounded) == blocks_of(asked("--json"))
+
+
+def test_this_machine_is_measured_where_no_file_is_given() -> None:
+    done = asked("--latency", "10s", "--json")
+    assert len(blocks_of(done)) == STAGES
+    assert "on this machine: a block takes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--latency", "quick"), "give milliseconds a picture, as in 8ms"),
+        (("--latency", "0ms"), "is no latency"),
+        (("--latency", "1.6ms"), "hold 1 blocks, and an old one beside a new one are the least"),
+        (("--latency", "0.1ms"), "hold 0 blocks"),
+        (("--latency", "4ms", "--max-blocks", "3"), "give one of them"),
+    ],
+)
+def test_what_cannot_be_kept_is_told_with_what_can_be_done(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    done = asked(*words, "--bench", bench_file(tmp_path))
+    assert done.exit_code
+    assert told in " ".join(str(done.exception or done.output).split())
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"setting": {"blocks": 0}}'])
+def test_another_file_is_told_from_what_bench_prints(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(content)
+    done = asked("--latency", "4ms", "--bench", tmp_path / "x.json")
+    assert "is not what edgecil bench --json prints" in str(done.exception or done.output)
+
+
+def test_a_bench_of_another_size_of_pictures_is_refused(tmp_path: Path) -> None:
+    done = asked("--latency", "4ms", "--bench", bench_file(tmp_path, size_px=64))
+    assert "of pictures of 64 pixels" in str(done.exception or done.output)
