@@ -47,6 +47,10 @@ class BlockBound:
         return choose if self.max_blocks or self.no_merge else choose_with_merging
 
 
+NO_BOUND = BlockBound()
+"""All is left to the planner."""
+
+
 def grows(method: Method) -> bool:
     """Whether a method adds a block a task."""
     return method.blocks_after(2) > 1

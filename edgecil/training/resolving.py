@@ -13,7 +13,7 @@ from edgecil.methods import method_named
 from edgecil.methods.recipes import recipe_named
 from edgecil.networks.backbones import pretrained_named
 from edgecil.networks.sources import Origin, origin_of_file
-from edgecil.planning.block_limits import BlockBound
+from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
 from edgecil.planning.plans import Demand, Plan
 from edgecil.training.request import TrainRequest
@@ -195,7 +195,7 @@ def with_new_task(
     holdout: float,
     facts: DataFacts,
     budget_bytes: int,
-    bound: BlockBound,
+    bound: BlockBound = NO_BOUND,
 ) -> tuple[RunSettings, Plan]:
     """The settings of a run whose next task is all classes of `facts`.
 
