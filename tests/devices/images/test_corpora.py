@@ -37,10 +37,12 @@ def source(package: str) -> Path:
         if done.returncode:
             pytest.skip(f"the source of {requirement} cannot be had")
         archive = CACHE / f"{name}.tar.gz"
-        # Python 3.11.2, which Debian 12 has, knows no filters yet.
-        careful = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         with tarfile.open(archive) as members:
-            members.extractall(CACHE / f"{name}.new", **careful)
+            # Python 3.11.2, which Debian 12 has, knows no filters yet.
+            if hasattr(tarfile, "data_filter"):
+                members.extractall(CACHE / f"{name}.new", filter="data")
+            else:
+                members.extractall(CACHE / f"{name}.new")
         archive.unlink()
         (CACHE / f"{name}.new" / name).rename(CACHE / name)
         (CACHE / f"{name}.new").rmdir()
