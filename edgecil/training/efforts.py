@@ -37,6 +37,8 @@ def efforts_of(
         kept = min(seen, exemplars.get(stage, kept))
         recipe = settings.training_recipe(max(images, 1))
         epochs, passes = method.epochs(recipe, stage), _passes(settings, method, recipe, stage)
+        if settings.blocks_kept(stage) is not None:
+            epochs += recipe.compression.epochs  # of the merge
         found.append(Effort(images, epochs, passes, min(PICTURES, images) + new + tests))
     return found
 
@@ -48,7 +50,7 @@ def _passes(settings: RunSettings, method: Method, recipe: Recipe, stage: int) -
     """
     phase = recipe.first if stage == 1 else recipe.incremental
     if phase.crops is None or not pretrained_named(settings.backbone):
-        return method.passes(stage)
+        return method.passes(min(stage, settings.max_blocks or stage))
     views = 1 + settings.mirrors + phase.crops
     return views / phase.epochs + _MAPPED_STEP
 
@@ -62,4 +64,4 @@ def known_speed(run: Run, settings: RunSettings, method: Method) -> float | None
     if last is None or last[1] <= 0 or pretrained_named(settings.backbone):
         return None
     stage, images_per_second = last
-    return 1 / images_per_second / method.passes(stage)
+    return 1 / images_per_second / method.passes(min(stage, settings.max_blocks or stage))
