@@ -49,6 +49,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that they survive a power cut.
+
+    One that is there already is confirmed too: whoever made it may have been killed just then.
+
+    Raises:
+        OSError: the disk is full or failing, or a file has this name.
+    """
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write `data` to `path` and wait until the disk has it.
 

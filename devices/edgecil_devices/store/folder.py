@@ -17,7 +17,7 @@ from edgecil_devices.errors import (
     StoreError,
     StoreWriteError,
 )
-from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
+from edgecil_devices.files import cannot_be_written, make_folder, sync_folder, write_synced
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
@@ -92,10 +92,9 @@ class Folder:
             StoreBusyError: another process holds it.
             StoreWriteError: the folder cannot be written.
         """
-        if make and not self.path.exists():
+        if make and not self.exists:
             with write_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                sync_folder(self.path.parent)
+                make_folder(self.path)
         with held_alone(self.path, "the store"):
             yield
 
