@@ -26,7 +26,7 @@ SPARE_BYTES = 2**20
 """Left free by an update, for the file system's own records."""
 
 _BLOCK_BYTES = 4096
-_LEFTOVER = re.compile(r"\.(state\.json|current)\.\d+|\.[0-9a-f]{64}")
+_LEFTOVER = re.compile(r"\.(state\.json|current|arrangements\.json)\.\d+|\.[0-9a-f]{64}")
 TAUGHT = "taught"
 """The folder of what was taught; it outlives releases, and `edgecil_devices.teaching` writes it."""
 
@@ -254,7 +254,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> int:
-    """Delete files, and wait until the disk knows; how many bytes those were.
+    """Delete files, those that are still there, and wait until the disk knows; how many bytes.
 
     Raises:
         OSError: the disk is failing.
@@ -262,8 +262,11 @@ def remove_files(folder: Path, names: Iterable[str]) -> int:
     paths = [folder / name for name in names]
     freed_bytes = 0
     for path in paths:
-        freed_bytes += path.stat().st_size
-        path.unlink()
+        # A reader that keeps features or arrangements may take its own file away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            size_bytes = path.stat().st_size
+            path.unlink()
+            freed_bytes += size_bytes
     if paths:
         sync_folder(folder)
     return freed_bytes

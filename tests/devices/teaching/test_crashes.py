@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from edgecil_devices.errors import StoreDamagedError, StoreWriteError
+from edgecil_devices.teaching.carrying import export_taught
 from edgecil_devices.teaching.overlay import NewPicture, Overlay
 from edgecil_devices.teaching.records import TaughtPicture
 from tests.crash.disks import Disk, crashes, crashes_after_all
-from tests.crash.recording import SYNC, Operation, Recorder
+from tests.crash.recording import SYNC, Operation, Recorder, left_by_a_dead_process
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 
@@ -181,6 +182,15 @@ def test_any_failing_operation_leaves_the_step_done_or_not_begun(
             shutil.rmtree(left)
             if not recorder.failed:
                 break
+
+
+def test_the_next_export_clears_away_what_a_killed_one_left(folder: Path) -> None:
+    teach(folder, "mug", b"one")
+    out = folder / "out" / "taught.zip"
+    out.parent.mkdir()
+    left_by_a_dead_process(out)
+    export_taught(Overlay(folder / "b.edgecil"), out)
+    assert list(out.parent.iterdir()) == [out]
 
 
 @pytest.mark.parametrize("before", ["more"], indirect=True)
