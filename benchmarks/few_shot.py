@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from edgecil.data import ImageDataset
-from teaching import Device, measure_bases, trained_bundle
+from teaching_bases import Device, drawn, measure_bases, tested_on, trained_bundle
 
 BASE, STEP, SHOTS, DRAWS = 60, 5, 5, (1, 2, 3)
 BASES = {
@@ -52,15 +52,14 @@ def sessions(
 ) -> Iterator[dict[str, Any]]:
     """A row for each session."""
     labels = [*map(dataset.classes.index, device.classes), *range(BASE, len(dataset.classes))]
-    test_of = [dataset.test.pixels(np.flatnonzero(dataset.test.labels == c)) for c in labels]
-    truth = np.repeat(np.arange(len(labels)), [*map(len, test_of)])
-    seen = device.answers(np.concatenate(test_of))
+    pictures, truth = tested_on(dataset, labels)
+    seen = device.answers(pictures)
     random = np.random.default_rng(draw)
     with device.taught() as (classifier, teacher):
         for session, known in enumerate(range(BASE, len(labels) + 1, STEP)):
             for c in labels[known - STEP : known] if session else []:
-                rows = random.permutation(np.flatnonzero(dataset.train.labels == c))[:SHOTS]
-                classifier.teach(dataset.classes[c], list(dataset.train.pixels(rows)))
+                shown = drawn(dataset, c, SHOTS, random)
+                classifier.teach(dataset.classes[c], list(shown))
             now = truth < known
             logits, _ = teacher.logits(seen.embedding[now], seen.logits[now])
             right = logits.argmax(axis=1) == truth[now]

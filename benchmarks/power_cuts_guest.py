@@ -1,54 +1,37 @@
 """What `power_cuts.sh` runs inside the emulated machine.
 
-    python3 power_cuts_guest.py write|check synced|unsynced
+    python3 power_cuts_guest.py write|check store|teaching synced|unsynced
 
-`write` installs one release after the other until the power goes, and reports each on the console.
-`check` reads, recovers, checks and updates, as the next start of a device would.
+`write` takes one step after the other until the power goes, and reports each on the console.
+`check` reads, compares with what was reported, recovers, and takes a step more, as the next start
+of a device would. The file `number` beside this says which step was last reported as done. What a
+step is, and what must be there after it, say `power_cuts_store.py` and `power_cuts_teaching.py`.
 """
 
 import os
 import sys
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-
-from edgecil_devices.blobs import Blob
 from edgecil_devices.errors import EdgecilError
-from edgecil_devices.package import pack, read_package
-from edgecil_devices.store.folder import Folder
-from edgecil_devices.store.fsck import check
-from edgecil_devices.store.install import install
-from edgecil_devices.store.reading import read_current, read_release
-from edgecil_devices.store.records import Release
-from edgecil_devices.store.updating import Updater
-
-STORE = Path("/data/store")
-PACKAGE = Path("/tmp/release.edgecil")  # in memory, so that only the store is written
-HEAD_BYTES = 200_000
 
 
-def make(number: int) -> Path:
-    """A release with a head of its own."""
-    package = read_package("template.edgecil")
-    blobs = {blob.name: package.blobs[blob.sha256] for blob in package.manifest.blobs}
-    old = package.manifest.head
-    blobs[old.name] = np.random.default_rng(number).bytes(HEAD_BYTES)
-    listed = [
-        Blob.of(b.name, b.role, blobs[b.name]) if b == old else b for b in package.manifest.blobs
-    ]
-    manifest = replace(package.manifest, blobs=tuple(listed), release=number)
-    PACKAGE.write_bytes(pack(manifest, blobs))
-    return PACKAGE
+class Writer(Protocol):
+    """The module of a kind of writer."""
 
+    def step(self, number: int) -> None:
+        """Take the step of this number, the one after all earlier ones."""
 
-def passes(store: Path, release: Release) -> str | None:
-    """A self-test that only reads."""
-    try:
-        read_release(store, release)
-    except EdgecilError as error:
-        return str(error)
-    return None
+    def look(self, last: int) -> tuple[int, str]:
+        """Which step is found to be the last one, and what else there was, in words.
+
+        Args:
+            last: the last one that was reported as done.
+
+        Raises:
+            EdgecilError, OSError: it is an older one, or something is not whole.
+        """
 
 
 def sectors_written() -> int:
@@ -57,35 +40,30 @@ def sectors_written() -> int:
     return int((disk / "stat").read_text().split()[6])
 
 
-def write() -> None:
-    """Install one release after the other."""
-    number = read_current(STORE).release.number if Folder(STORE).exists else 0
+def write(writer: Writer, number: int) -> None:
+    """Take one step after the other."""
     while True:
         number += 1
-        path = make(number)
         before = sectors_written()
-        install(path, STORE, test=passes)
+        writer.step(number)
         print("ACK", number, "sectors", sectors_written() - before, flush=True)
 
 
-def look() -> None:
-    """Say what is in the store, and whether it still works."""
+def check(writer: Writer, last: int) -> None:
+    """Say what is there, and whether it still works."""
     try:
-        reading = read_current(STORE)
-        if reading.warning:
-            raise EdgecilError(reading.warning)
-        with Folder(STORE).locked():
-            recovered = Updater(Folder(STORE), passes).recovered
-        if problems := check(STORE):
-            raise EdgecilError(problems[0])
-        found = read_current(STORE).release.number
-        install(make(found + 1), STORE, test=passes)
-        print("CHECK whole", reading.release.number, recovered or "nothing to recover", flush=True)
+        found, told = writer.look(last)
+        writer.step(found + 1)
+        if writer.look(found + 1) != (found + 1, ""):
+            raise EdgecilError("something lies about after the next step")
+        print("CHECK whole", found, told or "nothing to clear up", flush=True)
     except (EdgecilError, OSError) as error:
         print("CHECK broken", type(error).__name__, error, flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "unsynced":
+    job, kind, fsync = sys.argv[1:]
+    if fsync == "unsynced":
         os.fsync = lambda descriptor: None  # type: ignore[assignment]
-    write() if sys.argv[1] == "write" else look()
+    module: Writer = import_module(f"power_cuts_{kind}")
+    (write if job == "write" else check)(module, int(Path("number").read_text()))

@@ -2,9 +2,12 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from edgecil_devices.locks import is_alive
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """What the system answers where the disk, or a person's share of it, is full."""
@@ -49,6 +52,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that they survive a power cut.
+
+    One that is there already is confirmed too: whoever made it may have been killed just then.
+
+    Raises:
+        OSError: the disk is full or failing, or a file has this name.
+    """
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write `data` to `path` and wait until the disk has it.
 
@@ -61,13 +78,32 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def temporary_of(path: Path) -> Path:
+    """Where this process writes what is to become `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed processes had written that was to become `path`.
+
+    For files whose place a person chooses: nobody else clears up there. It only makes room, so
+    failing is no failure.
+    """
+    form = re.compile(re.escape(f".{path.name}.") + "([0-9]{1,7})")  # no process has more digits
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = form.fullmatch(name)
+            if found and not is_alive(int(found[1])):
+                path.with_name(name).unlink(missing_ok=True)
+
+
 def replace_atomically(path: Path, data: bytes) -> None:
     """Give `path` the content `data`, so that a reader sees the old file or the new one.
 
     Raises:
         OSError: the disk is full or failing; the old file is untouched and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_of(path)
     try:
         with naming(path):
             write_synced(temporary, data)

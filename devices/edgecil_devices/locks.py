@@ -131,10 +131,11 @@ def _holder(descriptor: int) -> str:
     if machine != platform.node():
         return f"process {number} on {machine}"
     # A process that was killed could not take its name away, and others may share the lock since.
-    return f"process {number}" if _is_alive(int(number)) else _SOMEBODY
+    return f"process {number}" if is_alive(int(number)) else _SOMEBODY
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number, whoever's it is."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -11,7 +11,7 @@ from edgecil.report.drawing import Picture, save
 from edgecil.report.page import page
 from edgecil.report.runs import Collection, read_runs
 from edgecil.report.style import SETTINGS
-from edgecil_devices.files import replace_atomically
+from edgecil_devices.files import remove_leftovers, replace_atomically
 
 
 def write_report(
@@ -56,5 +56,6 @@ def write_report(
 
     with mpl.rc_context(SETTINGS):
         content = page(collection, draw)
+    remove_leftovers(out)
     replace_atomically(out, content.encode())
     return collection

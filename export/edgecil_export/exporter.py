@@ -3,7 +3,6 @@
 Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
-import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,13 @@ from edgecil_devices.blobs import (
     TRUNK,
     Blob,
 )
-from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
+from edgecil_devices.files import (
+    cannot_be_written,
+    remove_leftovers,
+    sync_folder,
+    temporary_of,
+    write_synced,
+)
 from edgecil_devices.floors import OLDEST_ONNXRUNTIME
 from edgecil_devices.graph_shapes import lowest_format
 from edgecil_devices.graphs import operators
@@ -150,7 +155,8 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
 
     images, real = comparison_images(state)
     # The device's own reader reads the very file that will be the bundle, before it has its name.
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    partial = temporary_of(out)
+    remove_leftovers(out)
     try:
         write_synced(partial, data)
         parity = require_parity(partial, contents.logits, opened.logits, images, real=real)

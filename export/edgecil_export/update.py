@@ -1,12 +1,12 @@
 """An update: what a release has and its base lacks, as one file."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edgecil.errors import ExportError, UsageError
 from edgecil_devices.bundle import complete
-from edgecil_devices.files import cannot_be_written, replace_atomically
+from edgecil_devices.files import cannot_be_written, remove_leftovers, replace_atomically
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
 from edgecil_export.exporter import export
@@ -64,13 +64,10 @@ def make_update(
     if base.base is not None:
         raise UsageError(f"{since} is an update; give the whole bundle that devices have")
     if new.is_dir():
-        whole = bundle or out.with_name(f".{out.name}.{os.getpid()}.whole")
-        try:
+        with TemporaryDirectory() as room:
+            whole = bundle or Path(room) / out.name
             _export_like(base, new, whole, request)
             return _cut(read_package(whole), base, out)
-        finally:
-            if bundle is None:
-                whole.unlink(missing_ok=True)
     if request != PLAIN or bundle:
         raise UsageError(f"{new} is a finished bundle; --sign and --release go with a run")
     return _cut(read_package(new), base, out)
@@ -118,6 +115,7 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
     # What will be sent is read back, and put together with what devices have.
     if complete(read_package(data), base.blobs).manifest_json != new.manifest_json:
         raise ExportError("the update does not give the new bundle; please report this")
+    remove_leftovers(out)
     try:
         replace_atomically(out, data)
     except OSError as error:

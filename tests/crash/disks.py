@@ -236,14 +236,29 @@ def crashes(
     steps = _steps(before, operations)
     seen = set() if seen is None else seen
     for cut in range(len(steps) + 1):
-        done = steps[:cut]
-        for fate in _fates(done, _unconfirmed(done)):
-            disk = before.copy()
-            for index, step in enumerate(done):
-                disk.know(step)
-                if fate.get(index) != LOST:
-                    disk.apply(step, fate.get(index, ""))
+        for disk in _left(before, steps[:cut]):
             digest = disk.digest()
             if digest not in seen:
                 seen.add(digest)
                 yield cut, disk
+
+
+def crashes_after_all(before: Disk, operations: Sequence[Operation]) -> Iterator[Disk]:
+    """Every disk that a power cut may leave which comes after the last of `operations`, once."""
+    seen: set[bytes] = set()
+    for disk in _left(before, _steps(before, operations)):
+        digest = disk.digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield disk
+
+
+def _left(before: Disk, done: Sequence[_Step]) -> Iterator[Disk]:
+    """What may be left of some steps, equal ones too."""
+    for fate in _fates(done, _unconfirmed(done)):
+        disk = before.copy()
+        for index, step in enumerate(done):
+            disk.know(step)
+            if fate.get(index) != LOST:
+                disk.apply(step, fate.get(index, ""))
+        yield disk

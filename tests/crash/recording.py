@@ -8,6 +8,8 @@ import builtins
 import errno
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,15 @@ class Operation:
     """Of a write; the new size, of a truncation."""
     data: bytes = b""
     """Of a write."""
+
+
+def left_by_a_dead_process(path: Path) -> Path:
+    """Half a file where a process that has ended since was writing what was to become `path`."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    left = path.with_name(f".{path.name}.{process.pid}")
+    left.write_bytes(b"half")
+    return left
 
 
 class KilledError(BaseException):

@@ -6,6 +6,7 @@ looked at: `disks` says which those are.
 
 import errno
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from edgecil.memory.state import State, recover
-from edgecil_devices.files import replace_atomically
+from edgecil_devices.files import remove_leftovers, replace_atomically
 from tests.crash.disks import Disk, crashes
-from tests.crash.recording import Recorder
+from tests.crash.recording import Recorder, left_by_a_dead_process
 from tests.edgecil.memory.test_state import make_settings, make_state
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
@@ -106,6 +107,17 @@ def test_a_file_that_is_replaced_is_the_old_or_the_new_one_after_any_power_cut(
         disk.write_to(left)
         contents.add((left / "file").read_bytes())
     assert contents == {b"old" * 5000, b"new" * 6000}
+
+
+def test_what_killed_processes_left_of_a_file_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    other = left_by_a_dead_process(tmp_path / "other.zip").name
+    mine = [f".out.zip.{os.getppid()}", other, ".out.zip.20261128", "out.zip"]
+    for name in mine:
+        (tmp_path / name).write_bytes(b"half")
+    left_by_a_dead_process(tmp_path / "out.zip")
+    remove_leftovers(tmp_path / "out.zip")
+    assert {path.name for path in tmp_path.iterdir()} == set(mine)
+    remove_leftovers(tmp_path / "nowhere" / "out.zip")
 
 
 def test_without_fsync_the_same_power_cuts_do_harm(

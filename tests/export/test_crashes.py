@@ -9,7 +9,7 @@ from edgecil.errors import ExportError
 from edgecil_devices.bundle import read_bundle
 from edgecil_export import ExportRequest, export
 from tests.crash.disks import Disk, crashes
-from tests.crash.recording import Recorder
+from tests.crash.recording import Recorder, left_by_a_dead_process
 
 
 def weights_of(bundle: Path) -> str:
@@ -21,7 +21,9 @@ def test_c2_a_power_cut_at_any_moment_leaves_the_old_or_the_new_bundle(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
+    left_by_a_dead_process(folder / "a.edgecil")
     export(run, folder / "a.edgecil", ExportRequest(weights="int8"))
+    assert [path.name for path in folder.iterdir()] == ["a.edgecil"]
     before = Disk.of(folder)
     with Recorder(folder) as recorder:
         export(run, folder / "a.edgecil", ExportRequest(weights="fp32"))

@@ -19,6 +19,7 @@ from edgecil_export import ExportRequest, contents, export
 from edgecil_export.keys import new_key
 from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
+from tests.crash.recording import left_by_a_dead_process
 from tests.export.conftest import SETTINGS, after_first_task
 
 
@@ -115,7 +116,9 @@ def test_an_update_and_its_base_are_the_new_bundle_byte_for_byte(
 ) -> None:
     base = exported(earlier, tmp_path / "1", weights, sign=key)
     whole = tmp_path / "2"
+    left = left_by_a_dead_process(tmp_path / "u")
     report = make_update(run, base, tmp_path / "u", ExportRequest(sign=key), whole)
+    assert not left.exists()
     assert list(report.carried) == ["block-01.onnx", "head.npy", "golden-logits.npy"]
 
     update, old, new = (read_package(path) for path in (tmp_path / "u", base, whole))

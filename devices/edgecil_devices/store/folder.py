@@ -17,7 +17,7 @@ from edgecil_devices.errors import (
     StoreError,
     StoreWriteError,
 )
-from edgecil_devices.files import cannot_be_written, sync_folder, write_synced
+from edgecil_devices.files import cannot_be_written, make_folder, sync_folder, write_synced
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
@@ -26,7 +26,7 @@ SPARE_BYTES = 2**20
 """Left free by an update, for the file system's own records."""
 
 _BLOCK_BYTES = 4096
-_LEFTOVER = re.compile(r"\.(state\.json|current)\.\d+|\.[0-9a-f]{64}")
+_LEFTOVER = re.compile(r"\.(state\.json|current|arrangements\.json)\.\d+|\.[0-9a-f]{64}")
 TAUGHT = "taught"
 """The folder of what was taught; it outlives releases, and `edgecil_devices.teaching` writes it."""
 
@@ -92,10 +92,9 @@ class Folder:
             StoreBusyError: another process holds it.
             StoreWriteError: the folder cannot be written.
         """
-        if make and not self.path.exists():
+        if make and not self.exists:
             with write_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                sync_folder(self.path.parent)
+                make_folder(self.path)
         with held_alone(self.path, "the store"):
             yield
 
@@ -255,7 +254,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> int:
-    """Delete files, and wait until the disk knows; how many bytes those were.
+    """Delete files, those that are still there, and wait until the disk knows; how many bytes.
 
     Raises:
         OSError: the disk is failing.
@@ -263,8 +262,11 @@ def remove_files(folder: Path, names: Iterable[str]) -> int:
     paths = [folder / name for name in names]
     freed_bytes = 0
     for path in paths:
-        freed_bytes += path.stat().st_size
-        path.unlink()
+        # A reader that keeps features or arrangements may take its own file away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            size_bytes = path.stat().st_size
+            path.unlink()
+            freed_bytes += size_bytes
     if paths:
         sync_folder(folder)
     return freed_bytes

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgecil_devices.class_names import folder_name
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
-from edgecil_devices.files import cannot_be_written, replace_atomically
+from edgecil_devices.files import cannot_be_written, remove_leftovers, replace_atomically
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtPicture
 
@@ -33,6 +33,7 @@ def export_taught(overlay: Overlay, out: Path) -> dict[str, int]:
         StoreWriteError: `out` cannot be written.
     """
     data, counts = taught_zip(overlay)
+    remove_leftovers(out)
     try:
         replace_atomically(out, data)
     except OSError as error:

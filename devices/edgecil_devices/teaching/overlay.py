@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from edgecil_devices.errors import StoreDamagedError, UsageError
-from edgecil_devices.files import sync_folder
+from edgecil_devices.files import make_folder, sync_folder
 from edgecil_devices.store.folder import (
     TAUGHT,
     Folder,
@@ -152,14 +152,16 @@ class Overlay:
             StoreWriteError: the folder cannot be written.
             StoreDamagedError: the list is altered.
         """
-        if not self._pictures.exists():
+        if not (self.exists and self._pictures.exists()):
             with write_errors(self.folder):
-                self._pictures.mkdir(parents=True, exist_ok=True)
-                sync_folder(self.folder.parent)
-                sync_folder(self.folder)
+                make_folder(self.folder)
+                make_folder(self._pictures)
         with held_alone(self.folder, "the bundle"):
             records = self.records()
             with write_errors(self.folder):
+                # A killed teacher may not have come to this, and no picture may be deleted before
+                # the disk has the list that no longer names it.
+                sync_folder(self.folder)
                 self._collect(records)
             yield records
 

@@ -24,7 +24,7 @@ from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import Test, Updater
-from tests.crash.disks import Disk, crashes
+from tests.crash.disks import Disk, crashes, crashes_after_all
 from tests.crash.recording import SYNC, Recorder
 from tests.devices.store.releases import Releases, fails, labels, passes
 
@@ -169,6 +169,29 @@ def test_a_power_cut_soon_after_the_next_updater_cleared_up_does_no_harm(
             left = folder / f"{killed_after}-{number}"
             disk.write_to(left)
             require_working(change, left / "store")
+            shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("change", ["first install", "install", "rollback"], indirect=True)
+def test_what_is_installed_after_a_killed_change_is_there_after_a_power_cut(
+    change: Change, releases: Releases, folder: Path
+) -> None:
+    """Whatever the killed process had not confirmed: what was reported as done stays so."""
+    parent = change.before.parent
+    before = Disk.of(parent)
+    with Recorder(parent) as recorder:
+        change.do(change.before)
+    for killed_after in range(len(recorder.operations) + 1):
+        done = recorder.operations[:killed_after]
+        killed = folder / f"killed-{killed_after}"
+        before.after(done).write_to(killed)
+        with Recorder(killed) as next_one:
+            install(releases.bundle(6), killed / "store", test=passes)
+        every = crashes_after_all(before, [*done, *next_one.operations])
+        for number, disk in enumerate(every):
+            left = folder / f"{killed_after}-{number}"
+            disk.write_to(left)
+            assert current(left / "store") == 6
             shutil.rmtree(left)
 
 

@@ -17,7 +17,7 @@ from edgecil_devices.errors import (
     StoreWriteError,
 )
 from edgecil_devices.store import folder as folder_module
-from edgecil_devices.store.folder import Folder
+from edgecil_devices.store.folder import Folder, remove_files
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
@@ -81,6 +81,23 @@ def test_only_what_two_releases_need_is_kept(releases: Releases, store: Path) ->
     assert len(blobs_of(store) - wanted) == 2  # the two manifests
     assert wanted <= blobs_of(store)
     assert {path.name for path in store.iterdir()} == {"lock", "state.json", "current", "blobs"}
+
+
+@pytest.mark.parametrize("name", ["state.json", "current", "arrangements.json"])
+def test_what_a_killed_process_left_of_a_small_file_is_cleared_away(
+    releases: Releases, store: Path, name: str
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    left = store / f".{name}.4711"
+    left.write_bytes(b"half")
+    update(releases.update(2, 1), store, test=passes)
+    assert not left.exists()
+
+
+def test_a_file_that_its_reader_takes_away_first_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / ".features.2").write_bytes(b"half")
+    assert remove_files(tmp_path, [".features.1", ".features.2"]) == 4
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rolling_back_twice_returns_to_where_it_was(releases: Releases, store: Path) -> None:

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from edgecil_devices.errors import StoreDamagedError, StoreWriteError
+from edgecil_devices.teaching.carrying import export_taught
 from edgecil_devices.teaching.overlay import NewPicture, Overlay
 from edgecil_devices.teaching.records import TaughtPicture
-from tests.crash.disks import Disk, crashes
-from tests.crash.recording import SYNC, Recorder
+from tests.crash.disks import Disk, crashes, crashes_after_all
+from tests.crash.recording import SYNC, Operation, Recorder, left_by_a_dead_process
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 
@@ -73,6 +74,22 @@ def before(request: pytest.FixtureRequest, folder: Path) -> tuple[Path, Callable
     return at, STEPS[request.param]
 
 
+def recorded(at: Path, step: Callable[[Path], object]) -> list[Operation]:
+    with Recorder(at) as recorder:
+        step(at)
+    return recorder.operations
+
+
+def teach_a_pot(at: Path) -> None:
+    """With room for everything, so that nothing else goes."""
+    teach(at, "pot", b"seven", budget_bytes=4_000_000)
+
+
+def clear_up(at: Path) -> None:
+    with Overlay(at / "b.edgecil").changing():
+        pass
+
+
 every_step = pytest.mark.parametrize("before", list(STEPS), indirect=True)
 
 
@@ -100,6 +117,51 @@ def test_a_power_cut_at_any_moment_leaves_the_step_done_or_not_begun(
 
 
 @every_step
+def test_a_power_cut_soon_after_the_next_teacher_cleared_up_does_no_harm(
+    before: tuple[Path, Callable[[Path], object]], folder: Path
+) -> None:
+    """Nothing of the killed process may have reached the disk when its successor clears up."""
+    at, step = before
+    disk_before, old = Disk.of(at), taught(at)
+    done = recorded(at, step)
+    new = taught(at)
+    seen: set[bytes] = set()
+    for killed_after in range(len(done) + 1):
+        killed = folder / f"killed-{killed_after}"
+        disk_before.after(done[:killed_after]).write_to(killed)
+        clearing = recorded(killed, clear_up)
+        every = crashes(disk_before, [*done[:killed_after], *clearing], seen)
+        for number, (_, disk) in enumerate(every):
+            left = folder / f"{killed_after}-{number}"
+            disk.write_to(left)
+            assert taught(left) in (old, new)
+            shutil.rmtree(left)
+
+
+@every_step
+def test_what_is_taught_after_a_killed_step_is_there_after_a_power_cut(
+    before: tuple[Path, Callable[[Path], object]], folder: Path
+) -> None:
+    """Whatever the killed process had not confirmed: what was reported as taught stays so."""
+    at, step = before
+    disk_before, old = Disk.of(at), taught(at)
+    done = recorded(at, step)
+    new = taught(at)
+    for killed_after in range(len(done) + 1):
+        killed = folder / f"killed-{killed_after}"
+        disk_before.after(done[:killed_after]).write_to(killed)
+        next_step = recorded(killed, teach_a_pot)
+        every = crashes_after_all(disk_before, [*done[:killed_after], *next_step])
+        for number, disk in enumerate(every):
+            left = folder / f"{killed_after}-{number}"
+            disk.write_to(left)
+            found = taught(left)
+            assert found.pop("pot", None) == [b"seven"]
+            assert found in (old, new)
+            shutil.rmtree(left)
+
+
+@every_step
 @pytest.mark.parametrize("lasting", [False, True])
 def test_any_failing_operation_leaves_the_step_done_or_not_begun(
     before: tuple[Path, Callable[[Path], object]], folder: Path, lasting: bool
@@ -120,6 +182,15 @@ def test_any_failing_operation_leaves_the_step_done_or_not_begun(
             shutil.rmtree(left)
             if not recorder.failed:
                 break
+
+
+def test_the_next_export_clears_away_what_a_killed_one_left(folder: Path) -> None:
+    teach(folder, "mug", b"one")
+    out = folder / "out" / "taught.zip"
+    out.parent.mkdir()
+    left_by_a_dead_process(out)
+    export_taught(Overlay(folder / "b.edgecil"), out)
+    assert list(out.parent.iterdir()) == [out]
 
 
 @pytest.mark.parametrize("before", ["more"], indirect=True)

@@ -164,6 +164,35 @@ def test_a_correction_raises_its_class_where_it_is_likelier_and_changes_no_other
     assert (found[:9, 3] > z[:9, 3]).all()
 
 
+def test_a_correction_is_drawn_to_the_mean_of_its_own_class(
+    known: KnownClasses, random: np.random.Generator
+) -> None:
+    seen = random.normal(size=(2, SIZE)) + 8
+    x = (seen + 0.1).astype(np.float32)
+    found = TaughtHead(known, [Prototype(seen, 3)]).scores(x)[1]
+    g = known.means.mean(axis=0)
+    k = known.noise
+    own = g + 50 / (50 + k) * (known.means[3] - g)
+    drawn = own + 2 / (2 + k) * (seen.mean(axis=0) - own)
+    cov = dense(known.covariance)
+    inverse = np.linalg.inv(0.8 * cov + 0.2 * np.trace(cov) / SIZE * np.eye(SIZE))
+    expected = [one @ inverse @ drawn - drawn @ inverse @ drawn / 2 for one in x.astype(float)]
+    np.testing.assert_allclose(found[:, 0], expected)
+
+
+def test_a_correction_by_what_the_class_is_known_for_changes_next_to_nothing(
+    known: KnownClasses, random: np.random.Generator
+) -> None:
+    # Few pictures that were drawn to the mean of all would take pictures from every other class.
+    own = known.shrunk(known.means, known.counts)[3]
+    closed_form = replace(known, rules=CLOSED_FORM)
+    x = known.means[random.integers(CLASSES, size=50)] + random.normal(size=(50, SIZE))
+    x, z = x.astype(np.float32), np.zeros((50, CLASSES), np.float32)
+    plain = TaughtHead(closed_form, [Prototype(known.means[:1], None)]).logits(x, z)
+    found = TaughtHead(closed_form, [Prototype(own[np.newaxis], 3)]).logits(x, z)
+    np.testing.assert_allclose(found, plain[:, :CLASSES])
+
+
 def test_the_order_of_teaching_does_not_matter(
     known: KnownClasses, random: np.random.Generator
 ) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from edgecil.errors import UsageError
 from edgecil.report.report import write_report
 from edgecil.training.settings import Source
+from tests.crash.recording import left_by_a_dead_process
 from tests.edgecil.report.made_runs import write_run
 
 
@@ -94,9 +95,11 @@ def test_runs_at_one_budget_without_published_numbers_have_no_curve(tmp_path: Pa
 
 def test_the_same_runs_give_the_same_plots(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
+    left = left_by_a_dead_process(tmp_path / "a.html")
     for name in ("a", "b"):
         write_report([tmp_path / "run"], tmp_path / f"{name}.html", tmp_path / name)
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert not left.exists()
     for path in (tmp_path / "a").glob("*.svg"):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
