@@ -72,7 +72,14 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
     draw = np.random.default_rng(case.seed)
     classes = draw.permutation(len(dataset.classes))[:CLASSES]
     save_pictures(dataset, classes, PHOTOS, scratch / "photos", draw)
-    words: list[str | Path] = ["--data", scratch / "photos", "--increment", str(INCREMENT), "--backbone", BACKBONE]
+    words: list[str | Path] = [
+        "--data",
+        scratch / "photos",
+        "--increment",
+        str(INCREMENT),
+        "--backbone",
+        BACKBONE,
+    ]
     words += ["--state-precision", "int8", "--codec", "webp:50", "--seed", str(case.seed)]
     words += ["--epochs", "10", "--first-epochs", "20"]
     words += ["--no-merge"] if case.blocks == TASKS else ["--max-blocks", str(case.blocks)]
