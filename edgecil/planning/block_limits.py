@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edgecil.errors import BudgetError
-from edgecil.methods import Method
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
@@ -49,11 +48,6 @@ class BlockBound:
 
 NO_BOUND = BlockBound()
 """All is left to the planner."""
-
-
-def grows(method: Method) -> bool:
-    """Whether a method adds a block a task."""
-    return method.blocks_after(2) > 1
 
 
 def choose_with_merging(
@@ -119,7 +113,7 @@ def _joined(found: Choice, told: str) -> str:
 
 def _limits(demand: Demand) -> list[int]:
     """Bounds on blocks that are tighter than what a demand comes to, the loosest first."""
-    if not grows(demand.method) or not ACCOUNTINGS[demand.accounting].bounds_files:
+    if not ACCOUNTINGS[demand.accounting].bounds_files:
         return []
-    most = _blocks(demand)
+    most = _blocks(demand)  # 1 where a method has one at all times
     return sorted({most - 1, *_LIMITS} & set(range(FEWEST_BLOCKS, most)), reverse=True)

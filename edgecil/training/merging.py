@@ -83,10 +83,12 @@ def choose_merge(
 
     Args:
         network: of the task before, on the training device.
-        images: of all classes that it knows, class by class.
-        counts: how many of each class.
+        images: the task's, class by class; those of classes that the network knows are looked at,
+            or where none of these is kept all.
+        counts: how many of each class that it knows.
         kept: blocks that stay.
     """
+    counts = counts if sum(counts) else [len(images)]
     each = max(3, MOST_PICTURES // len(counts))
     firsts = np.cumsum(counts) - counts
     picked = [first + np.arange(min(n, each)) for first, n in zip(firsts, counts, strict=True)]
