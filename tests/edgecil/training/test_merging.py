@@ -4,17 +4,21 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgecil.errors import UsageError
 from edgecil.evaluation.results import StageResult, read_results
 from edgecil.memory.state import State
+from edgecil.pictures.batches import ResidentImages
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.planner import plan
 from edgecil.training.api import train
+from edgecil.training.merging import choose_merge
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import demand_of
 from edgecil.training.run import Run
 from edgecil.training.stopping import Deadline, Stopped
+from tests.edgecil.methods.test_block_merge import three_blocks
 from tests.edgecil.training.tiny import tiny_dataset
 
 
@@ -105,6 +109,16 @@ def test_a_run_that_is_stopped_in_a_merge_or_after_it_ends_in_the_same_bytes(
         for folder in (run, tmp_path / "again")
     )
     assert first == second
+
+
+def test_new_pictures_are_looked_at_where_no_exemplar_is_kept() -> None:
+    train_split = tiny_dataset().train
+    images = ResidentImages(
+        train_split.pixels(), train_split.labels, torch.device("cpu"), mirrors=True
+    )
+    merge = choose_merge(three_blocks(), images, (0, 0, 0), kept=2)
+    assert sorted(k for group in merge.groups for k in group) == [0, 1, 2]
+    assert len(merge.groups) == 2
 
 
 @pytest.mark.parametrize(
