@@ -20,6 +20,10 @@ Chooser = Callable[[Sequence[Demand], str | None, Sequence[str], int, tuple[int,
 FEWEST_BLOCKS = 2
 """An old block and the new one. What is one network at all times is `foster` or `thrift`."""
 
+LEAST_GAIN = 1.0
+"""Points that merging must bring by the estimate, where all blocks would fit. Below that it is not
+worth the training: two runs that differ in nothing but their first weights are further apart."""
+
 _LIMITS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96)
 
 
@@ -82,7 +86,7 @@ def choose_with_merging(
     points = {most: _estimate_with(best, most, epochs) for most in limits}
     whole = _estimate_with(best, best.demand.max_blocks, epochs)
     most = max(limits, key=points.__getitem__, default=None)
-    if most is None or points[most] <= whole:
+    if most is None or points[most] < whole + LEAST_GAIN:
         return best
     # With the bytes of so many blocks to spend again, another codec or backbone may be better.
     bounded = [replace(one, max_blocks=most) for one in demands]

@@ -35,6 +35,11 @@ def test_twenty_blocks_stay_where_bytes_are_ample() -> None:
     assert "merged" not in found.reason
 
 
+def test_less_than_a_point_is_no_reason_to_merge() -> None:
+    # The main run of the README: fewer blocks would leave a few exemplars more.
+    assert chosen(7_600_000, replace(DEMAND, task_sizes=(10,) * 10)).demand.max_blocks is None
+
+
 def test_blocks_that_would_push_exemplars_out_are_merged() -> None:
     found = chosen(3_000_000)
     bound = found.demand.max_blocks
