@@ -187,9 +187,9 @@ def test_a_correction_by_what_the_class_is_known_for_changes_next_to_nothing(
     own = known.shrunk(known.means, known.counts)[3]
     closed_form = replace(known, rules=CLOSED_FORM)
     x = known.means[random.integers(CLASSES, size=50)] + random.normal(size=(50, SIZE))
-    x, z = x.astype(np.float32), np.zeros((50, CLASSES), np.float32)
-    plain = TaughtHead(closed_form, [Prototype(known.means[:1], None)]).logits(x, z)
-    found = TaughtHead(closed_form, [Prototype(own[np.newaxis], 3)]).logits(x, z)
+    asked, z = x.astype(np.float32), np.zeros((50, CLASSES), np.float32)
+    plain = TaughtHead(closed_form, [Prototype(known.means[:1], None)]).logits(asked, z)
+    found = TaughtHead(closed_form, [Prototype(own[np.newaxis], 3)]).logits(asked, z)
     np.testing.assert_allclose(found, plain[:, :CLASSES])
 
 
