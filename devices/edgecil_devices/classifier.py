@@ -218,9 +218,8 @@ class Classifier:
         useless = facts.auroc < USEFUL_AUROC
         advice = "; that is hardly better than chance, do not rely on it" if useless else ""
         return (
-            f"unknown: {passing_percent:g} % of known pictures pass; pictures of a class that was "
-            f"left out are told from known ones with an AUROC of {100 * facts.auroc:.0f} % (50 is "
-            f"chance){advice}"
+            f"unknown: {passing_percent:g} % of known pictures pass; other things are told from "
+            f"them with an AUROC of about {100 * facts.auroc:.0f} % (50 is chance){advice}"
         )
 
     def _unknown(self) -> UnknownFacts:

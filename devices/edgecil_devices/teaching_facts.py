@@ -93,8 +93,8 @@ class UnknownFacts:
     energies: tuple[float, ...]
     """Of held-out pictures of known classes: quantiles at 0, 1, 2 ... 100 percent."""
     auroc: float
-    """How well energy tells pictures of a left-out class from the others, 0.5 to 1 but for chance:
-    the area under the curve, each class left out in turn, averaged."""
+    """How well energy tells known pictures from others, 0.5 to 1 but for chance: the area under the
+    curve, as the exporter estimates it."""
     pictures: int
     """How many were held out."""
 

@@ -94,8 +94,8 @@ def _print_package(source: Path, package: "Package") -> None:
         print(f"accuracy: {accuracy.in_words(len(manifest.classes))}, measured by the run")
     if unknown := manifest.unknown:
         print(
-            f"unknown: pictures of a left-out class are told with an AUROC of "
-            f"{100 * unknown.auroc:.0f} % (50 is chance), of {unknown.pictures} held-out pictures"
+            f"unknown: other things than these are told with an AUROC of about "
+            f"{100 * unknown.auroc:.0f} % (50 is chance), by {unknown.pictures} held-out pictures"
         )
     if manifest.statistics:
         print("can be taught: edgecil teach, with statistics of its classes")

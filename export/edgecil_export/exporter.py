@@ -61,6 +61,7 @@ from edgecil_export.releases import RECORD, record, released
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 from edgecil_export.teachable import (
     STATISTICS_NAME,
+    blended_logits,
     features_for_teaching,
     held_out_answers,
     known_classes,
@@ -196,7 +197,8 @@ def _teachable(
     if sample is None:
         return usual(known), {}
     held_out = held_out_answers(sample, contents, of)
-    return chosen(known, held_out), {"unknown": unknown_facts(held_out)}
+    unknown = unknown_facts(held_out, blended_logits(sample, contents))
+    return chosen(known, held_out), {"unknown": unknown}
 
 
 def _packed(

@@ -7,25 +7,32 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgecil.data import Split
 from edgecil.errors import ExportError
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State
 from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import BundleCorruptError
-from edgecil_devices.images import read_pixels
+from edgecil_devices.images import Preprocessing, read_pixels
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.head import Covariance, KnownClasses, Prototype, TaughtHead
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS, packed, unpacked
 from edgecil_devices.teaching.teacher import encoded
 from edgecil_export import export
+from edgecil_export.accuracy_loss import Sample
+from edgecil_export.contents import contents_in_fp32
 from edgecil_export.golden import npy
+from edgecil_export.opened_run import OpenedRun
 from edgecil_export.request import ExportRequest
 from edgecil_export.teachable import (
     HeldOutAnswers,
     area_under_curve,
+    blended_logits,
+    blended_pairs,
     unknown_facts,
 )
+from tests.export.conftest import pictures
 
 TEACHABLE = ExportRequest(teachable=True)
 
@@ -153,10 +160,51 @@ def test_thresholds_let_pass_as_many_known_pictures_as_they_say() -> None:
     labels = np.repeat(np.arange(4), 250)
     logits = random.normal(size=(1000, 4)).astype(np.float32)
     logits[np.arange(1000), labels] += 4
-    facts = unknown_facts(HeldOutAnswers(np.zeros((1000, 1), np.float32), logits, labels))
+    held_out = HeldOutAnswers(np.zeros((1000, 1), np.float32), logits, labels)
+    facts = unknown_facts(held_out, random.normal(size=(100, 4)).astype(np.float32))
     energies = np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
     for percent in (50, 90, 95, 99.5):
         passing = 100 * np.mean(energies >= facts.threshold(percent))
         assert passing == pytest.approx(percent, abs=0.6)
     assert facts.pictures == 1000
     assert 0.9 < facts.auroc <= 1
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.repeat(np.arange(30), 100),
+        np.tile(np.arange(30), 100),
+        np.repeat([0, 1], [900, 100]),
+        np.array([0, 1, 2, 0, 1]),
+    ],
+)
+def test_blends_are_of_two_classes_and_every_class_is_in_some(labels: NDArray[np.int64]) -> None:
+    first, second = blended_pairs(labels)
+    assert (labels[first] != labels[second]).all()
+    assert {*labels[first], *labels[second]} == {*labels}
+    assert len(first) <= 1000
+    if len(labels) == 3000:
+        assert len(first) > 900
+        assert len({*zip(labels[first], labels[second], strict=True)}) > 100
+
+
+def test_blended_logits_are_those_of_pictures_half_of_each(run: Path) -> None:
+    labels = np.repeat(np.arange(5), 4)
+    split = Split(pictures(), labels, Preprocessing(16))
+    opened = OpenedRun.read(run)
+    contents = contents_in_fp32(opened, "fp32")
+    found = blended_logits(Sample(split, np.arange(20), labels, "test"), contents)
+    means = [
+        (pictures()[i].astype(int) + pictures()[j].astype(int)) // 2
+        for i, j in zip(*blended_pairs(labels), strict=True)
+    ]
+    expected = opened.logits(np.stack(means).astype(np.uint8))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_bundle_of_one_class_claims_to_tell_nothing_apart() -> None:
+    labels = np.zeros(20, np.int64)
+    held_out = HeldOutAnswers(np.ones((20, 2), np.float32), np.ones((20, 1), np.float32), labels)
+    assert len(blended_pairs(labels)[0]) == 0
+    assert unknown_facts(held_out, np.zeros((0, 1), np.float32)).auroc == 0.5
