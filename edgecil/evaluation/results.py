@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from edgecil.errors import RunError
@@ -37,11 +38,17 @@ class MergeResult:
     def in_words(self) -> str:
         """What was merged, and what became of the tasks before, for a line in a terminal."""
         merged = "; ".join(f"tasks {tasks_in_words(tasks)}" for tasks in self.blocks)
-        lost = ", ".join(
-            f"{_rounded(before)}->{_rounded(after)}"
-            for before, after in zip(self.before, self.after, strict=True)
-        )
-        return f"one block now for {merged}; accuracy by task {lost}"
+        pairs = list(zip(self.before, self.after, strict=True))
+        told = ", ".join(f"{_rounded(before)}->{_rounded(after)}" for before, after in pairs)
+        known = [(a - b, k) for k, (b, a) in enumerate(pairs) if a is not None and b is not None]
+        if len(pairs) > _MOST_TOLD and known:
+            changed, worst = mean(change for change, _ in known), min(known)[1]
+            before, after = pairs[worst]
+            told = (
+                f"{changed:+.1f} points on average, task {worst + 1} lost most "
+                f"({_rounded(before)}->{_rounded(after)})"
+            )
+        return f"one block now for {merged}; accuracy by task {told}"
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "MergeResult":
@@ -50,8 +57,12 @@ class MergeResult:
         return cls(blocks, tuple(content["before"]), tuple(content["after"]))
 
 
+_MOST_TOLD = 12
+"""Tasks whose accuracies are told one by one."""
+
+
 def _rounded(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{accuracy:.0f}"
+    return "?" if accuracy is None else f"{accuracy:.0f}"
 
 
 @dataclass(frozen=True)

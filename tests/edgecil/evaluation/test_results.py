@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgecil.errors import RunError
-from edgecil.evaluation.results import RunResults, StageResult, read_results
+from edgecil.evaluation.results import MergeResult, RunResults, StageResult, read_results
 
 OLD_STAGE = {
     "stage": 1,
@@ -87,3 +87,15 @@ def test_another_text_is_damaged(tmp_path: Path, text: str) -> None:
 def test_results_are_read_without_torch() -> None:
     code = "import sys, edgecil.evaluation.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_merge_is_told_task_by_task_and_of_many_tasks_what_matters() -> None:
+    few = MergeResult(((0, 1), (3, 4, 6)), (50.4, None, 30.0), (49.6, None, 31.0))
+    assert few.in_words == (
+        "one block now for tasks 1-2; tasks 4-5, 7; accuracy by task 50->50, ?->?, 30->31"
+    )
+    many = MergeResult(((0, 1),), (50.0,) * 20, (*(49.0,) * 18, 40.0, None))
+    assert many.in_words == (
+        "one block now for tasks 1-2; accuracy by task -1.5 points on average, task 19 lost most "
+        "(50->40)"
+    )
