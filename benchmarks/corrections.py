@@ -21,7 +21,9 @@ by these rules, ours by `Classifier.correct` and the device's own answers:
     raw row           the mean of the corrected features as a second row of the trained head, as
                       long as its rows are on average
     drawn to all      a second mean, shrunk towards the mean of all classes, as taught classes are
-    ours              a second mean, shrunk towards the first one
+    drawn to own      a second mean, shrunk towards the first one
+    ours              the same, by the device: of the pictures as it keeps them, compressed, where
+                      all other rules see them as they came
 
     python benchmarks/corrections.py --out benchmarks/results [--bases one,lite0] [--work DIR]
 
@@ -94,9 +96,9 @@ def rivals(device: Device, corrected: Mapping[int, Answers]) -> dict[str, Rule]:
         counts[c] += count
     length = np.linalg.norm(weight, axis=0).mean()
     raw = {c: length * unit(some.features.mean(axis=0)) for c, some in corrected.items()}
-    head = TaughtHead(
-        known, [Prototype(some.embedding.astype(np.float64), None) for some in corrected.values()]
-    )
+    features = {c: some.embedding.astype(np.float64) for c, some in corrected.items()}
+    to_all = TaughtHead(known, [Prototype(some, None) for some in features.values()])
+    to_own = TaughtHead(known, [Prototype(some, c) for c, some in features.items()])
 
     def closed_form(x: Answers, means: Floats, counts: Floats) -> Floats:
         rows, biases = known.linear(means, counts)
@@ -109,7 +111,7 @@ def rivals(device: Device, corrected: Mapping[int, Answers]) -> dict[str, Rule]:
         return scores
 
     def drawn_to_all(x: Answers) -> Floats:
-        found = head.logits(x.embedding, x.logits)
+        found = to_all.logits(x.embedding, x.logits)
         scores, second = found[:, : len(means)], found[:, len(means) :]
         for c, one in zip(corrected, second.T, strict=True):
             scores[:, c] = np.maximum(scores[:, c], one)
@@ -121,6 +123,7 @@ def rivals(device: Device, corrected: Mapping[int, Answers]) -> dict[str, Rule]:
         "moved mean": lambda x: closed_form(x, means, counts),
         "raw row": raw_row,
         "drawn to all": drawn_to_all,
+        "drawn to own": lambda x: to_own.logits(x.embedding, x.logits),
     }
 
 
