@@ -160,9 +160,11 @@ def main() -> None:
         if number % MEASURED_EVERY == 0 or number == asked.tasks - 1:
             rows[-1]["latency_ms"] = latency_ms(run, asked.work / "now.edgecil")
         print(rows[-1], flush=True)
-        kept.write_text(json.dumps(rows))
+        kept.write_text(json.dumps(rows, allow_nan=False))
     told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
-    (asked.out / "hundred_tasks.json").write_text(json.dumps(told, indent=1) + "\n")
+    (asked.out / "hundred_tasks.json").write_text(
+        json.dumps(told, indent=1, allow_nan=False) + "\n"
+    )
     lines = "\n".join(table(rows))
     print(lines)
     about = f"CIFAR-100, {PHOTOS} pictures a class, one class a task, {BUDGET_BYTES:,} bytes."
