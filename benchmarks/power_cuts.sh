@@ -72,7 +72,8 @@ series() {
             last=0
         fi
     done
-    e2fsck -fn "$disk" 2>&1 | tail -1
+    e2fsck -fn "$disk" >"$work/e2fsck" 2>&1
+    echo "e2fsck: exit code $? (0: nothing to repair), $(tail -1 "$work/e2fsck")"
     echo "$mode: $((count - bad)) of $count cuts survived; kB written to the disk a step:" \
         "$(grep . "$work/$mode.sectors" | sort -n | awk '{s[NR]=$1} END {print s[int((NR+1)/2)] / 2, "median of", NR}')"
     failed=$bad
