@@ -16,7 +16,7 @@ from edgecil.errors import UsageError
 from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
-    from edgecil.data import ImageDataset
+    from edgecil.planning.data_facts import DataFacts
     from edgecil.training.settings import RunSettings
 
 Latency = Annotated[
@@ -61,6 +61,8 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
     Raises:
         UsageError: no latency, a file of something else, or not even two blocks are that fast.
     """
+    from edgecil.planning.block_limits import FEWEST_BLOCKS
+
     latency_ms = _parsed(latency)
     times = _of_device(bench, settings) if bench else _of_this_machine(settings)
     most = math.floor((latency_ms - times.fixed_ms) / times.block_ms + 1e-9)
@@ -68,7 +70,7 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
         f"{times.source}: a block takes {times.block_ms:.2f} ms and all else "
         f"{times.fixed_ms:.2f} ms, so {latency_ms:g} ms hold"
     )
-    if most < 2:
+    if most < FEWEST_BLOCKS:
         raise UsageError(
             f"{told} {max(most, 0)} blocks, and an old one beside a new one are the least; give a "
             "longer --latency, a smaller --backbone, or --method foster for a single network"
@@ -78,25 +80,37 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
 
 
 def within(
-    request: TrainRequest, latency: str, bench: Path | None
-) -> "tuple[TrainRequest, ImageDataset]":
-    """The request with a bound on blocks that keeps `latency`, and its data, which it took to know.
+    request: TrainRequest, facts: "DataFacts", latency: str, bench: Path | None
+) -> TrainRequest:
+    """The request for a network whose blocks keep `latency`.
+
+    Args:
+        request: what is asked for.
+        facts: of its pictures.
+        latency: as of `most_blocks`.
+        bench: as of `most_blocks`.
 
     Raises:
         UsageError: the latency cannot be kept, or another bound is given.
     """
-    from edgecil.training.proposing import proposed
-    from edgecil.training.resolving import load_requested, resolve
+    from edgecil.training.resolving import resolve
 
-    if request.max_blocks:
-        raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
-    dataset = load_requested(request)
-    chosen = proposed(request, dataset)
-    settings, _, _ = resolve(chosen.request, chosen.facts)
+    require_one_bound(request.max_blocks, latency)
+    settings, _, _ = resolve(request, facts)
     most = most_blocks(latency, settings, bench)
     if most < min(settings.stage_count, settings.max_blocks or settings.stage_count):
-        request = replace(request, backbone=settings.backbone, max_blocks=most)
-    return request, dataset
+        request = replace(request, max_blocks=most)
+    return replace(request, backbone=settings.backbone)  # what was measured
+
+
+def require_one_bound(max_blocks: int | None, latency: str | None) -> None:
+    """Blocks are bound by their number or by their milliseconds.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if max_blocks and latency:
+        raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
 
 
 def _parsed(latency: str) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
-from edgecil.cli.latency import Bench, Latency, most_blocks
+from edgecil.cli.latency import Bench, Latency, most_blocks, require_one_bound
 from edgecil.cli.train import say_results
 from edgecil.cli.training_options import DataDir, Device, Holdout, StopAfter
 from edgecil.cli.verbs import described
@@ -86,8 +86,7 @@ def learn(
         if data is None:
             return
         settings = going_on.settings()
-        if latency and max_blocks:
-            raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
+        require_one_bound(max_blocks, latency)
         ceiling = most_blocks(latency, settings, bench) if latency else None
         if is_taught_zip(data):
             data = _unpacked(Path(data), going_on, state.settings.classes)

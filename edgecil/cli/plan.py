@@ -46,9 +46,9 @@ def plan(
     asked["data"] = asked["data"] or (None if protocol else "cifar100")
     asked["budget"] = budget or _points_of(protocol)[0]
     request = TrainRequest(**asked)
-    if latency:
-        request, _ = within(request, latency, bench)
     request, facts, why = _facts(request)
+    if latency:
+        request = within(request, facts, latency, bench)
     if budget is None:
         points = [replace(request, budget=size) for size in _points_of(protocol)]
         _tell_points(points, facts, as_json)

@@ -1,6 +1,7 @@
 """`edgecil train`: learn a data set task after task under a byte budget."""
 
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,9 @@ def train(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
+    from edgecil.training.proposing import proposed
     from edgecil.training.reporters import Reporter, Together
+    from edgecil.training.resolving import load_requested
     from edgecil.training.run import Run, latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
 
@@ -65,7 +68,10 @@ def train(
             # Measured again, it might be another number.
             request = replace(request, max_blocks=going_on.settings().max_blocks)
         else:
-            request, dataset = within(request, latency, bench)
+            chosen = proposed(request, load_requested(request))
+            if chosen.reason:
+                print(chosen.reason, file=sys.stderr)
+            request, dataset = within(chosen.request, chosen.facts, latency, bench), chosen.dataset
     reporters: list[Reporter] = [TerminalReporter(_going_on(request, folder, device, stop_after))]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter

@@ -1,28 +1,24 @@
 """The first command for a new graphics card, rehearsed on the processor and on a pretended card."""
 
-import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
+from tests.benchmarks.scripts import FOLDER, loaded
 from tests.edgecil.training.pretended_card import pretended_card
 
 TINY = ("--pictures", "8", "--epochs", "1")
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "card_smoke.py"
+SCRIPT = FOLDER / "card_smoke.py"
 
 
 @pytest.fixture
-def card_smoke() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("card_smoke", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["card_smoke"] = module  # where its data classes look for their names
-    spec.loader.exec_module(module)
-    return module
+def card_smoke() -> Iterator[Any]:
+    with loaded("card_smoke") as module:
+        yield module
 
 
 def cells(table: str) -> dict[str, list[str]]:
@@ -46,7 +42,7 @@ def test_on_the_processor_every_row_is_equal_to_the_byte(tmp_path: Path) -> None
 
 
 def test_on_a_pretended_card_it_is_too_and_a_failure_is_shown_and_told(
-    card_smoke: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    card_smoke: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("--only", "memo", *TINY, "--device")
     with pretended_card(bf16=card_smoke.half_precision_pays(card_smoke.CPU)):

@@ -1,8 +1,6 @@
 """What counts as harm to what is taught, and that the ends of every verb do not."""
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,24 +9,17 @@ import pytest
 
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.teaching.overlay import Overlay
+from tests.benchmarks.scripts import loaded
 from tests.devices.conftest import tiny as tiny
 from tests.devices.teaching.colours import save_teachable
 
 if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash_teaching.py"
-
 
 @pytest.fixture
 def teaching() -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location("crash_teaching", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "crash_teaching", module)
-        spec.loader.exec_module(module)
+    with loaded("crash_teaching") as module:
         yield module
 
 

@@ -1,9 +1,7 @@
 """A few seconds of the fuzzer, and of hypothesis, on a bundle and an update."""
 
-import importlib.util
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +13,14 @@ from onnx import helper, numpy_helper
 
 from edgecil_devices.errors import BundleError
 from edgecil_devices.package import pack, read_package
+from tests.benchmarks.scripts import loaded
 from tests.devices.conftest import tiny as tiny
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz_parser.py"
 
 
 @pytest.fixture(scope="module")
-def fuzzer() -> Any:
-    spec = importlib.util.spec_from_file_location("fuzz_parser", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_parser"] = module
-    spec.loader.exec_module(module)
-    return module
+def fuzzer() -> Iterator[Any]:
+    with loaded("fuzz_parser") as module:
+        yield module
 
 
 def with_operators_of_format_2(trunk: bytes) -> bytes:

@@ -1,30 +1,20 @@
 """The benchmark of Lite0 says rightly what its rows come to."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "lite0_latency.py"
+from tests.benchmarks.scripts import loaded
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("lite0_latency", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)
-        patch.setitem(sys.modules, "lite0_latency", module)
-        spec.loader.exec_module(module)
+def benchmark() -> Iterator[Any]:
+    with loaded("lite0_latency") as module:
         yield module
 
 
-def test_claims_are_held_against_the_rows(benchmark: ModuleType) -> None:
+def test_claims_are_held_against_the_rows(benchmark: Any) -> None:
     def row(tasks: int, threads: int, *ms: float) -> object:
         of = dict(zip(benchmark.CONTENDERS, ms, strict=True))
         return benchmark.Row(128, tasks, threads, of, of, 30.0, {})
@@ -46,7 +36,7 @@ def test_claims_are_held_against_the_rows(benchmark: ModuleType) -> None:
     assert "10 tasks takes 2.10 times as long as with one" in found[2]
 
 
-def test_a_row_becomes_a_line_of_the_table(benchmark: ModuleType) -> None:
+def test_a_row_becomes_a_line_of_the_table(benchmark: Any) -> None:
     ms = dict(zip(benchmark.CONTENDERS, (4.0, 3.0, 2.0, 1.0), strict=True))
     row = benchmark.Row(128, 10, 2, ms, {name: 20 * of for name, of in ms.items()}, 30.0, {})
     line = benchmark.table_line(row)

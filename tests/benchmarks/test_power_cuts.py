@@ -1,7 +1,5 @@
 """The teaching of the power cuts: its plan is what the device's own code comes to, cut or not."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +8,15 @@ import pytest
 
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.teaching.overlay import Overlay
+from tests.benchmarks.scripts import loaded
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "power_cuts_teaching.py"
 STEPS = 45
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location("power_cuts_teaching", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "power_cuts_teaching", module)
-        spec.loader.exec_module(module)
-        patch.setattr(module, "BESIDE", tmp_path / "taught.edgecil")
+def writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with loaded("power_cuts_teaching") as module:
+        monkeypatch.setattr(module, "BESIDE", tmp_path / "taught.edgecil")
         yield module
 
 

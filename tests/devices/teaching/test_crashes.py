@@ -90,6 +90,15 @@ def clear_up(at: Path) -> None:
         pass
 
 
+def taught_on(disk: Disk, left: Path) -> dict[str, list[bytes]]:
+    """What is taught where `disk` is all that is left."""
+    disk.write_to(left)
+    try:
+        return taught(left)
+    finally:
+        shutil.rmtree(left)
+
+
 every_step = pytest.mark.parametrize("before", list(STEPS), indirect=True)
 
 
@@ -132,10 +141,7 @@ def test_a_power_cut_soon_after_the_next_teacher_cleared_up_does_no_harm(
         clearing = recorded(killed, clear_up)
         every = crashes(disk_before, [*done[:killed_after], *clearing], seen)
         for number, (_, disk) in enumerate(every):
-            left = folder / f"{killed_after}-{number}"
-            disk.write_to(left)
-            assert taught(left) in (old, new)
-            shutil.rmtree(left)
+            assert taught_on(disk, folder / f"{killed_after}-{number}") in (old, new)
 
 
 @every_step
@@ -153,12 +159,9 @@ def test_what_is_taught_after_a_killed_step_is_there_after_a_power_cut(
         next_step = recorded(killed, teach_a_pot)
         every = crashes_after_all(disk_before, [*done[:killed_after], *next_step])
         for number, disk in enumerate(every):
-            left = folder / f"{killed_after}-{number}"
-            disk.write_to(left)
-            found = taught(left)
+            found = taught_on(disk, folder / f"{killed_after}-{number}")
             assert found.pop("pot", None) == [b"seven"]
             assert found in (old, new)
-            shutil.rmtree(left)
 
 
 @every_step

