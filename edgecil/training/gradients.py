@@ -1,6 +1,6 @@
 """Gradient norms, summed where the gradients are and read once an epoch.
 
-Shapes: L layers.
+Shapes: L layers that learn.
 """
 
 import torch
@@ -20,8 +20,7 @@ class GradientNorms:
     def __init__(self, backbone: NewestBackbone) -> None:
         self._layers = backbone.layers()
         self._learning: list[str] = []
-        self._sums: Tensor | None = None
-        self._steps = 0
+        self._sums: Tensor | None = None  # (L + 1,), the norms and how many were added
 
     def add(self) -> None:
         """Count the gradients that lie there now; nothing waits for the device."""
@@ -33,13 +32,17 @@ class GradientNorms:
             self._learning = [name for name, found in gradients.items() if found]
             # float32 whatever autocast did: parameters and their gradients are.
             norms = torch.stack([get_total_norm(gradients[name]) for name in self._learning])
-        self._sums = norms if self._sums is None else self._sums + norms
-        self._steps += 1
+            if self._sums is None:
+                self._sums = norms.new_zeros(len(norms) + 1)
+            # In place, and counted there: Python is not asked again when a step is replayed.
+            self._sums[:-1] += norms
+            self._sums[-1] += 1
 
     def take(self) -> dict[str, float]:
         """The means of the steps so far by layer, frozen layers left out; then it starts anew."""
         if self._sums is None:
             return {}
-        means: list[float] = (self._sums / self._steps).tolist()
-        self._sums, self._steps = None, 0
-        return dict(zip(self._learning, means, strict=True))
+        *sums, steps = self._sums.tolist()
+        self._sums.zero_()
+        means = [total / steps for total in sums] if steps else []
+        return dict(zip(self._learning, means, strict=False))

@@ -22,6 +22,7 @@ from edgecil.team import team
 from edgecil.training.batchnorm import measure_statistics
 from edgecil.training.distributed import lead, mean_over_team, shared_step
 from edgecil.training.feature_maps import behind_trunk
+from edgecil.training.recording import recorded
 from edgecil.training.request import DEVICES
 
 
@@ -145,39 +146,46 @@ def train_phase(
     recipe = phase.recipe
     lesson.begin(network, phase)
     trained = [p for module in phase.trained for p in module.parameters()]
+    rate = _rate_on(device)
     optimiser = torch.optim.SGD(
         trained,
-        lr=recipe.learning_rate,
+        lr=rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         fused=True,
     )
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
+        for group in optimiser.param_groups:
+            group["lr"] = rate  # in the place of what was kept of it
     halved = half_precision_pays(device)
     with _advice():
         seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0), halved=halved)
     sizes = batch_sizes(len(images), recipe.batch_size)
+    loss_sum = torch.zeros((), device=device)
 
     with shared_step(phase.loss, phase.trained) as shared_loss:
+
+        def step(pixels: Tensor, labels: Tensor, size: int) -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=halved):
+                loss = shared_loss(pixels, labels, size)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if after_backward:
+                after_backward()
+            optimiser.step()
+            loss_sum.add_(loss.detach() * size)
+
+        run = recorded(step, device)
         for epoch in range(finished_epochs, recipe.epochs):
             generator = torch.Generator().manual_seed(seeds[epoch])
             batches = seen.training_batches(recipe.batch_size, generator)
-            loss_sum = torch.zeros((), device=device)
+            loss_sum.zero_()
             started, done = time.perf_counter(), 0
             with _advice():
                 for size, (pixels, labels) in zip(sizes, batches, strict=False):
-                    rate = recipe.rate_at((epoch + done / len(images)) / recipe.epochs)
-                    for group in optimiser.param_groups:
-                        group["lr"] = rate
-                    with torch.autocast(device.type, torch.bfloat16, enabled=halved):
-                        loss = shared_loss(pixels, labels, size)
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    if after_backward:
-                        after_backward()
-                    optimiser.step()
-                    loss_sum += loss.detach() * size
+                    rate.fill_(recipe.rate_at((epoch + done / len(images)) / recipe.epochs))
+                    run(pixels, labels, size)
                     done += size
                     if after_step:
                         after_step(size, loss_sum)
@@ -188,6 +196,17 @@ def train_phase(
         with _advice():
             generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
             measure_statistics(shared_loss, phase.trained, seen, generator, recipe.epochs)
+
+
+def _rate_on(device: torch.device) -> Tensor:
+    """A learning rate that can change while what reads it is recorded, ().
+
+    Only a graphics card of NVIDIA's reads it there; elsewhere it is read as a number, of which
+    nothing is to be rounded away.
+    """
+    if device.type == "cuda":
+        return torch.zeros((), device=device)
+    return torch.zeros((), dtype=torch.float64)
 
 
 def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:

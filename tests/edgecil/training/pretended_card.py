@@ -5,7 +5,9 @@ what is wrapped, so that results can be compared with the CPU's bit by bit. As o
 
 - an operation on tensors of both devices raises, and so does numpy();
 - whatever makes the program wait for the card is counted, by the place that asks for it;
-- whatever adds numbers in the order in which threads come is counted likewise.
+- whatever adds numbers in the order in which threads come is counted likewise;
+- a CUDA graph is a list of operations that were asked for while it was recorded, which changes
+  nothing, and a replay does them again where they were, with nothing of Python in between.
 
 torch's FakeTensorMode has no values, stops at item(), and cannot go backward without a driver.
 What only a card can show stays unseen: kernels that lack a data type, TF32, autocast's own list of
@@ -17,6 +19,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,18 +63,130 @@ _ADDING_IN_NO_ORDER = {
 `use_deterministic_algorithms`."""
 
 
+@dataclass(frozen=True)
+class _Done:
+    """An operation of a recording."""
+
+    operation: Any
+    args: Any
+    kwargs: Any
+    out: Any
+
+    def again(self) -> None:
+        """Do it once more, and leave its result where it was."""
+        out = self.operation(*self.args, **self.kwargs)
+        for there, new in zip(tree_leaves(self.out), tree_leaves(out), strict=True):
+            if isinstance(there, Tensor) and there.data_ptr() != new.data_ptr():
+                there.copy_(new)
+
+
+class Graph:
+    """Stands for torch.cuda.CUDAGraph."""
+
+    def __init__(self) -> None:
+        self.done: list[_Done] = []
+        self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._made: set[int] = set()
+
+    def pool(self) -> tuple[int, int]:
+        """Nothing depends on it here."""
+        return (0, 0)
+
+    def replay(self) -> None:
+        """Do again what was recorded."""
+        OnCard.card.replays += 1
+        for one in self.done:
+            one.again()
+
+    def perform(self, operation: Any, args: Any, kwargs: Any) -> Any:
+        """Do an operation, which is recorded and undone when the recording ends."""
+        for tensor in _tensors((args, kwargs)):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._made | self._before.keys():
+                as_it_was = storage.clone()  # type: ignore[no-untyped-call]
+                self._before[storage.data_ptr()] = (storage, as_it_was)
+        # A number that comes from the processor is what it was when it was asked for.
+        args, kwargs = tree_map(_as_it_is, (args, kwargs))
+        out = operation(*tree_map(bare, args), **tree_map(bare, kwargs))
+        self._made |= {tensor.untyped_storage().data_ptr() for tensor in _tensors(out)}
+        self._made -= self._before.keys()
+        self.done.append(_Done(operation, tree_map(bare, args), tree_map(bare, kwargs), out))
+        return out
+
+    def undo(self) -> None:
+        """Recording is over: everything is as it was."""
+        for storage, before in self._before.values():
+            storage.copy_(before)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """The tensors in `values`, those on the card as what they wrap."""
+    return (bare(value) for value in tree_leaves(values) if isinstance(value, Tensor))
+
+
+def _as_it_is(value: Any) -> Any:
+    here = isinstance(value, Tensor) and not isinstance(value, OnCard)
+    return value.clone() if here else value
+
+
+class _Stream:
+    """Stands for torch.cuda.Stream, on a card that does one thing after the other anyway."""
+
+    def __init__(self, device: Any = None) -> None:
+        pass
+
+    def wait_stream(self, other: "_Stream") -> None:
+        """Nothing waits: neither the program nor the card."""
+
+
+@contextlib.contextmanager
+def _recording(graph: Graph, **_: Any) -> Iterator[None]:
+    OnCard.card.waited()  # for everything before it
+    OnCard.card.recording = graph
+    try:
+        yield
+    finally:
+        OnCard.card.recording = None
+        graph.undo()
+
+
 class Card:
     """What the program asked of the card."""
 
     def __init__(self) -> None:
+        self.recording: Graph | None = None
+        """What operations are added to; None while they are done."""
+        self.replays = 0
+        """How often a graph was replayed."""
         self.waits: Counter[str] = Counter()
         """How often the program waited for the card, by place: `file.py:function`."""
         self.unordered: Counter[str] = Counter()
         """How often fractions were added in no fixed order, by place."""
 
     def waited(self) -> None:
-        """Count a wait."""
+        """Count a wait.
+
+        Raises:
+            RuntimeError: a graph is being recorded.
+        """
+        if self.recording:
+            raise RuntimeError("operation not permitted when stream is capturing")
         self.waits[_place()] += 1
+
+    def crossed(self) -> None:
+        """Something is copied from one device to the other.
+
+        Raises:
+            RuntimeError: a graph is being recorded, which would copy from wherever it lay then.
+        """
+        if self.recording:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    def perform(self, operation: Any, args: Any, kwargs: Any) -> Any:
+        """Do an operation on what the tensors wrap; what it gives is not wrapped."""
+        if self.recording:
+            return self.recording.perform(operation, args, kwargs)
+        return operation(*tree_map(bare, args), **tree_map(bare, kwargs))
 
     def is_asked(self, operation: Any, args: Any, kwargs: Any) -> None:
         """Count what an operation costs.
@@ -82,8 +197,10 @@ class Card:
         kind = operation.overloadpacket
         if kind is _aten.copy_:
             blocking = not (len(args) > 2 and args[2])
-            if any(not isinstance(end, OnCard) for end in args[:2]) and blocking:
-                self.waited()
+            if any(not isinstance(end, OnCard) for end in args[:2]):
+                self.crossed()
+                if blocking:
+                    self.waited()
         elif kind in _INDEXING and isinstance(args[0], OnCard):
             indices = [index for index in tree_leaves(args[1]) if isinstance(index, Tensor)]
             if any(not isinstance(index, OnCard) or index.dtype is torch.bool for index in indices):
@@ -177,8 +294,7 @@ class OnCard(Tensor):
         cls.card.is_asked(func, args, kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = CPU
-        out = func(*tree_map(bare, args), **tree_map(bare, kwargs))
-        out = tree_map(_there, out)
+        out = tree_map(_there, cls.card.perform(func, args, kwargs))
         return return_and_correct_aliasing(func, args, kwargs, out)  # type: ignore[no-untyped-call]
 
 
@@ -242,6 +358,7 @@ def _moved(tensor: Tensor, *target: Any, **named: Any) -> Tensor:
         if there != isinstance(tensor, OnCard):
             if not (there and asked.get("non_blocking")):
                 OnCard.card.waited()
+            OnCard.card.crossed()
             tensor = _Across.apply(tensor, there)
     return Tensor.to(tensor, **asked) if asked.keys() - {"non_blocking"} else tensor
 
@@ -264,6 +381,11 @@ def pretended_card(*, bf16: bool = False) -> Iterator[Card]:
         "mem_get_info": lambda device=None: (1 << 30, 1 << 30),
         "get_device_name": lambda device=None: "a card that is not there",
         "synchronize": lambda device=None: None,
+        "Stream": _Stream,
+        "current_stream": _Stream,
+        "stream": contextlib.nullcontext,
+        "CUDAGraph": Graph,
+        "graph": _recording,
     }
     future = torch.__future__
     overwrites = future.get_overwrite_module_params_on_conversion()

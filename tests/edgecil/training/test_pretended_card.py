@@ -1,4 +1,4 @@
-"""What a graphics card learns is what the processor learns, and no step waits for the card."""
+"""What a graphics card learns by replayed steps is what the processor learns, without waiting."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +16,13 @@ from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.pictures import image_operations
 from edgecil.pictures.batches import Images, StreamedImages, images_on
 from edgecil.pictures.policies import AUGMENTATIONS, Augment, Policy
+from edgecil.training import loop
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.gradients import GradientNorms
 from edgecil.training.loop import EpochReport, choose_device
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
+from edgecil.training.watching import EpochWatch
 from edgecil_devices.images import Preprocessing
 from tests.edgecil.training.pretended_card import CUDA, bare, pretended_card
 from tests.edgecil.training.tiny import tiny_dataset
@@ -34,7 +36,7 @@ def learned(
     folder: Path,
     device: str,
     *,
-    batch_size: int = 16,
+    batch_size: int = 7,
     reporter: SilentReporter | None = None,
 ) -> dict[str, bytes]:
     """The files of the state and of the history, and the accuracies, of a run that goes on."""
@@ -86,6 +88,7 @@ def test_a_card_learns_what_the_processor_learns_stopped_or_not(
     with pretended_card(bf16=halved) as card:
         assert learned(method, tmp_path / "card", "cuda") == on_processor
     assert card.waits["loop.py:train_phase"]  # it was there
+    assert card.replays >= 3  # of the first task's six batches of 7
     assert not card.unordered
 
     stopped, plug = tmp_path / "stopped", StopsAfterEveryFirstEpoch()
@@ -143,8 +146,10 @@ def test_pictures_are_augmented_alike_and_no_step_waits_for_the_card(
 
 
 def waits_of_a_run(method: str, folder: Path, batch_size: int) -> dict[str, int]:
+    """By place, without those for a recording, of which there are two in a phase at most."""
     with pretended_card() as card:
         learned(method, folder, "cuda", batch_size=batch_size)
+    assert card.waits.pop("recording.py:record", 0) <= 2 * (STAGES + 1)
     return dict(card.waits)
 
 
@@ -156,7 +161,8 @@ def test_training_waits_for_the_card_once_an_epoch_however_many_steps_it_has(
     many = waits_of_a_run(method, tmp_path / "many", 8)
     assert many == few
     phases = STAGES + (method == "foster")
-    assert sum(n for place, n in few.items() if place.startswith("loop.py")) == phases * EPOCHS
+    waits = phases * (EPOCHS + 1)  # one when the optimiser looks at its rate
+    assert sum(n for place, n in few.items() if place.startswith("loop.py")) == waits
 
 
 def test_similarities_are_the_same_on_a_card() -> None:
@@ -293,7 +299,7 @@ def test_another_result_on_the_card_is_noticed(
         assert learned("replay", tmp_path / "card", "cuda") != on_processor
 
 
-def test_a_number_read_in_every_step_is_noticed(
+def test_a_number_read_in_a_step_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = GradientNorms.add
@@ -304,10 +310,28 @@ def test_a_number_read_in_every_step_is_noticed(
         norms._sums.sum().item()
 
     monkeypatch.setattr(GradientNorms, "add", reading)
+    with pretended_card(), pytest.raises(RuntimeError, match="capturing"):
+        learned("replay", tmp_path, "cuda")
+
+
+def test_a_number_read_after_every_step_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EpochWatch, "step", lambda watch, images, loss_sum: loss_sum.item())
     few, many = (waits_of_a_run("replay", tmp_path / str(size), size) for size in (16, 8))
     # An epoch of the first task has 24 pictures, 2 or 3 steps; one of the second has the first
     # task's as exemplars beside its own, 3 or 6 steps.
     assert sum(many.values()) - sum(few.values()) == EPOCHS * (1 + 3)
+
+
+def test_a_number_that_python_keeps_for_the_next_step_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay has the number that was there when it was recorded."""
+    on_processor = learned("replay", tmp_path / "processor", "cpu")
+    monkeypatch.setattr(loop, "_rate_on", lambda _: torch.zeros((), dtype=torch.float64))
+    with pretended_card():
+        assert learned("replay", tmp_path / "card", "cuda") != on_processor
 
 
 def test_a_constant_made_in_every_step_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
