@@ -21,7 +21,7 @@ from edgecil.pictures.policies import PUBLISHED, Augment
 from edgecil.pictures.scratch import ScratchPictures, fits_on_disk
 from edgecil.pictures.sequences import JoinedPictures as JoinedPictures
 from edgecil.pictures.sequences import Pictures as Pictures
-from edgecil.pictures.views import Views, joined
+from edgecil.pictures.views import Crops, Views, joined
 from edgecil.team import share_of, team
 from edgecil_devices.limits import available_bytes, usable_cores
 
@@ -34,6 +34,9 @@ _MOST_BESIDE_SCRATCH_BYTES = 256 << 20
 _PIXELS_AT_ONCE = 32 * 224 * 224
 """Of pictures that pass a network together without being learned from: 1.1 GB beside it, with
 EfficientNet-Lite0's activations."""
+_PIXELS_TOGETHER = 32 * 128 * 32 * 32
+"""On a card an augmented batch of small pictures is some 240 operations and 34 copies that take as
+long for 32 batches as for one. As float32 these are 50 MB."""
 
 
 class TrainingImages(Protocol):
@@ -88,6 +91,9 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[Te
 class _Images(ABC):
     """What is done to images, wherever they come from: so all draw and do the same."""
 
+    _pixels_together = 0
+    """Of batches that are cropped and augmented together; one batch is at any rate."""
+
     def __init__(
         self,
         labels: np.ndarray,
@@ -123,16 +129,31 @@ class _Images(ABC):
         Of several processes that train together, each gets its share of every batch.
         """
         batches = shuffled(len(self), batch_size, generator)
-        # What happens to a picture is drawn for the whole batch, and done to this process's share.
-        shares = [share_of(len(batch)) for batch in batches]
-        own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
-        held = self._padded_batches(own)
-        for batch, share, (padded, places) in zip(batches, shares, held, strict=True):
-            pixels = self._crops(batch, generator).of(share).cut(padded, places)
-            pixels = self._augment(pixels, len(batch), share, generator)
-            yield pixels, self._labels_at(batch[share])
+        own = [batch[share_of(len(batch))] for batch in batches]
+        size = max(1, self._pixels_together // (batch_size * self._size**2))
+        groups = [slice(start, start + size) for start in range(0, len(batches), size)]
+        held = self._padded_batches([torch.cat(own[group]) for group in groups])
+        for group, (padded, places) in zip(groups, held, strict=True):
+            # Drawn batch by batch, so that nothing depends on how many are treated together.
+            drawn = [self._drawn(batch, generator) for batch in batches[group]]
+            crops = joined([crops for crops, _ in drawn])
+            rest = [torch.cat(rows) for rows in zip(*(rest for _, rest in drawn), strict=True)]
+            pixels = self._augment.apply(crops.cut(padded, places), rest)
+            labels = self._labels_at(torch.cat(own[group]))
+            sizes = [len(batch) for batch in own[group]]
+            yield from zip(torch.split(pixels, sizes), torch.split(labels, sizes), strict=True)
 
-    def _crops(self, batch: Tensor, generator: torch.Generator) -> PaddedCrops | ResizedCrops:
+    def _drawn(self, batch: Tensor, generator: torch.Generator) -> tuple[Crops, list[Tensor]]:
+        """How the pictures of this process's share of a batch are cropped, and what is done then.
+
+        It is drawn for the whole batch, so that it does not depend on the share.
+        """
+        share = share_of(len(batch))
+        crops = self._crops(batch, generator).of(share)
+        rest = self._augment.draw(len(batch), self._size, generator)
+        return crops, [rows[share] for rows in rest]
+
+    def _crops(self, batch: Tensor, generator: torch.Generator) -> Crops:
         if self._pad:
             return PaddedCrops.draw(len(batch), self._size, self._mirrors, generator)
         return ResizedCrops.draw(self._aspects[batch], self._mirrors, generator)
@@ -167,7 +188,7 @@ class _Images(ABC):
             held=self._padded_batches,
         )
 
-    def _seen_in_test(self, mirrored: bool) -> PaddedCrops | ResizedCrops:
+    def _seen_in_test(self, mirrored: bool) -> Crops:
         if self._pad:
             return PaddedCrops.of_test(len(self), self._size, mirrored)
         margin_px = self._shorter_side_px if self._come_whole else None
@@ -207,6 +228,8 @@ class ResidentImages(_Images):
         pad = self._pad
         padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else pixels
         self._padded = torch.from_numpy(padded).to(device)  # (N, S+2P, S+2P, 3)
+        if device.type == "cuda":
+            self._pixels_together = _PIXELS_TOGETHER
 
     def _padded_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         return ((self._padded, indices) for indices in batches)

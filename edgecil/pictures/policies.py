@@ -7,7 +7,7 @@ Shapes: B pictures of a batch, S image size, R operations one after another.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -104,10 +104,6 @@ class Draws(NamedTuple):
     """(B, R) float32, -1 to 1; the sign counts where an operation has two directions."""
     centres: Tensor
     """(B, 2) int64: row and column of the square that is cut out."""
-
-    def of(self, share: slice) -> "Draws":
-        """Those of a part of the batch."""
-        return Draws(*(values[share] for values in self))
 
 
 Chooser = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
@@ -247,21 +243,21 @@ class Augment:
     brightens: bool
     """Whether the brightness is varied."""
 
-    def __call__(
-        self, pixels: Tensor, count: int, share: slice, generator: torch.Generator
-    ) -> Tensor:
-        """The pictures of `share` of a batch of `count`, (B, 3, S, S), as the network sees them.
-
-        What is drawn does not depend on the share.
-        """
+    def draw(self, count: int, image_size_px: int, generator: torch.Generator) -> list[Tensor]:
+        """What happens to `count` pictures of S x S pixels, (count, ...) each, on the CPU."""
+        drawn: list[Tensor] = []
         if not self.policy.is_plain:
-            draws = self.policy.draw(count, pixels.shape[-1], generator)
-            whole = pixels.round().to(torch.uint8) if pixels.is_floating_point() else pixels
-            pixels = self.policy.apply(whole, draws.of(share))
+            drawn += self.policy.draw(count, image_size_px, generator)
         if self.brightens:
-            factors = augmentation.brightness(count, generator)
-            pixels = augmentation.brightened(pixels, factors[share])
-        return pixels
+            drawn.append(augmentation.brightness(count, generator))
+        return drawn
+
+    def apply(self, pixels: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+        """Pictures (B, 3, S, S) as the network sees them; `drawn` is what `draw` gave for them."""
+        if not self.policy.is_plain:
+            whole = pixels.round().to(torch.uint8) if pixels.is_floating_point() else pixels
+            pixels = self.policy.apply(whole, Draws(*drawn[: len(Draws._fields)]))
+        return augmentation.brightened(pixels, drawn[-1]) if self.brightens else pixels
 
 
 PUBLISHED = Augment(Policy(), brightens=True)

@@ -16,7 +16,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the command like one
-    """Training stopped as it was asked to; it can go on from the last finished epoch.
+    """Training stopped as it was asked to; it can go on from the last epoch that was kept.
 
     Args:
         reason: what stopped it.
@@ -56,13 +56,17 @@ class Deadline:
     def __init__(self, seconds: float | None = None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
 
+    def comes(self, next_seconds: float = 0) -> bool:
+        """Whether work of `next_seconds` would end too late."""
+        return self._end is not None and time.monotonic() + next_seconds > self._end
+
     def check(self, next_seconds: float = 0) -> None:
         """Stop if work of `next_seconds` would end too late.
 
         Raises:
             Stopped: with exit code `EXIT_STOPPED`.
         """
-        if self._end is not None and time.monotonic() + next_seconds > self._end:
+        if self.comes(next_seconds):
             raise Stopped("stopped by --stop-after", EXIT_STOPPED)
 
 

@@ -1,7 +1,8 @@
-"""Training one task: its phases, epoch by epoch, each epoch kept before the next one starts."""
+"""Training one task: its phases, epoch by epoch, and what is kept to go on from."""
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from edgecil.methods import TaskView
@@ -19,10 +20,13 @@ from edgecil.training.run import Run
 from edgecil.training.stopping import Deadline
 from edgecil.training.watching import EpochWatch
 
+KEPT_EVERY_SECONDS = 2.0
+"""An epoch of a small task takes a graphics card less time than its checkpoint does."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class EpochKeeper:
-    """What happens around every epoch."""
+    """What happens around every epoch of a task."""
 
     run: Run
     """Where checkpoints and metrics go."""
@@ -32,6 +36,8 @@ class EpochKeeper:
     """When to stop."""
     forecast: Forecast | None = None
     """Knows the time that is left; None in processes that do not lead."""
+    _kept_s: float = field(default=-math.inf, init=False)
+    """When the last epoch was kept."""
 
     def keep(
         self,
@@ -41,7 +47,10 @@ class EpochKeeper:
         recorder: EpochRecorder | None,
         seconds: float,
     ) -> None:
-        """Keep an epoch that took `seconds`, tell of it, and see whether another one may start.
+        """Note an epoch that took `seconds`, and see whether another one may start.
+
+        It is kept unless the last one was just now. The first of a phase is in any case, and so is
+        the last before a stop.
 
         Raises:
             Stopped: the deadline has come; the epoch is kept.
@@ -49,7 +58,10 @@ class EpochKeeper:
         if recorder:
             recorder.after_epoch(report.epoch)
         self.run.log_epoch(checkpoint.stage, phase.name, report)
-        self.run.keep(checkpoint)
+        recent = time.monotonic() - self._kept_s < KEPT_EVERY_SECONDS
+        if not recent or report.epoch == 1 or self.deadline.comes(seconds):
+            self.run.keep(checkpoint)
+            self._kept_s = time.monotonic()
         self.reporter.epoch_finished(phase, report)
         if self.forecast and (left := self.forecast.left()):
             self.reporter.time_left(left)

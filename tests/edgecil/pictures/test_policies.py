@@ -132,7 +132,7 @@ def test_a_share_of_a_batch_is_treated_as_in_the_whole_batch(name: str) -> None:
     draws = augmentation.draw(16, SIZE, torch.Generator().manual_seed(3))
 
     whole = augmentation.apply(pixels, draws)
-    share = augmentation.apply(pixels[5:11], draws.of(slice(5, 11)))
+    share = augmentation.apply(pixels[5:11], Draws(*(rows[5:11] for rows in draws)))
 
     assert torch.equal(whole[5:11], share)
     assert whole.dtype == torch.uint8

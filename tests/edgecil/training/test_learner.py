@@ -21,6 +21,7 @@ from edgecil.pictures.sequences import Pictures
 from edgecil.planning.candidates import Candidates, Offer
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.api import SilentReporter, train
+from edgecil.training.checkpoint import Checkpoint, Checkpoints
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
@@ -164,6 +165,30 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, options: dict[s
             assert stops < 10
     assert stops == 6  # after each of two epochs of three tasks
     assert state_files(tmp_path / "cut") == state_files(tmp_path / "whole")
+
+
+def test_quick_epochs_are_kept_now_and_then_and_a_kill_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, clock = request(increment=6, epochs=9), iter(0.7 * tick for tick in range(1000))
+    learned(tmp_path / "whole", asked)
+    save, saved = Checkpoints.save, []
+
+    def noting(checkpoints: Checkpoints, checkpoint: Checkpoint) -> None:
+        saved.append(checkpoint.epoch)
+        save(checkpoints, checkpoint)
+        if checkpoint.epoch == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", noting)
+        # Looked at before an epoch might be kept, and once it was.
+        patch.setattr("edgecil.training.task.time.monotonic", lambda: next(clock))
+        with pytest.raises(KeyboardInterrupt):
+            learned(tmp_path / "killed", asked)
+    assert saved == [1, 4, 7]  # every third, 2.1 s after the one before
+    learned(tmp_path / "killed", asked, resume=True)
+    assert state_files(tmp_path / "killed") == state_files(tmp_path / "whole")
 
 
 def test_a_run_in_the_way_is_refused_and_so_are_changed_settings(tmp_path: Path) -> None:
