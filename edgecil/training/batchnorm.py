@@ -10,7 +10,8 @@ fitted to: with pictures as they are instead, accuracy is up to three points low
 been learned (`benchmarks/small_folders.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -27,6 +28,23 @@ worth no more looks than it had."""
 
 BATCH_SIZE = 128
 """Pictures at once, whatever the size of training's own batches."""
+
+
+@contextmanager
+def uncounted(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Let no BatchNorm in `modules` count its batches while the context lasts.
+
+    Nothing reads the count, and on a graphics card it is an operation of every layer in every step.
+    """
+    layers = batch_norms(modules)
+    counts = [layer.num_batches_tracked for layer in layers]
+    try:
+        for layer in layers:
+            layer.num_batches_tracked = None
+        yield
+    finally:
+        for layer, count in zip(layers, counts, strict=True):
+            layer.num_batches_tracked = count
 
 
 def measure_statistics(

@@ -237,7 +237,8 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     variance = _sum_over_team(centred.square().sum(positions)) / count
     with torch.no_grad():
         momentum = cast(float, layer.momentum)
-        layer.get_buffer("num_batches_tracked").add_(1)
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.add_(1)
         layer.get_buffer("running_mean").lerp_(mean, momentum)
         layer.get_buffer("running_var").lerp_(variance * count / (count - 1), momentum)
     scale = layer.weight * (variance + layer.eps).rsqrt()

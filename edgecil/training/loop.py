@@ -19,7 +19,7 @@ from edgecil.methods.lesson import Lesson, Phase
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images, batch_sizes
 from edgecil.team import team
-from edgecil.training.batchnorm import measure_statistics
+from edgecil.training.batchnorm import measure_statistics, uncounted
 from edgecil.training.distributed import lead, mean_over_team, shared_step
 from edgecil.training.feature_maps import behind_trunk
 from edgecil.training.recording import recorded
@@ -182,7 +182,7 @@ def train_phase(
             batches = seen.training_batches(recipe.batch_size, generator)
             loss_sum.zero_()
             started, done = time.perf_counter(), 0
-            with _advice():
+            with _advice(), uncounted(phase.trained):
                 for size, (pixels, labels) in zip(sizes, batches, strict=False):
                     rate.fill_(recipe.rate_at((epoch + done / len(images)) / recipe.epochs))
                     run(pixels, labels, size)
