@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from edgecil.budget import format_bytes
@@ -87,15 +88,19 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
         "accounting": settings.accounting,
         "codec": settings.codec,
         "state_precision": settings.precision,
+        "images_a_task": settings.images_a_task,
     }
 
 
 def _planned(request: TrainRequest, facts: "DataFacts", why: str = "") -> _Planning:
     from edgecil.networks import CUTS
     from edgecil.planning.planner import alternatives
+    from edgecil.training.loop import choose_device
+    from edgecil.training.rehearsal import speeds_on
     from edgecil.training.resolving import demand_of, resolve
 
-    settings, planned, reason = resolve(request, facts)
+    pace = partial(speeds_on, choose_device("auto")) if request.time else None
+    settings, planned, reason = resolve(request, facts, pace=pace)
     demand = demand_of(settings, facts)
     # What starts from scratch is cut elsewhere than what comes pretrained.
     cut = settings.cut if settings.cut in CUTS else demand.method.cuts[0]

@@ -23,6 +23,10 @@ STEPS_AN_EPOCH = 4
 """Steps that a pass over a small task should have at least."""
 
 
+MOST_EPOCHS = 200
+"""Of a task, however few its pictures: the longest of the published recipes."""
+
+
 @dataclass(frozen=True)
 class PhaseRecipe:
     """How one phase of training runs."""
@@ -152,6 +156,11 @@ class Recipe:
             incremental=self.incremental.for_images(count),
             compression=self.compression.for_images(count),
         )
+
+
+def epochs_for(images_a_task: int, pictures: int) -> int:
+    """Epochs of a task of so many pictures that is to show about `images_a_task`."""
+    return max(1, min(MOST_EPOCHS, round(images_a_task / max(1, pictures))))
 
 
 def _steps(epochs: int, weight_decay: float, *milestones: int) -> PhaseRecipe:

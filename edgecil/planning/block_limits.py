@@ -12,9 +12,10 @@ from edgecil.errors import BudgetError
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
+from edgecil.planning.schedules import Schedule
 from edgecil.planning.tradeoffs import Choice, choose, estimate
 
-Chooser = Callable[[Sequence[Demand], str | None, Sequence[str], int, tuple[int, int]], Choice]
+Chooser = Callable[[Sequence[Demand], str | None, Sequence[str], int, Schedule], Choice]
 """`choose`, or what goes further."""
 
 FEWEST_BLOCKS = 2
@@ -59,7 +60,7 @@ def choose_with_merging(
     backbone: str | None,
     cuts: Sequence[str],
     budget_bytes: int,
-    epochs: tuple[int, int],
+    schedule: Schedule,
 ) -> Choice:
     """As `choose`, with blocks merged where that is worth it, or where nothing fits otherwise.
 
@@ -68,41 +69,42 @@ def choose_with_merging(
         backbone: as of `choose`.
         cuts: as of `choose`.
         budget_bytes: as of `choose`.
-        epochs: as of `choose`.
+        schedule: as of `choose`.
 
     Raises:
         BudgetError: nothing fits, however much is merged.
+        TooShortError: as of `choose`.
     """
     limits = _limits(demands[0])
     try:
-        best = choose(demands, backbone, cuts, budget_bytes, epochs)
+        best = choose(demands, backbone, cuts, budget_bytes, schedule)
     except BudgetError as too_small:
         if not limits:
             raise
         bounded = [replace(one, max_blocks=most) for one in demands for most in limits]
-        found = choose(bounded, backbone, cuts, budget_bytes, epochs)
+        found = choose(bounded, backbone, cuts, budget_bytes, schedule)
         told = f"all {_blocks(demands[0])} do not fit: {too_small}"
         return replace(found, reason=_joined(found, told))
-    points = {most: _estimate_with(best, most, epochs) for most in limits}
-    whole = _estimate_with(best, best.demand.max_blocks, epochs)
+    points = {most: _estimate_with(best, most, schedule) for most in limits}
+    whole = _estimate_with(best, best.demand.max_blocks, schedule)
     most = max(limits, key=points.__getitem__, default=None)
     if most is None or points[most] < whole + LEAST_GAIN:
         return best
     # With the bytes of so many blocks to spend again, another codec or backbone may be better.
     bounded = [replace(one, max_blocks=most) for one in demands]
-    found = choose(bounded, backbone, cuts, budget_bytes, epochs)
+    found = choose(bounded, backbone, cuts, budget_bytes, schedule)
     told = (
-        f"{estimate(found.demand, found.plan, epochs) - whole:.1f} points more than with all "
+        f"{estimate(found.demand, found.plan, schedule) - whole:.1f} points more than with all "
         f"{_blocks(best.demand)} blocks and {best.plan.exemplars_per_class:.0f} exemplars a class"
     )
     return replace(found, reason=_joined(found, told))
 
 
-def _estimate_with(choice: Choice, most: int | None, epochs: tuple[int, int]) -> float:
+def _estimate_with(choice: Choice, most: int | None, schedule: Schedule) -> float:
     """The points of a plan with another bound on its blocks."""
     demand, planned = replace(choice.demand, max_blocks=most), choice.plan
     other = plan(demand, planned.backbone, planned.cut, planned.budget_bytes)
-    return estimate(demand, other, epochs)
+    return estimate(demand, other, schedule)
 
 
 def _blocks(demand: Demand) -> int:

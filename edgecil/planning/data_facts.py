@@ -43,6 +43,8 @@ class DataFacts:
     """How test pictures were drawn; None where the data came with a test split."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Pictures of each class, those for the test included; empty where the data are not at hand."""
+    test_pictures: int = 0
+    """Of all classes together, as far as that is known."""
 
 
 def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
@@ -65,6 +67,7 @@ def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
         fingerprint=dataset.fingerprint,
         held_out=dataset.held_out,
         pictures=_counts(dataset),
+        test_pictures=len(dataset.test),
     )
 
 

@@ -42,6 +42,10 @@ class Demand:
         """Blocks of the network after task `stage`."""
         return min(self.method.blocks_after(stage), self.max_blocks or stage)
 
+    def merges(self, stage: int) -> bool:
+        """Whether task `stage` begins with a merge of older blocks."""
+        return stage > 1 and self.blocks_after(stage) == self.blocks_after(stage - 1) > 1
+
     def is_merged(self, stage: int) -> bool:
         """Whether blocks have been merged by task `stage`."""
         return self.blocks_after(stage) < self.method.blocks_after(stage)

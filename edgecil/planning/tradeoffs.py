@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from statistics import mean
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgecil.budget import format_bytes
 from edgecil.planning.accounting import ACCOUNTINGS, encoded_sizes, parameter_counts
 from edgecil.planning.planner import alternatives, plan, too_small
 from edgecil.planning.plans import Demand, Plan
+from edgecil.planning.schedules import Schedule, TooShortError
 
 
 @dataclass(frozen=True)
@@ -77,26 +79,28 @@ def tradeoffs() -> Tradeoffs:
     )
 
 
-def estimate(demand: Demand, planned: Plan, epochs: tuple[int, int]) -> float:
+def estimate(demand: Demand, planned: Plan, schedule: Schedule) -> float:
     """Points by which plans are ranked: average accuracy over the stages, as far as measured.
 
     Args:
         demand: what has to be held.
         planned: what a backbone comes to.
-        epochs: of the first task, and of each later one.
+        schedule: how much each task trains.
+
+    Raises:
+        TooShortError: the schedule has no time for it.
     """
     table, parameters = tradeoffs(), sum(parameter_counts(planned.backbone, planned.cut))
     of_codec = table.codec.get(demand.codec, 0.0) if demand.method.keeps_exemplars else 0.0
-    points, seen, kept = [], 0, 0
-    for stage, classes in zip(planned.stages, demand.task_sizes, strict=True):
-        seen += epochs[stage.stage > 1] * (classes * demand.images_per_class + kept)
-        kept = stage.exemplars
+    points = []
+    seen = accumulate(schedule.shown(demand, planned))
+    for stage, seen_by_then in zip(planned.stages, seen, strict=True):
         # After the last task, too: another may come that nobody has planned.
-        part = min(1.0, kept / stage.classes / demand.images_per_class)
+        part = min(1.0, stage.exemplars / stage.classes / demand.images_per_class)
         lost = table.of_keeping(part) if demand.method.keeps_exemplars else 0.0
         grown = demand.method.blocks_after(stage.stage)
         lost += table.of_merging(demand.blocks_after(stage.stage) / grown)
-        points.append(table.of_network(planned.backbone, parameters, seen) - lost)
+        points.append(table.of_network(planned.backbone, parameters, seen_by_then) - lost)
     return mean(points) - of_codec - table.precision[demand.precision]
 
 
@@ -117,7 +121,7 @@ def choose(
     backbone: str | None,
     cuts: Sequence[str],
     budget_bytes: int,
-    epochs: tuple[int, int],
+    schedule: Schedule,
 ) -> Choice:
     """The plan with the best estimate.
 
@@ -126,10 +130,11 @@ def choose(
         backbone: the one that was asked for; None to choose one, too.
         cuts: where it may be cut.
         budget_bytes: what all has to fit in.
-        epochs: of the first task, and of each later one: a larger network takes longer to gain.
+        schedule: how much each task trains: a larger network takes longer to gain.
 
     Raises:
         BudgetError: none fits; the message names the smallest budget that holds one.
+        TooShortError: the schedule has time for none.
     """
     plans = [
         (demand, planned)
@@ -146,9 +151,15 @@ def choose(
         raise too_small(min((p for _, p in plans), key=lambda p: p.smallest_budget_bytes))
     if len(plans) == 1:
         return Choice(*fitting[0], "")
-    ranked = sorted(
-        ((estimate(*found, epochs), found) for found in fitting), key=lambda pair: -pair[0]
-    )
+    estimated, refused = [], []
+    for found in fitting:
+        try:
+            estimated.append((estimate(*found, schedule), found))
+        except TooShortError as error:
+            refused.append(error)
+    if not estimated:
+        raise min(refused, key=lambda error: error.least_seconds)
+    ranked = sorted(estimated, key=lambda pair: -pair[0])
     return Choice(*ranked[0][1], _reason(ranked))
 
 

@@ -14,10 +14,11 @@ from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.proposing import proposed
+from edgecil.training.rehearsal import speeds_on
 from edgecil.training.reporters import Reporter
 from edgecil.training.reporters import SilentReporter as SilentReporter
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import load_requested, resolve
+from edgecil.training.resolving import as_begun, load_requested, resolve
 from edgecil.training.run import Run
 from edgecil.training.stopping import Deadline
 from edgecil.work import watched_by
@@ -74,8 +75,13 @@ def train(
         reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
         dataset = dataset or in_turn(partial(load_requested, request, reading))
         begins = not run.exists
-        chosen = proposed(request, dataset, reading, None if begins else run.settings())
-        settings, planned, reason = resolve(chosen.request, chosen.facts, reading)
+        begun = None if begins else run.settings()
+        if begun and request.time:
+            # Measured again, it might be another number.
+            request = as_begun(request, begun)
+        chosen = proposed(request, dataset, reading, begun)
+        pace = partial(speeds_on, torch_device)
+        settings, planned, reason = resolve(chosen.request, chosen.facts, reading, pace)
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:

@@ -1,21 +1,32 @@
-"""How fast this machine trains, measured on a few steps before a run starts.
+"""How fast this machine trains, measured before a run starts.
 
-The network of the first task is made, trained on noise for as long as half a second, and thrown
-away. All that the run draws comes from seeds that are set later, so its result is the same.
+The network of the first task is made, trained on noise for a moment, and thrown away. All that the
+run draws comes from seeds that are set later, so its result is the same.
 """
 
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from statistics import median
 
+import numpy as np
 import torch
 
-from edgecil.methods import Method, TaskView
+from edgecil.errors import TrainingError
+from edgecil.methods import Method, TaskView, method_named
 from edgecil.methods.lesson import Lesson, Phase
+from edgecil.methods.recipes import FULL_TASK
 from edgecil.networks import ExpandableNetwork
+from edgecil.pictures.batches import ResidentImages
 from edgecil.team import team
+from edgecil.training.distributed import lead
 from edgecil.training.forecast import Effort
-from edgecil.training.loop import half_precision_pays
+from edgecil.training.loop import half_precision_pays, train_phase
 from edgecil.training.settings import RunSettings
+from edgecil.work import work
 
 _FIRST_BATCH = 16
 """Pictures of the first step: on a slow processor it is the only one."""
@@ -25,6 +36,10 @@ _FROZEN_PASSES = 1.2
 """A step behind a trunk that learns nothing."""
 _SHORT_RUN_SECONDS = 600.0
 """... unless the first step, slow as it is, lets the run take less than this."""
+_EPOCH_SECONDS = 1.0
+"""Of an epoch over noise, of which a card has three: in the first ones steps are recorded."""
+_MOST_BATCHES = 64
+"""Of such an epoch."""
 
 
 def rehearsed_speed(
@@ -41,54 +56,111 @@ def rehearsed_speed(
     Returns:
         None where nothing is trained by steps, or where the device's memory is too small.
     """
-    classes = len(settings.tasks[0].classes)
     passes = _FROZEN_PASSES if network.frozen_trunk else method.passes(1)
-    recipe = settings.training_recipe(max(efforts[0].images, 1))
-    lesson = method.prepare(network, TaskView(1, classes, (1,) * classes, 0), recipe)
-    found = seconds_a_picture(
-        network,
-        lesson,
-        batch_size=recipe.first.batch_size // team().size,
-        image_size_px=settings.image_size_px,
-        pictures=sum(effort.whole for effort in efforts) / passes,
-    )
+    lesson = _first_lesson(network, method, settings, max(efforts[0].images, 1))
+    pictures = sum(effort.whole for effort in efforts) / passes
+    found = seconds_a_picture(network, lesson, settings, pictures)
     return found and found / passes / team().size
 
 
+def speeds_on(device: torch.device, possible: Sequence[RunSettings]) -> dict[str, float]:
+    """Seconds of a forward pass on this machine, by backbone: what `resolve` takes for a pace.
+
+    Args:
+        device: where training runs.
+        possible: settings that differ in their backbone.
+    """
+    found = {}
+    for settings in possible:
+        with work(f"measuring {settings.backbone}"):
+            speed = lead(partial(trained_speed, settings, device))
+        found[settings.backbone] = math.inf if speed is None else speed
+    return found
+
+
+def trained_speed(settings: RunSettings, device: torch.device) -> float | None:
+    """Seconds of a forward pass, as an epoch of the first task takes them, pictures and all.
+
+    Returns:
+        None as of `rehearsed_speed`.
+    """
+    method = method_named(settings.method, trunk=settings.trunk)
+    network = settings.state_settings(1, 1).empty_network()
+    network.to(device).to(memory_format=torch.channels_last)
+    lesson = _first_lesson(network, method, settings, FULL_TASK)
+    found = seconds_a_picture(network, lesson, settings, math.inf)
+    if found is None:
+        return None
+    if team().size == 1:  # the others are not asked to train along
+        found = _of_an_epoch(network, lesson, settings, found)
+    return found / method.passes(1) / team().size
+
+
+def _first_lesson(
+    network: ExpandableNetwork, method: Method, settings: RunSettings, images: int
+) -> Lesson:
+    classes = len(settings.tasks[0].classes)
+    recipe = settings.training_recipe(images)
+    return method.prepare(network, TaskView(1, classes, (1,) * classes, 0), recipe)
+
+
+def _of_an_epoch(
+    network: ExpandableNetwork, lesson: Lesson, settings: RunSettings, guessed: float
+) -> float:
+    """Seconds a picture of the last epoch of a short training; steps alone take `guessed`."""
+    device, phase = network.mean.device, lesson.phases[0]
+    epochs, batch_size = 3 if device.type == "cuda" else 1, phase.recipe.batch_size
+    batches = max(1, min(_MOST_BATCHES, round(_EPOCH_SECONDS / guessed / batch_size)))
+    size_px = settings.image_size_px
+    shape = (batches * batch_size, size_px, size_px, 3)
+    images = ResidentImages(
+        np.random.default_rng(0).integers(0, 256, shape, np.uint8),
+        np.zeros(shape[0], np.int64),
+        device,
+        mirrors=settings.mirrors,
+        augment=settings.augment,
+    )
+    short = replace(phase, recipe=replace(phase.recipe, epochs=epochs))
+    reports = train_phase(network, lesson, short, images, seeds=range(epochs))
+    try:
+        *_, last = islice(reports, epochs)  # and not the statistics after them
+    except TrainingError:
+        return guessed  # noise may lead anywhere
+    return 1 / last.images_per_second
+
+
 def seconds_a_picture(
-    network: ExpandableNetwork,
-    lesson: Lesson,
-    *,
-    batch_size: int,
-    image_size_px: int,
-    pictures: float,
+    network: ExpandableNetwork, lesson: Lesson, settings: RunSettings, pictures: float
 ) -> float | None:
     """Seconds that a training step takes for each picture of a batch.
 
     Args:
         network: of the first task, on the training device; it is of no use afterwards.
         lesson: how that task is learned.
-        batch_size: pictures of a step of the run.
-        image_size_px: S, their height and width.
+        settings: of the run.
         pictures: how many the run will train on in all, each as often as it is seen.
 
     Returns:
         None where nothing is trained by steps, or where the device's memory is too small.
     """
-    if not lesson.phases or batch_size < 1:
+    if not lesson.phases:
         return None
     phase, device = lesson.phases[0], network.mean.device
+    batch_size = phase.recipe.batch_size // team().size
+    if batch_size < 1:
+        return None
     lesson.begin(network, phase)
-    size = min(batch_size, _FIRST_BATCH)
+    size, found = min(batch_size, _FIRST_BATCH), list[float]()
     try:
         began = time.perf_counter()
-        found = _step(phase, size, image_size_px, device) / size
-        while found * pictures > _SHORT_RUN_SECONDS and time.perf_counter() - began < _SECONDS:
-            size = min(2 * size, batch_size)
-            found = _step(phase, size, image_size_px, device) / size
+        found.append(_step(phase, size, settings.image_size_px, device) / size)
+        while found[-1] * pictures > _SHORT_RUN_SECONDS and time.perf_counter() - began < _SECONDS:
+            if size < batch_size:
+                size, found = min(2 * size, batch_size), []
+            found.append(_step(phase, size, settings.image_size_px, device) / size)
     except torch.OutOfMemoryError:
         return None  # training itself will say so
-    return found
+    return median(found)
 
 
 def _step(phase: Phase, size: int, image_size_px: int, device: torch.device) -> float:

@@ -15,6 +15,7 @@ from edgecil.methods.recipes import RECIPES, recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
 from edgecil.networks.backbones import can_be_cut, pretrained_named
 from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
+from edgecil.training.stopping import parse_duration
 from edgecil_devices.options import described, one_of, option
 
 if TYPE_CHECKING:
@@ -144,6 +145,18 @@ class TrainRequest:
     first_epochs: int | None = option(
         None, "Epochs of the first task.", shown_default="as --epochs"
     )
+    time: str | None = option(
+        None,
+        "How long the run may take, as in 30m or 3h: what this machine can train in it decides "
+        "network and epochs.",
+        shown_default="as long as the recipe takes",
+    )
+    images_a_task: int | None = option(
+        None,
+        "Pictures that every task shows, each as often as it is seen: epochs follow. --time finds "
+        "it.",
+        shown_default="as --epochs has it",
+    )
     learning_rate: float | None = option(
         None, "Highest learning rate.", shown_default="the recipe's"
     )
@@ -183,6 +196,7 @@ class TrainRequest:
         Policy(self.augmentation or "plain")
         _refuse_impossible_cuts(self)
         _refuse_impossible_merges(self)
+        _refuse_two_lengths(self)
         recipe_named(self.chosen_recipe, self.method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
@@ -296,6 +310,22 @@ def _refuse_impossible_merges(request: TrainRequest) -> None:
             f"at most {request.max_blocks} blocks leave no room for an old one beside the new one; "
             f"give --max-blocks {FEWEST_BLOCKS} or more, or --method foster for a single network"
         )
+
+
+def _refuse_two_lengths(request: TrainRequest) -> None:
+    """Refuse more than one way to say how long training is, and one that says nothing."""
+    lengths = {
+        "--time": request.time,
+        "--images-a-task": request.images_a_task,
+        "--epochs": request.epochs or request.first_epochs,
+    }
+    given = [flag for flag, value in lengths.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} both say how long to train; give one of them")
+    if request.images_a_task is not None and request.images_a_task < 1:
+        raise UsageError(f"images a task is {request.images_a_task}; give 1 or more")
+    if request.time is not None:
+        parse_duration(request.time)
 
 
 def _refuse_impossible_cuts(request: TrainRequest) -> None:

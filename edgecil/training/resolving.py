@@ -1,6 +1,7 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,19 @@ from edgecil.data.layout import split_roots
 from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
-from edgecil.methods.recipes import recipe_named
+from edgecil.methods.recipes import epochs_for, recipe_named
 from edgecil.networks.backbones import pretrained_named
 from edgecil.networks.sources import Origin, origin_of_file
 from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
+from edgecil.planning.planner import alternatives
 from edgecil.planning.plans import Demand, Plan
+from edgecil.planning.schedules import Epochs, EqualWork, Images, task_pictures
+from edgecil.planning.tradeoffs import Choice
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
+from edgecil.training.stopping import parse_duration
+from edgecil.words import duration_in_words
 from edgecil_devices.class_names import composed
 from edgecil_devices.preprocessing import FOR_PHOTOS
 
@@ -74,8 +80,15 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
     )
 
 
+Pace = Callable[[Sequence[RunSettings]], Mapping[str, float]]
+"""Settings that differ in their backbone -> seconds of a forward pass through each, by its name."""
+
+
 def resolve(
-    request: TrainRequest, facts: DataFacts, reading: str = FOR_PHOTOS
+    request: TrainRequest,
+    facts: DataFacts,
+    reading: str = FOR_PHOTOS,
+    pace: Pace | None = None,
 ) -> tuple[RunSettings, Plan, str]:
     """Settle everything the request leaves open.
 
@@ -83,6 +96,7 @@ def resolve(
         request: what is asked for.
         facts: of its data.
         reading: how picture files are read.
+        pace: measures this machine where the request gives a time; None leaves the time out.
 
     Returns:
         The run's settings, what they come to stage by stage, and why it is this backbone, which is
@@ -91,6 +105,7 @@ def resolve(
     Raises:
         BudgetError: the budget cannot hold the tasks.
         DataError, UsageError: the request cannot be met.
+        TooShortError: the time is not enough for one epoch a task.
     """
     scenario, comes = scenario_of(request, facts.classes), pretrained_named(request.backbone)
     # Every other setting is as the request has it under the same name.
@@ -128,13 +143,20 @@ def resolve(
     if backbone is None and (published := request.published_backbone):
         backbone = published
         reason = f"{published} is the published backbone of {request.method} at this budget"
-    first, last = (
-        draft.training_recipe(classes * facts.images_per_class)
-        for classes in (scenario.sizes[0], scenario.sizes[-1])
-    )
-    epochs = (first.first.epochs, last.incremental.epochs)
+    work = None
+    # Behind a pretrained trunk training takes seconds, and more of it brings nothing.
+    if pace and request.time and not comes:
+        speeds = pace(_possible(draft, demands, backbone))
+        tests_per_class = facts.test_pictures / len(facts.classes)
+        work = EqualWork(parse_duration(request.time), speeds, tests_per_class)
     bound = BlockBound(request.max_blocks, no_merge=request.no_merge)
-    choice = bound.chooser(demands, backbone, request.possible_cuts, draft.budget_bytes, epochs)
+    choice = bound.chooser(
+        demands,
+        backbone,
+        request.possible_cuts,
+        draft.budget_bytes,
+        work or _schedule(draft, facts.images_per_class),
+    )
     settings = replace(
         draft,
         backbone=choice.plan.backbone,
@@ -143,8 +165,65 @@ def resolve(
         precision=choice.demand.precision,
         max_blocks=choice.demand.max_blocks,
     )
-    price = method_named(request.method).price
-    return settings, choice.plan, "; ".join(filter(None, (reason or choice.reason, price)))
+    told = [reason or choice.reason]
+    if work:
+        images = work.images_a_task(choice.demand, choice.plan)
+        settings = replace(settings, images_a_task=images)
+        told.append(_length_in_words(settings, work, choice))
+    elif pace and request.time:
+        told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
+    told.append(method_named(request.method).price)
+    return settings, choice.plan, "; ".join(filter(None, told))
+
+
+def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
+    """The request of a run that goes on, with what was found for its time when it began."""
+    counted = request.counting  # may settle codec and precision itself
+    comes = pretrained_named(begun.backbone)  # which is found again in another way
+    return replace(
+        request,
+        time=None,
+        images_a_task=begun.images_a_task,
+        backbone=request.backbone or (None if comes else begun.backbone),
+        codec=request.codec or (None if counted.codec else begun.codec),
+        precision=request.precision or (None if counted.precision else begun.precision),
+        max_blocks=request.max_blocks or begun.max_blocks,
+    )
+
+
+def _schedule(settings: RunSettings, images_per_class: int) -> Images | Epochs:
+    """How long the tasks of a run are trained, by what its settings say."""
+    if settings.images_a_task is not None:
+        return Images(settings.images_a_task)
+    first, last = (
+        settings.training_recipe(len(task.classes) * images_per_class)
+        for task in (settings.tasks[0], settings.tasks[-1])
+    )
+    return Epochs(first.first.epochs, last.incremental.epochs)
+
+
+def _possible(
+    draft: RunSettings, demands: Sequence[Demand], backbone: str | None
+) -> list[RunSettings]:
+    """The draft with each backbone that the planner may take."""
+    names = {backbone} if backbone else set()
+    if backbone is None:
+        for demand in demands:
+            plans = alternatives(demand, draft.cut, draft.budget_bytes)
+            names |= {planned.backbone for planned in plans if planned.fits}
+    return [replace(draft, backbone=name) for name in sorted(filter(None, names))]
+
+
+def _length_in_words(settings: RunSettings, work: EqualWork, choice: Choice) -> str:
+    """How long each task is trained, and the whole run."""
+    images = settings.images_a_task or 0
+    pictures = task_pictures(choice.demand, choice.plan)
+    first, last = (epochs_for(images, n) for n in (pictures[0], pictures[-1]))
+    seconds = work.takes(choice.demand, choice.plan, images)
+    return (
+        f"every task shows about {images:,} pictures: {first} epochs of the first, {last} of the "
+        f"last, in about {duration_in_words(seconds)} on this machine"
+    )
 
 
 def _origin_of(request: TrainRequest) -> Origin | None:
@@ -219,8 +298,7 @@ def with_new_task(
         budget_bytes=budget_bytes,
         max_blocks=bound.over(settings.max_blocks),
     )
-    recipe = grown.training_recipe(len(facts.classes) * facts.images_per_class)
-    epochs = (recipe.first.epochs, recipe.incremental.epochs)
     demands, cuts = [demand_of(grown, facts)], (grown.cut,)
-    choice = bound.chooser(demands, grown.backbone, cuts, budget_bytes, epochs)
+    schedule = _schedule(grown, facts.images_per_class)
+    choice = bound.chooser(demands, grown.backbone, cuts, budget_bytes, schedule)
     return replace(grown, max_blocks=choice.demand.max_blocks), choice.plan

@@ -141,6 +141,8 @@ class RunSettings:
     wherever it lies, its content is known by the origin."""
     max_blocks: int | None = None
     """Blocks at most, of a method that adds one a task: older ones are merged; None for any."""
+    images_a_task: int | None = None
+    """Training pictures that each task shows, as often as they are seen; None for the epochs."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -203,11 +205,14 @@ class RunSettings:
 
         What the run names itself, epochs, learning rate or batch size, is as it says.
         """
-        from edgecil.methods.recipes import recipe_named  # the room takes torch
+        from edgecil.methods.recipes import epochs_for, recipe_named  # the room takes torch
 
         recipe = recipe_named(self.recipe, self.method).for_images(images)
+        epochs = self.epochs
+        if self.images_a_task is not None:
+            epochs = epochs_for(self.images_a_task, images)
         return recipe.adapted(
-            epochs=self.epochs,
+            epochs=epochs,
             first_epochs=self.first_epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,

@@ -11,6 +11,7 @@ from edgecil.planning.accounting import encoded_sizes
 from edgecil.planning.block_limits import BlockBound, choose_with_merging
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
+from edgecil.planning.schedules import Epochs
 from edgecil.planning.tradeoffs import Choice
 
 DEMAND = Demand(
@@ -25,7 +26,7 @@ DEMAND = Demand(
 
 
 def chosen(budget_bytes: int, demand: Demand = DEMAND) -> Choice:
-    return choose_with_merging([demand], "resnet14", ["last"], budget_bytes, (20, 10))
+    return choose_with_merging([demand], "resnet14", ["last"], budget_bytes, Epochs(20, 10))
 
 
 def test_twenty_blocks_stay_where_bytes_are_ample() -> None:
@@ -57,7 +58,9 @@ def test_what_does_not_fit_with_all_blocks_is_merged_and_says_so() -> None:
     assert found.plan.fits
     assert "all 20 do not fit" in found.reason
     with pytest.raises(BudgetError, match="cannot hold 20 tasks"):
-        BlockBound(no_merge=True).chooser([DEMAND], "resnet14", ["last"], budget_bytes, (20, 10))
+        BlockBound(no_merge=True).chooser(
+            [DEMAND], "resnet14", ["last"], budget_bytes, Epochs(20, 10)
+        )
 
 
 def test_what_does_not_fit_however_much_is_merged_is_refused() -> None:

@@ -9,6 +9,7 @@ from edgecil.methods import method_named
 from edgecil.planning.accounting import published_quota
 from edgecil.planning.planner import alternatives, plan
 from edgecil.planning.plans import Demand
+from edgecil.planning.schedules import Epochs
 from edgecil.planning.tradeoffs import choose
 
 PUBLISHED = Demand(
@@ -75,10 +76,10 @@ def test_there_are_never_more_exemplars_than_pictures() -> None:
 def test_the_horizon_is_what_the_budget_must_hold() -> None:
     near = dataclasses.replace(STRICT, task_sizes=(10,) * 2)
     budget_bytes = plan(near, "resnet32", "last", 1).smallest_budget_bytes
-    assert choose([near], "resnet32", ["last"], budget_bytes, (1, 1)).plan.fits
+    assert choose([near], "resnet32", ["last"], budget_bytes, Epochs(1, 1)).plan.fits
     far = dataclasses.replace(STRICT, task_sizes=(10,) * 3)
     with pytest.raises(BudgetError, match="cannot hold 3 tasks"):
-        choose([far], "resnet32", ["last"], budget_bytes, (1, 1))
+        choose([far], "resnet32", ["last"], budget_bytes, Epochs(1, 1))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from edgecil.planning import tradeoffs as module
 from edgecil.planning.accounting import parameter_counts
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
+from edgecil.planning.schedules import Epochs
 from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
 
 BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
@@ -31,7 +32,7 @@ DEMANDS = [
     for codec, size in BYTES.items()
     for precision in ("fp16", "int8")
 ]
-EPOCHS = (20, 10)
+EPOCHS = Epochs(20, 10)
 TABLE = Tradeoffs(
     seen=(10_000, 1_000_000),
     network={
@@ -86,14 +87,14 @@ def test_an_estimate_is_the_network_less_what_is_given_up_on_average_over_the_st
     seen = [first, first + 3 * (5000 + planned.stages[0].exemplars)]
     network = [TABLE.of_network("resnet14", 171_856, pictures) for pictures in seen]
     expected = (sum(network) - sum(lost)) / 2 - 1.0 - 0.5
-    assert estimate(demand, planned, (2, 3)) == pytest.approx(expected)
+    assert estimate(demand, planned, Epochs(2, 3)) == pytest.approx(expected)
 
 
 def test_a_longer_training_is_worth_a_larger_network(monkeypatch: pytest.MonkeyPatch) -> None:
     given(TABLE, monkeypatch)
     demands = [dataclasses.replace(demand, method=method_named("thrift")) for demand in DEMANDS]
     backbones = [
-        choose(demands, None, ["last"], 20_000_000, (epochs, epochs)).plan.backbone
+        choose(demands, None, ["last"], 20_000_000, Epochs(epochs, epochs)).plan.backbone
         for epochs in (1, 10, 100)
     ]
     sizes = [sum(parameter_counts(backbone, "last")) for backbone in backbones]

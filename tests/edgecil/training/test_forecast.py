@@ -173,13 +173,9 @@ def test_a_real_step_takes_time_and_leaves_the_weights() -> None:
     )
     before = [weight.clone() for weight in network.parameters()]
     lesson = Lesson([Phase("train", PhaseRecipe(1, 0.1, 0.0), classification(network), [network])])
-    seconds = rehearsal.seconds_a_picture(
-        network, lesson, batch_size=8, image_size_px=16, pictures=1
-    )
+    settings = settings_of("memo")
+    seconds = rehearsal.seconds_a_picture(network, lesson, settings, 1)
     assert seconds
     assert 0 < seconds < 10
     assert all(map(torch.equal, before, network.parameters()))
-    assert (
-        rehearsal.seconds_a_picture(network, Lesson([]), batch_size=8, image_size_px=16, pictures=1)
-        is None
-    )
+    assert rehearsal.seconds_a_picture(network, Lesson([]), settings, 1) is None

@@ -1,0 +1,132 @@
+"""How long a run trains: so many epochs, or so many pictures a task that it ends in a given time.
+
+The planner asks for the pictures that each task shows, since a larger network gains by a longer
+training. Where a time is given, every task shows as many as any other: an early task, whose own are
+few, then sees them the more often. It counts as much in the average as a late one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgecil.errors import UsageError
+from edgecil.methods.recipes import MOST_EPOCHS, PhaseRecipe, Recipe, epochs_for
+from edgecil.planning.plans import Demand, Plan
+from edgecil.words import duration_in_words
+
+RESERVED = 0.1
+"""Of a given time, for what nobody foresees: files, checkpoints, other programs."""
+
+_ONE = PhaseRecipe(1, 0.1, 0.0)
+_ONE_EPOCH = Recipe(_ONE, _ONE, _ONE)
+
+
+class TooShortError(UsageError):
+    """A time in which not even one epoch a task is possible.
+
+    Args:
+        message: see `EdgecilError`.
+        least_seconds: what would do.
+    """
+
+    def __init__(self, message: str, least_seconds: float) -> None:
+        super().__init__(message)
+        self.least_seconds = least_seconds
+
+
+class Schedule(Protocol):
+    """How much each task trains."""
+
+    def shown(self, demand: Demand, planned: Plan) -> list[float]:
+        """Pictures that each task trains on, each as often as it is seen.
+
+        Raises:
+            TooShortError: not even one epoch a task is possible.
+        """
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """So many epochs a task, however long they take."""
+
+    first: int
+    """Of the first task."""
+    later: int
+    """Of each later one."""
+
+    def shown(self, demand: Demand, planned: Plan) -> list[float]:
+        """See `Schedule`."""
+        pictures = task_pictures(demand, planned)
+        return [n * (self.later if k else self.first) for k, n in enumerate(pictures)]
+
+
+@dataclass(frozen=True)
+class Images:
+    """About as many pictures in every task, however long that takes."""
+
+    a_task: int
+    """So many, each as often as it is seen."""
+
+    def shown(self, demand: Demand, planned: Plan) -> list[float]:
+        """See `Schedule`."""
+        return [n * epochs_for(self.a_task, n) for n in task_pictures(demand, planned)]
+
+
+@dataclass(frozen=True)
+class EqualWork:
+    """As many pictures in every task as make the run last `seconds`."""
+
+    seconds: float
+    """What there is."""
+    seconds_a_pass: Mapping[str, float]
+    """Of this machine, by backbone: of a forward pass of a picture, see `Method.passes`."""
+    tests_per_class: float
+    """Pictures that every class is measured on after each task."""
+
+    def images_a_task(self, demand: Demand, planned: Plan) -> int:
+        """Pictures that each task is to show.
+
+        Raises:
+            TooShortError: not even one epoch a task is possible.
+        """
+        least, most = 1, MOST_EPOCHS * max(task_pictures(demand, planned)) + 1
+        spent = (1 - RESERVED) * self.seconds
+        if (shortest := self.takes(demand, planned, least)) > spent:
+            shortest /= 1 - RESERVED
+            raise TooShortError(
+                f"{duration_in_words(self.seconds)} are too short for {planned.backbone}: one "
+                f"epoch a task takes this machine {duration_in_words(shortest)}; give a longer "
+                "--time, a smaller --backbone or fewer tasks",
+                shortest,
+            )
+        while most - least > 1:
+            middle = (least + most) // 2
+            fits = self.takes(demand, planned, middle) <= spent
+            least, most = (middle, most) if fits else (least, middle)
+        return least
+
+    def takes(self, demand: Demand, planned: Plan, images_a_task: int) -> float:
+        """Seconds of a run that shows so many pictures a task."""
+        passes, tests = 0.0, 0.0
+        for stage, pictures in enumerate(task_pictures(demand, planned), start=1):
+            classes = demand.task_sizes[stage - 1]
+            tests += classes * self.tests_per_class
+            phases = demand.method.epochs(_ONE_EPOCH, stage) + demand.merges(stage)
+            each = demand.method.passes(min(stage, demand.max_blocks or stage))
+            passes += pictures * epochs_for(images_a_task, pictures) * phases * each
+            passes += (tests + classes * demand.images_per_class) * max(1.0, each - 2)
+        return passes * self.seconds_a_pass[planned.backbone]
+
+    def shown(self, demand: Demand, planned: Plan) -> list[float]:
+        """See `Schedule`."""
+        return Images(self.images_a_task(demand, planned)).shown(demand, planned)
+
+
+def task_pictures(demand: Demand, planned: Plan) -> list[int]:
+    """Pictures of each task: its own, and those of tasks before it that are there still."""
+    found, kept = [], 0
+    for stage, classes in zip(planned.stages, demand.task_sizes, strict=True):
+        new = classes * demand.images_per_class
+        found.append(new + kept)
+        kept = kept + new if demand.method.sees_all_pictures else stage.exemplars
+    return found

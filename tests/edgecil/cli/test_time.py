@@ -1,0 +1,87 @@
+"""A run that may take so long: what it shows, and that it goes on as it began."""
+
+import json
+import time
+
+import pytest
+
+from edgecil.training import rehearsal
+from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
+from tests.edgecil.cli.desk import Desk
+
+TRAIN: tuple[str, ...] = (
+    "train",
+    "--image-size",
+    "16",
+    "--budget",
+    "400kB",
+    "--increment",
+    "2",
+    "--device",
+    "cpu",
+)
+TRAIN += ("--method", "replay", "--data", "old", "--run", "run", "--resume")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The backbones that were measured, on a machine that gets slower every time."""
+    names: list[str] = []
+
+    def speed(settings: RunSettings, device: object) -> float:
+        names.append(settings.backbone)
+        return 0.001 * len(names)
+
+    monkeypatch.setattr(rehearsal, "trained_speed", speed)
+    return names
+
+
+def test_a_stopped_run_goes_on_with_what_was_found_when_it_began(
+    desk: Desk, measured: list[str]
+) -> None:
+    desk.photos("old", "cup", "fork", "key", "mug")
+    out, err = desk.run(*TRAIN, "--time", "10s", "--stop-after", "1s", code=75)
+    assert "every task shows about" in out + err
+    begun = Run(desk.folder / "run").settings()
+    assert begun.images_a_task
+    assert set(measured) > {"convnet2", "resnet14"}
+    count = len(measured)
+    desk.run(*TRAIN, "--time", "10s")
+    assert len(measured) == count
+    assert Run(desk.folder / "run").settings() == begun
+
+
+def test_a_run_takes_about_the_time_that_it_may(desk: Desk) -> None:
+    """Measured for real, on whatever else the machine does meanwhile."""
+    desk.photos("old", "cup", "fork", "key", "mug")
+    began = time.perf_counter()
+    desk.run(*TRAIN, "--time", "20s", "--backbone", "resnet20")
+    seconds = time.perf_counter() - began
+    found = Run(desk.folder / "run").settings().images_a_task
+    assert found
+    assert found > 32  # more than an epoch of the last task
+    assert seconds < 60
+
+
+def test_a_plan_says_what_a_time_comes_to_and_a_time_that_is_too_short_what_would_do(
+    desk: Desk, measured: list[str]
+) -> None:
+    desk.photos("old", "cup", "fork", "key", "mug")
+    asked: tuple[str, ...] = (
+        "plan",
+        "--data",
+        "old",
+        "--image-size",
+        "16",
+        "--budget",
+        "400kB",
+        "--json",
+    )
+    asked += ("--method", "replay", "--increment", "2", "--backbone", "convnet2")
+    out, _ = desk.run(*asked, "--time", "1m")
+    assert json.loads(out)["images_a_task"] > 100
+    assert "epochs of the first" in json.loads(out)["reason"]
+    _, err = desk.run(*asked, "--time", "0.1s", code=2)
+    assert "too short for convnet2: one epoch a task takes this machine" in err
+    assert len(err.splitlines()) == 1
