@@ -3,6 +3,7 @@
 torch is imported when a network is built, so that the names are known without it.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -213,8 +214,28 @@ BACKBONES = {
         ),
     )
 }
-"""All backbones, small to large within each range of image sizes; those that come pretrained are
-last."""
+"""The backbones that the planner knows, small to large within each range of image sizes; those that
+come pretrained are last. See `backbone_named` for others."""
+
+
+_WIDE = re.compile(r"resnet(14|20|26|32)x(\d{1,2})")
+
+
+def backbone_named(name: str) -> Backbone:
+    """The backbone called `name`; resnet20x3 is resnet20 with three times the channels.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    wide = _WIDE.fullmatch(name)
+    if wide and int(wide[2]) > 1:
+        return _cifar_resnet(int(wide[1]), int(wide[2]))
+    raise UsageError(
+        f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}; resnet14, 20, 26 and "
+        "32 may have any width, as in resnet14x4"
+    )
 
 
 def pretrained_named(name: str | None) -> Pretrained | None:
@@ -238,9 +259,7 @@ def cut_backbone(name: str, cut: str = "last") -> Parts:
     Raises:
         UsageError: an unknown backbone or cut, or a cut that leaves no trunk.
     """
-    if name not in BACKBONES:
-        raise UsageError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")
-    backbone = BACKBONES[name]
+    backbone = backbone_named(name)
     if backbone.pretrained:
         return _frozen_parts(backbone, backbone.pretrained.cut_named(name, cut))
     if cut not in CUTS:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecil.errors import WeightsError
-from edgecil.networks.backbones import BACKBONES, Backbone, cut_backbone
+from edgecil.networks.backbones import Backbone, backbone_named, cut_backbone
 from edgecil.networks.expandable import ExpandableNetwork
 from edgecil.networks.folding import without_batch_norms
 
@@ -65,7 +65,7 @@ def start_from(network: ExpandableNetwork, backbone: str, cut: str, path: Path) 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
     """
-    parts, row = cut_backbone(backbone, cut), BACKBONES[backbone]
+    parts, row = cut_backbone(backbone, cut), backbone_named(backbone)
     wanted = _wanted(backbone, cut)
     wanted.load_state_dict(_fitting(wanted, row, path), assign=True)
     trunk_groups = len(list(network.trunk.children()))
@@ -83,12 +83,12 @@ def require_fitting(backbone: str, cut: str, path: Path) -> None:
     Raises:
         WeightsError: it cannot be read, or does not fit.
     """
-    _fitting(_wanted(backbone, cut), BACKBONES[backbone], path)
+    _fitting(_wanted(backbone, cut), backbone_named(backbone), path)
 
 
 def _wanted(backbone: str, cut: str) -> nn.Sequential:
     """The groups that a file must have, in their shapes."""
-    row = BACKBONES[backbone]
+    row = backbone_named(backbone)
     comes = row.pretrained.cut_named(backbone, cut) if row.pretrained else None
     with torch.device("meta"):
         whole = nn.Sequential(*row.groups())

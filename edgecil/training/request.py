@@ -13,7 +13,7 @@ from edgecil.memory.precisions import PRECISIONS
 from edgecil.methods import METHODS, method_named
 from edgecil.methods.recipes import RECIPES, recipe_named
 from edgecil.networks import BACKBONES, cut_backbone
-from edgecil.networks.backbones import can_be_cut, pretrained_named
+from edgecil.networks.backbones import backbone_named, can_be_cut, pretrained_named
 from edgecil.planning.protocols import PROTOCOLS, Protocol, protocol_named
 from edgecil.training.stopping import parse_duration
 from edgecil_devices.options import described, one_of, option
@@ -93,8 +93,9 @@ class TrainRequest:
     )
     backbone: str | None = option(
         None,
-        f"For CIFAR: {', '.join(SMALL_BACKBONES)} (x2: twice the channels). For larger images: "
-        f"{', '.join(LARGE_BACKBONES)}; the papers call resnet26-bottleneck ResNet26 there. "
+        f"For CIFAR: {', '.join(SMALL_BACKBONES)} (x2: twice the channels; any number is possible, "
+        f"as in resnet14x4). For larger images: {', '.join(LARGE_BACKBONES)}; the papers call "
+        "resnet26-bottleneck ResNet26 there. "
         f"Pretrained, with a trunk that stays as it is: {', '.join(PRETRAINED)}.",
         shown_default="the planner's choice",
     )
@@ -251,7 +252,7 @@ class TrainRequest:
         if self.followed is None or self.counting.bounds_files:
             return None
         name = self.followed.backbone_at(self.budget_bytes, self.method)
-        return name if name and can_be_cut(BACKBONES[name], self.chosen_cut) else None
+        return name if name and can_be_cut(backbone_named(name), self.chosen_cut) else None
 
     @property
     def chosen_cut(self) -> str:

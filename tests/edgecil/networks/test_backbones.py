@@ -50,20 +50,25 @@ def test_every_backbone_from_scratch_has_a_published_count_or_is_a_wider_one() -
     assert set(PUBLISHED_PARAMETERS) == set(PUBLISHED_TOTALS) == from_scratch - set(WIDER)
 
 
-@pytest.mark.parametrize(("name", "narrow"), WIDER.items())
-def test_a_wider_backbone_has_twice_the_channels_everywhere(name: str, narrow: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "narrow", "width"),
+    [*((*pair, 2) for pair in WIDER.items()), ("resnet20x3", "resnet20", 3)],
+)
+def test_a_wider_backbone_has_so_many_times_the_channels_everywhere(
+    name: str, narrow: str, width: int
+) -> None:
     tensors = [
         dict(nn.Sequential(parts.trunk(), parts.block()).named_parameters())
         for parts in (cut_backbone(name), cut_backbone(narrow))
     ]
     for key, narrow_tensor in tensors[1].items():
         from_pixels = key == "0.0.0.weight"  # three colours go in, whatever the width
-        factor = 4 if narrow_tensor.ndim == 4 and not from_pixels else 2
+        factor = width**2 if narrow_tensor.ndim == 4 and not from_pixels else width
         assert tensors[0][key].numel() == factor * narrow_tensor.numel()
     assert tensors[0].keys() == tensors[1].keys()
     images = torch.zeros(2, 3, 32, 32)
     parts = cut_backbone(name)
-    assert parts.block()(parts.trunk()(images)).shape == (2, parts.feature_size) == (2, 128)
+    assert parts.block()(parts.trunk()(images)).shape == (2, parts.feature_size) == (2, 64 * width)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
@@ -95,8 +100,9 @@ def test_trunk_and_block_fit_together(name: str) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="resnet33.*convnet2, resnet14"):
-        cut_backbone("resnet33")
+    for name in ("resnet33", "resnet33x2", "resnet20x1", "resnet20x", "resnet18x2"):
+        with pytest.raises(UsageError, match=f"'{name}'.*convnet2, resnet14.*as in resnet14x4"):
+            cut_backbone(name)
     with pytest.raises(UsageError, match="last, last-two"):
         cut_backbone("resnet32", "middle")
 
