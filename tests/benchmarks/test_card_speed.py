@@ -1,0 +1,23 @@
+"""Steps one by one and replayed ones, measured on a pretended card, end with the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.scripts import loaded
+from tests.edgecil.training.pretended_card import pretended_card
+
+
+def test_both_kinds_are_measured_and_one_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with loaded("card_speed") as script, pretended_card() as card:
+        assert script.main(["--tiny", "--device", "cuda", "--out", str(tmp_path)]) == 0
+        # Of five steps in three epochs the first three are real ones; and of two settings.
+        assert card.replays == 2 * (5 * script.EPOCHS - 3)
+    rows = json.loads((tmp_path / "card_speed.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == [setting.name for setting in script.TINY]
+    assert all(row["same_bits"] and row["same_bits_again"] for row in rows)
+    assert all(row["losses"][0] == row["losses"][1] > 0 for row in rows)
+    assert "| yes | yes |" in capsys.readouterr().out
