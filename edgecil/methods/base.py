@@ -41,6 +41,13 @@ class TaskView:
     """Classes learned before this task; the labels of its own count on from there."""
     merge: BlockMerge | None = None
     """What becomes of the old blocks before a new one is added; None where all stay."""
+    was_merged: bool = False
+    """Whether blocks had been merged in a task before."""
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether blocks have been merged by the end of this task."""
+        return self.was_merged or self.merge is not None
 
     @property
     def total_classes(self) -> int:

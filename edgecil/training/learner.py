@@ -163,7 +163,9 @@ class Learner:
             known = counts[: len(old)]
             merging = self._merging(stage, state.settings, network, images, known)
         merge = merging.merge if merging else None
-        task = TaskView(stage, self._settings.horizon_sizes[0], counts, len(old), merge)
+        was_merged = state is not None and state.settings.block_tasks is not None
+        first_classes = self._settings.horizon_sizes[0]
+        task = TaskView(stage, first_classes, counts, len(old), merge, was_merged)
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
         lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
