@@ -14,37 +14,18 @@ from urllib.parse import unquote
 import pytest
 
 from edgecil.cli import VERBS, command_called
-from edgecil.methods import METHODS
-from edgecil.methods.recipes import RECIPES
-from edgecil.networks.backbones import backbone_named
-from edgecil.planning.protocols import PROTOCOLS
-
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-DOCUMENTS = [
-    *PAGES,
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "devices/README.md")),
-    *(ROOT / name for name in ("devices/FLEET.md", "export/README.md", "benchmarks/cluster.md")),
-]
-TITLES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
-FENCED = re.compile(
-    r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^ *```$",
-    re.MULTILINE | re.DOTALL,
+from tests.docs.shell import (
+    DOCS,
+    DOCUMENTS,
+    FENCED,
+    LINK,
+    PAGES,
+    ROOT,
+    TITLES,
+    commands,
+    ours,
+    require_real,
 )
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-OTHERS = {
-    *(".", "awk", "cd", "curl", "echo", "find", "mv", "scp", "sh", "ssh", "systemctl", "tee"),
-    *("git", "mkdocs", "mypy", "pip", "pytest", "python3", "ray", "ruff"),
-}
-"""Programs in our commands that are not ours: what they are told is not checked."""
-CHOICES = {
-    "method": lambda name: name in METHODS,
-    "recipe": lambda name: name in RECIPES,
-    "protocol": lambda name: name in PROTOCOLS,
-    "backbone": backbone_named,
-}
-"""Options whose values stand in a table, and how they are looked up."""
 
 
 @pytest.fixture(scope="module")
@@ -124,60 +105,6 @@ def test_the_page_of_verbs_has_every_option(tools: Any) -> None:
         assert [flag for flag in flags if f"\n| `{flag}" not in section] == []
 
 
-def commands(text: str) -> Iterator[list[str]]:
-    """The commands of a block of shell, word by word."""
-    for line in text.replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
-        lexer.whitespace_split = True
-        words: list[str] = []
-        for word in [*lexer, ";"]:
-            if set(word) <= set("|&;"):
-                yield from [words] if words else []
-                words = []
-            else:
-                words.append(word)
-
-
-def ours(words: list[str]) -> list[str] | None:
-    """What edgecil is told by a command; None where it is another program's.
-
-    Raises:
-        AssertionError: it is a program that nobody thought of.
-    """
-    if ">" in words:
-        words = words[: words.index(">")]
-    while words and (words[0] == "sudo" or re.match(r"[A-Z_]+=", words[0])):
-        words = words[1:]
-    if not words:
-        return None
-    if words[0] == "torchrun":
-        return words[words.index("edgecil") + 1 :]
-    if words[:3] == ["python", "-m", "edgecil_devices"] or Path(words[0]).name == "edgecil":
-        return words[3:] if words[0] == "python" else words[1:]
-    program = Path(words[0]).name or words[0]
-    assert program in OTHERS, f"{program}: neither edgecil's nor one of OTHERS"
-    return None
-
-
-def require_real(words: list[str]) -> None:
-    """Check a command of ours against the options of its verb; nothing is run.
-
-    Raises:
-        Exception: there is no such verb, option or value.
-    """
-    verb, *rest = words
-    assert verb in VERBS, f"there is no verb {verb}"
-    command = command_called(verb)
-    if hasattr(command, "commands"):
-        command, rest = command.commands[rest[0]], rest[1:]
-    typed = command.make_context(verb, rest).params
-    for name, known in CHOICES.items():
-        if typed.get(name):
-            assert known(typed[name]), f"{typed[name]}: no {name}"
-    for name in (typed.get("methods") or "").split(","):
-        assert not name or name in METHODS, name
-
-
 @pytest.mark.parametrize("path", DOCUMENTS, ids=TITLES)
 def test_every_command_names_real_verbs_and_options(path: Path) -> None:
     wrong = []
@@ -234,29 +161,21 @@ for part in Path("blocks").read_text("utf-8").split("\\0"):
 """
 
 
-def python_blocks(path: Path) -> list[tuple[int, str, str | None]]:
-    """Line, text, and why it is not run, of every block of Python of a page."""
+def python_blocks(path: Path) -> list[tuple[int, str]]:
+    """Line and text of every block of Python of a page."""
     text = path.read_text("utf-8")
     return [
-        (text[: one.start("text")].count("\n"), one["text"], one["why"])
+        (text[: one.start("text")].count("\n"), one["text"])
         for one in FENCED.finditer(text)
         if one["kind"] == "python"
     ]
 
 
-WITH_PYTHON = [path for path in PAGES if python_blocks(path)]
-
-
-@pytest.mark.parametrize("path", WITH_PYTHON, ids=[path.stem for path in WITH_PYTHON])
-def test_every_example_in_python_runs(path: Path, tmp_path: Path) -> None:
-    """In a process of its own, since the examples add to our tables."""
-    blocks = python_blocks(path)
-    for line, text, _ in blocks:
-        compile(text, f"{path}:{line}", "exec")
-    run = [f"{path}\n{line}\n{text}" for line, text, why in blocks if why is None]
-    if not run:
-        return  # each of them says why
-    (tmp_path / "blocks").write_text("\0".join(run), "utf-8")
+def test_the_examples_of_extend_run(tmp_path: Path) -> None:
+    """In a process of its own, since they add to our tables."""
+    path = DOCS / "extend.md"
+    blocks = [f"{path}\n{line}\n{text}" for line, text in python_blocks(path)]
+    (tmp_path / "blocks").write_text("\0".join(blocks), "utf-8")
     done = subprocess.run(
         [sys.executable, "-c", RUNNER], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
@@ -267,7 +186,7 @@ def test_the_worked_examples_are_all_there() -> None:
     text = (DOCS / "extend.md").read_text("utf-8")
     wanted = {"a-data-set", "a-method", "a-backbone", "a-codec", "a-verb", "a-board"}
     assert wanted <= anchors(text)
-    assert all(why is None for _, _, why in python_blocks(DOCS / "extend.md"))
+    assert len(python_blocks(DOCS / "extend.md")) > len(wanted)
 
 
 def said() -> Iterator[str]:
