@@ -37,6 +37,8 @@ TAKEN = {
 PICTURES = (".png", ".svg")
 
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+STEP = re.compile(r"^ {3}(\S)", re.MULTILINE)
+"""What goes on under a numbered step, which python-markdown wants one space further in."""
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
 
@@ -55,7 +57,8 @@ def on_files(files: Any, config: Any) -> Any:
     pictures: set[str] = set()
     for source, uri in taken().items():
         text = (ROOT / source).read_text("utf-8")
-        content = with_links(with_title(text, source), source, uri, pictures)
+        text = STEP.sub(r"    \1", with_title(text, source))
+        content = with_links(text, source, uri, pictures)
         files.append(File.generated(config, uri, content=content))
     for path in sorted(DOCS.rglob("*.md")):
         source = path.relative_to(ROOT).as_posix()
