@@ -36,7 +36,7 @@ def test_of_two_floors_the_newer_one_counts() -> None:
     assert pillows == ["pillow==10.1"]
 
 
-EXTRAS = ["train", "pretrained", "sign", "report", "tensorboard", "camera", "heic", "ray"]
+EXTRAS = ["train", "pretrained", "sign", "report", "tensorboard", "camera", "heic", "ray", "docs"]
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
