@@ -70,7 +70,9 @@ AXES = {"axes": np.array([2, 3])}
 LIMITS = {"low": np.float32(0), "high": np.float32(0.5)}
 PAD = {"margins": np.array([0, 1, 0, 0, 0, 1, 0, 0]), "none": np.float32(0)}
 SLICE = {
-    **{"from": np.array([0, 0]), "to": np.array([8, 8]), "by": np.array([2, 2])},
+    "from": np.array([0, 0]),
+    "to": np.array([8, 8]),
+    "by": np.array([2, 2]),
     "along": np.array([2, 3]),
 }
 CASES: dict[str, tuple[Sequence[Step], Sequence[int], dict[str, Any], list[str]]] = {
