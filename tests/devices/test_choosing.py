@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecil_devices import arrangement, choosing, runtime
+from edgecil_devices import choosing, runtime
+from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.arrangement import Features, SideBySide
 from edgecil_devices.arrangement_choice import Choice, keep_choice, key_of, read_choice
 from edgecil_devices.blobs import Blob
 from edgecil_devices.bundle import Bundle, complete
 from edgecil_devices.computation import admitted, has_half_precision
 from edgecil_devices.errors import UsageError
+from edgecil_devices.golden import Golden
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.runtime import Runtime
 from tests.devices.conftest import Graphs, TinyNetwork
@@ -292,14 +294,14 @@ def test_a_picture_beyond_the_range_of_half_precision_is_computed_in_single(
     ],
 )
 def test_what_golden_samples_must_show(logits: list[list[float]], objection: str) -> None:
-    golden = choosing.Golden(PIXELS[:1], np.array([[1.0, 2.0]], np.float32))
+    golden = Golden(PIXELS[:1], np.array([[1.0, 2.0]], np.float32))
     said = choosing.Proof(golden, lambda of_blocks: of_blocks[0]).objection(Saying(logits))
     assert objection in said
     assert bool(objection) == bool(said)
 
 
 def test_a_golden_sample_keeps_its_class() -> None:
-    golden = choosing.Golden(PIXELS[:1], np.array([[2.0, 1.999]], np.float32))
+    golden = Golden(PIXELS[:1], np.array([[2.0, 1.999]], np.float32))
     proof = choosing.Proof(golden, lambda of_blocks: of_blocks[0])
     assert proof.objection(Saying([[2.0, 2.001]])) == "a golden sample's class is another"
 
@@ -335,7 +337,7 @@ def test_one_network_is_in_memory_while_half_precision_is_tried(
 ) -> None:
     alive: set[int] = set()
     at_once: list[int] = []
-    original = arrangement.Graph.__init__
+    original = Graph.__init__
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
@@ -343,7 +345,7 @@ def test_one_network_is_in_memory_while_half_precision_is_tried(
         weakref.finalize(self, alive.discard, id(self))
         at_once.append(len(alive))
 
-    monkeypatch.setattr(arrangement.Graph, "__init__", counted)
+    monkeypatch.setattr(Graph, "__init__", counted)
     Runtime(with_golden(tiny), 1, None, "auto")
     # Trunk and one group of blocks: in single precision, in half, and perhaps in single again.
     assert at_once[:4] == [1, 2, 1, 2]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecil_devices._onnxruntime import Graph
@@ -24,7 +23,7 @@ ROUNDING = 2.0**-11
 Step = tuple[str, Sequence[str], dict[str, Any]]
 
 
-def model_of(steps: Sequence[Step], size: Sequence[int], **weights: NDArray[Any]) -> bytes:
+def model_of(steps: Sequence[Step], size: Sequence[int], **weights: Any) -> bytes:
     """A chain from `x` to `y`; the output of step k is called `k`."""
     names = [str(k) for k in range(len(steps) - 1)] + ["y"]
     nodes = [
@@ -251,6 +250,9 @@ def test_what_is_stored_along_another_axis_is_refused() -> None:
         ("DequantizeLinear", ("w.int8", "scales"), {"axis": 1}),
         ("Conv", ("x", "0"), {"pads": [1] * 4}),
     ]
-    weights = {"w.int8": np.ones((4, 4, 3, 3), np.int8), "scales": np.ones(4, np.float32)}
+    weights: dict[str, Any] = {
+        "w.int8": np.ones((4, 4, 3, 3), np.int8),
+        "scales": np.ones(4, np.float32),
+    }
     with pytest.raises(BundleError, match="in a way of its own"):
         halved(model_of(steps, SAME, **weights))
