@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.errors import BundleError
+from edgecil_devices.graph_shapes import Call
 from edgecil_devices.graphs import encoded, encoded_number, fields, nested, text
 
 FLOAT32, FLOAT16 = 1, 10
@@ -20,8 +21,9 @@ FLOAT32, FLOAT16 = 1, 10
 _GRAPH, _NODE, _INITIALIZER, _OUTPUT, _VALUE_INFO = 7, 1, 5, 12, 13
 _DTYPES = {FLOAT32: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", FLOAT16: "<f2"}
 _TYPES = {np.dtype(name): number for number, name in _DTYPES.items()}
-_INTEGER = 2
-"""The type of an attribute that is one integer."""
+_RESTORING = {"Cast", "DequantizeLinear"}
+_INTEGER, _INTEGERS = 2, 7
+"""Types of attributes."""
 
 Weight = NDArray[np.generic]
 
@@ -39,13 +41,10 @@ class Node:
     attributes: tuple[bytes, ...] = ()
     """As the file has them, each a whole field."""
 
-    def integer(self, name: str) -> int | None:
-        """An attribute that is one integer; None if there is none of that name."""
-        for attribute in self.attributes:
-            parts = [part for whole in fields(attribute) for part in fields(whole.content)]
-            if any(part.number == 1 and part.content == name.encode() for part in parts):
-                return next((part.value for part in parts if part.number == 3), 0)
-        return None
+    def call(self) -> Call:
+        """As `graph_shapes` has it."""
+        attributes = dict(map(_attribute, self.attributes))
+        return Call(self.operator, self.inputs, self.outputs, attributes)
 
 
 @dataclass
@@ -98,10 +97,42 @@ class Editable:
         return b"".join([*self._model_rest, encoded(_GRAPH, b"".join(graph + self._graph_rest))])
 
 
+def restores(node: Node, weights: Mapping[str, Weight]) -> bool:
+    """Whether a node makes a weight of a stored one."""
+    return node.operator in _RESTORING and weights.keys() >= set(node.inputs)
+
+
+def restored(node: Node, weights: Mapping[str, Weight]) -> NDArray[np.float32]:
+    """The weight that such a node makes.
+
+    Raises:
+        BundleError: it is stored in another way than the exporter's.
+    """
+    values, *scales = (weights[name].astype(np.float32) for name in node.inputs)
+    if not scales:
+        return values
+    # Each output channel has a scale, along the first axis.
+    axis = node.call().attributes.get("axis")
+    if len(scales) > 1 or scales[0].shape != values.shape[:1] or axis != (0,):
+        raise BundleError(f"the weight {node.outputs[0]!r} is stored in a way of its own")
+    return values * scales[0].reshape(-1, *[1] * (values.ndim - 1))
+
+
 def cast(source: str, sink: str, type_: int) -> Node:
     """A node that turns `source` into `sink`, of one of the types above."""
-    to = encoded(1, b"to") + encoded_number(3, type_) + encoded_number(20, _INTEGER)
-    return Node("Cast", (source,), (sink,), (encoded(5, to),))
+    return Node("Cast", (source,), (sink,), (integer("to", type_),))
+
+
+def integer(name: str, value: int) -> bytes:
+    """An attribute that is one integer, not below zero."""
+    parts = encoded(1, name.encode()) + encoded_number(3, value) + encoded_number(20, _INTEGER)
+    return encoded(5, parts)
+
+
+def integers(name: str, values: Iterable[int]) -> bytes:
+    """An attribute that is several integers, none below zero."""
+    numbers = b"".join(encoded_number(8, value) for value in values)
+    return encoded(5, encoded(1, name.encode()) + numbers + encoded_number(20, _INTEGERS))
 
 
 def _node(message: memoryview) -> Node:
@@ -112,6 +143,18 @@ def _node(message: memoryview) -> Node:
 
     attributes = tuple(bytes(part.raw) for part in parts if part.number == 5)
     return Node("".join(names(4)), tuple(names(1)), tuple(names(2)), attributes)
+
+
+def _attribute(raw: bytes) -> tuple[str, tuple[int | str, ...]]:
+    """Its name and its integers or its string; all that is negative is no size."""
+    (whole,) = fields(raw)
+    parts = list(fields(whole.content))
+    values = (
+        part.value if part.number != 4 else text(part.content)
+        for part in parts
+        if part.number in (3, 4, 8)
+    )
+    return text(b"".join(part.content for part in parts if part.number == 1)), tuple(values)
 
 
 def _weight(message: memoryview) -> tuple[str, Weight]:

@@ -15,15 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices.errors import BundleError
-from edgecil_devices.graph_editing import FLOAT16, FLOAT32, Editable, Node, Weight, cast
+from edgecil_devices.graph_editing import (
+    FLOAT16,
+    FLOAT32,
+    Editable,
+    Node,
+    Weight,
+    cast,
+    restored,
+    restores,
+)
 from edgecil_devices.graph_shapes import OPERATORS
 
 _HANDED_ON = {"Clip", "Flatten", "MaxPool", "Pad", "Relu", "Reshape", "Slice", "Transpose"}
 """In half precision where what goes in is in half precision already."""
 _NUMBERS = {"Clip": (1, 2), "Pad": (2,)}
 """Inputs of these that are of the values' type."""
-_RESTORING = {"Cast", "DequantizeLinear"}
-"""What makes a weight of a stored one."""
 _SUFFIX = ":half"
 
 
@@ -61,7 +68,7 @@ class _Halving:
     def add(self, node: Node) -> None:
         """Add a node of the graph, in one precision or the other."""
         operator, first = node.operator, node.inputs[0]
-        if operator in _RESTORING and self._stored.keys() >= set(node.inputs):
+        if restores(node, self._stored):
             self._restoring[node.outputs[0]] = node
         elif operator == "Conv":
             self._add_in_half(node, range(len(node.inputs)))
@@ -115,13 +122,7 @@ class _Halving:
         node = self._restoring.get(name)
         if node is None:
             return self._stored[name].astype(np.float32)
-        values, *scales = (self._stored[one].astype(np.float32) for one in node.inputs)
-        if not scales:
-            return values
-        # The exporter gives each output channel a scale, along the first axis.
-        if len(scales) > 1 or scales[0].shape != values.shape[:1] or node.integer("axis") != 0:
-            raise BundleError(f"the weight {name!r} is stored in a way of its own")
-        return values * scales[0].reshape(-1, *[1] * (values.ndim - 1))
+        return restored(node, self._stored)
 
 
 def _in_range(name: str, weight: NDArray[np.float32]) -> NDArray[np.float16]:
