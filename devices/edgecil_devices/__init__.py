@@ -16,7 +16,8 @@ The names below are imported when they are first used, so that `import edgecil_d
                                 it, `computation` knows which there are
     graphs.py                   ONNX files without the onnx package: several joined into one;
                                 `graph_check` and `graph_shapes` refuse what no bundle may hold;
-                                `half` turns them into half precision by `graph_editing`
+                                `half` and `winograd` make others that compute the same, by
+                                `graph_editing`
     _onnxruntime.py             the one door to onnxruntime; `floors` says which is the oldest
     profiles/                   what suits which board; `board` reads its temperature and throttling
     predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,

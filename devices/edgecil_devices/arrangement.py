@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.arrangement_choice import ONE_GRAPH, SIDE_BY_SIDE
-from edgecil_devices.computation import FP16
+from edgecil_devices.computation import FP16, WINOGRAD
 from edgecil_devices.errors import BundleError
 from edgecil_devices.graphs import joined
 from edgecil_devices.half import halved
+from edgecil_devices.winograd import with_winograd
 
 _MOST_BLOCKS_A_GRAPH = 4
 """More save hardly any time, and while a graph is loaded it is in memory several times."""
@@ -44,7 +45,7 @@ class Parts:
     features: tuple[int, ...]
     """D of each block."""
     compute: str
-    """"fp32" or "int8", as the bundle has it, or "fp16", as graphs of fp32 can be turned into."""
+    """One of `computation.COMPUTATIONS`; the graphs are as the bundle has them, whatever it is."""
     keeps_map: bool = False
     """Whether the trunk's feature map is wanted, too."""
 
@@ -182,5 +183,7 @@ def _open(parts: Parts, chosen: Sequence[int], threads: int, *, with_trunk: bool
 
 
 def _computing(model: bytes, compute: str) -> bytes:
-    """The graph, as it is or turned into half precision."""
-    return halved(model) if compute == FP16 else model
+    """The graph, as it is or turned into one that computes so."""
+    if compute == FP16:
+        return halved(model)
+    return with_winograd(model) if compute == WINOGRAD else model

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgecil_devices._json import json_object
 from edgecil_devices._onnxruntime import version
-from edgecil_devices.computation import FP16, FP32, INT8, read_cpuinfo
+from edgecil_devices.computation import COMPUTATIONS, read_cpuinfo
 from edgecil_devices.files import replace_atomically
 
 ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
@@ -37,9 +37,9 @@ class Choice:
     trunk_share: float
     """The trunk's part, 0 to 1, of the time for trunk and blocks, where each was timed alone."""
     compute: str
-    """"fp32", "fp16" or "int8"."""
+    """One of `computation.COMPUTATIONS`."""
     note: str = ""
-    """Why half precision was not taken, though it was tried."""
+    """Why another computation was not taken, though it was tried."""
 
     @classmethod
     def from_dict(cls, record: Any) -> "Choice | None":
@@ -47,7 +47,7 @@ class Choice:
         with contextlib.suppress(TypeError, ValueError, KeyError):
             arrangement, share = record["arrangement"], float(record["trunk_share"])
             compute, note = record["compute"], str(record.get("note", ""))[:_LONGEST_NOTE]
-            if arrangement in ARRANGEMENTS and 0 <= share <= 1 and compute in (FP32, FP16, INT8):
+            if arrangement in ARRANGEMENTS and 0 <= share <= 1 and compute in COMPUTATIONS:
                 return cls(arrangement, share, compute, note)
         return None
 

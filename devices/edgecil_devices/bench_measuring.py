@@ -66,9 +66,9 @@ class Setting:
     image_size_px: int
     weights: str
     compute: str
-    """In which numbers it was computed, chosen or asked for."""
+    """How it was computed, chosen or asked for."""
     compute_note: str
-    """Why not in half precision, though that was tried."""
+    """Why not in another way, though that was tried."""
     machine: str
     """The board's name where the kernel tells it, or else the kind of processor."""
     profile: str

@@ -3,8 +3,9 @@
 - Side by side or one graph: measured where threads are several and blocks few. With many blocks it
   is side by side: that was not slower, and trying one graph would take half as much memory again
   (ten blocks of ResNet32: 180 MB, not 122).
-- Single or half precision: half, where it gives the golden samples' answers and is clearly faster.
-  It is tried alone in memory, after single precision, in the arrangement that was faster there.
+- The bundle's own computation or another one that the processor admits: the other one, where it
+  gives the golden samples' answers and is clearly faster. It is tried alone in memory, after the
+  bundle's own, in the arrangement that was faster there.
 
 Shapes: G golden samples, D features a block, C classes.
 """
@@ -27,9 +28,10 @@ from edgecil_devices.arrangement_choice import (
     keep_choice,
     read_choice,
 )
-from edgecil_devices.computation import FP16
+from edgecil_devices.computation import WINOGRAD
 from edgecil_devices.errors import BundleError
 from edgecil_devices.golden import Golden
+from edgecil_devices.winograd import kernel_bytes
 
 MEASURING_S, MEASURING_EACH_S = 0.2, 0.1
 """How long arrangements are tried together, and how long one computation is; where one try of each
@@ -41,13 +43,20 @@ kernels for ARM; what computes something else moves by far more."""
 
 _MANY_BLOCKS, _MANY_BLOCKS_A_THREAD = 8, 2
 _CLEARLY_FASTER = 0.95
-"""Half precision's part of the time, at most. What is not clearly faster is not worth rounding."""
+"""The other computation's part of the time, at most. Less gain is not worth another rounding."""
+_MOST_KERNEL_BYTES = 6_000_000
+"""Of convolutions by Winograd. Loading them takes about five times as much memory on top (for 4.6 MB
+110 MB at the peak instead of 86, x86-64, onnxruntime 1.32), and 130 MB is what suits a board."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What half precision has to show before it is used."""
+    """What another computation has to show before it is used."""
 
+    compute: str
+    """Which one."""
+    tolerance: float
+    """How far a golden logit may move, as a part of the largest."""
     golden: Golden | None
     """Without golden samples nothing can be shown."""
     logits_of: Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]
@@ -55,14 +64,24 @@ class Proof:
     must_be_faster: bool = True
     """False: somebody asked for it."""
 
-    def objection(self, arrangement: Arrangement) -> str:
-        """Why it may not be used; empty if it may."""
+    def hindrance(self, parts: Parts) -> str:
+        """Why it need not be tried; empty if it may be."""
         if self.golden is None:
             return "the bundle has no golden samples"
+        if self.compute != WINOGRAD:
+            return ""
+        size_bytes = sum(map(kernel_bytes, (parts.trunk, *parts.blocks)))
+        if size_bytes > _MOST_KERNEL_BYTES:
+            return "its weights would take too much memory"
+        return "" if size_bytes else "it has no 3x3 convolutions of stride 1 with enough channels"
+
+    def objection(self, arrangement: Arrangement) -> str:
+        """Why it may not be used; empty if it may."""
+        assert self.golden is not None  # or there was a hindrance
         logits = self.logits_of(arrangement.run(self.golden.pixels).of_blocks)
         if not np.isfinite(logits).all():
             return "the golden samples' logits are not finite"
-        if (difference := self.golden.difference(logits)) > HALF_TOLERANCE:
+        if (difference := self.golden.difference(logits)) > self.tolerance:
             return f"the golden samples' logits differ by {difference:.1e} of the largest"
         return "" if self.golden.same_classes(logits) else "a golden sample's class is another"
 
@@ -74,9 +93,9 @@ class Chosen:
     arrangement: Arrangement
     """Runs trunk and blocks."""
     compute: str
-    """"fp32", "fp16" or "int8"."""
+    """One of `computation.COMPUTATIONS`."""
     note: str = ""
-    """Why half precision is not used, though it was tried; or that it gave no finite values."""
+    """Why another computation is not used, though it was tried or asked for."""
 
 
 def choose(
@@ -95,11 +114,14 @@ def choose(
         image_size_px: S.
         kept: the file in which choices are kept; None: none is.
         key: what a choice is kept under.
-        proof: what half precision has to show; None: it is not tried.
+        proof: what another computation has to show; None: none is tried.
 
     Raises:
         BundleError: a graph cannot be loaded.
     """
+    if proof is not None and (hindrance := proof.hindrance(parts)):
+        chosen = choose(parts, threads, image_size_px, kept, key)
+        return replace(chosen, note=_not_used(proof, hindrance))
     many = len(parts.blocks) >= max(_MANY_BLOCKS, _MANY_BLOCKS_A_THREAD * threads)
     settled = threads == 1 or many
     if settled and proof is None:
@@ -107,8 +129,8 @@ def choose(
     known = read_choice(kept, key) if kept else None
     if known is not None and known.compute == parts.compute:
         arrangement, choice = _made(parts, threads, known), known
-    elif known is not None and known.compute == FP16 and proof is not None:
-        arrangement, choice = _in_half(parts, threads, known, proof, image_size_px)
+    elif known is not None and proof is not None and known.compute == proof.compute:
+        arrangement, choice = _otherwise(parts, threads, known, proof, image_size_px)
     else:
         arrangement, choice = _found(parts, threads, image_size_px, proof, settled=settled)
     if kept and choice != known:
@@ -130,7 +152,7 @@ def _found(
     if proof.must_be_faster:
         most_ms = _CLEARLY_FASTER * _typical_ms(arrangement, image_size_px)
     del arrangement  # or two networks would be in memory
-    return _in_half(parts, threads, choice, proof, image_size_px, most_ms)
+    return _otherwise(parts, threads, choice, proof, image_size_px, most_ms)
 
 
 def _measured(parts: Parts, threads: int, image_size_px: int) -> tuple[Arrangement, Choice]:
@@ -152,7 +174,7 @@ def _measured(parts: Parts, threads: int, image_size_px: int) -> tuple[Arrangeme
     return one_graph, Choice(ONE_GRAPH, share, parts.compute)
 
 
-def _in_half(
+def _otherwise(
     parts: Parts,
     threads: int,
     choice: Choice,
@@ -160,19 +182,23 @@ def _in_half(
     image_size_px: int,
     most_ms: float = inf,
 ) -> tuple[Arrangement, Choice]:
-    """Half precision in the arrangement of `choice`; single, if it is wrong or too slow."""
+    """By the other computation, arranged as `choice` has it; by the own, if that is no good."""
     try:
-        half = _made(replace(parts, compute=FP16), threads, choice)
-        objection = proof.objection(half)
-        if not objection and most_ms < inf and _typical_ms(half, image_size_px) > most_ms:
+        other = _made(replace(parts, compute=proof.compute), threads, choice)
+        objection = proof.objection(other)
+        if not objection and most_ms < inf and _typical_ms(other, image_size_px) > most_ms:
             objection = "it is not clearly faster here"
         if not objection:
-            return half, replace(choice, compute=FP16, note="")
-        del half
+            return other, replace(choice, compute=proof.compute, note="")
+        del other
     except BundleError as error:
         objection = str(error)
-    choice = replace(choice, compute=parts.compute, note=f"fp16 is not used: {objection}")
+    choice = replace(choice, compute=parts.compute, note=_not_used(proof, objection))
     return _made(parts, threads, choice), choice
+
+
+def _not_used(proof: Proof, why: str) -> str:
+    return f"{proof.compute} is not used: {why}"
 
 
 def _made(parts: Parts, threads: int, choice: Choice) -> Arrangement:

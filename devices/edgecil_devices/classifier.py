@@ -62,13 +62,13 @@ class Classifier:
         """Read a bundle, check every byte of it and make it ready to run.
 
         The first start finds out how several threads had better share the work, and whether half
-        precision is faster, where the processor has it; it keeps that in the user's cache folder,
-        or in the store, if it can.
+        precision or Winograd's products are faster, where the processor is one for them; it keeps
+        that in the user's cache folder, or in the store, if it can.
 
         Args:
             path: a bundle file, or the folder of a store, whose current release is taken.
             threads: how many threads may compute at once; None: as the profile has it.
-            compute: "auto": half precision where it is faster and golden samples agree; "fp32",
+            compute: "auto": what is fastest on this processor, if golden samples agree; "fp32",
                 "fp16" or "int8"; None: as the bundle was exported.
 
         Raises:
@@ -141,12 +141,12 @@ class Classifier:
 
     @property
     def compute(self) -> str:
-        """In which numbers: "fp32", "fp16" or "int8"."""
+        """How it is computed: one of `computation.COMPUTATIONS`."""
         return self._runtime.compute
 
     @property
     def note(self) -> str:
-        """Why half precision is not used, though it was tried; empty if there is nothing to say."""
+        """Why another computation is not used, though it was tried; empty where none was."""
         return self._runtime.note
 
     @overload

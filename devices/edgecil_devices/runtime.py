@@ -3,6 +3,7 @@
 Shapes: N images, S image size, K blocks, D features a block, F = K*D features in all, C classes.
 """
 
+import platform
 import threading
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from edgecil_devices.arrangement import Parts, SideBySide
 from edgecil_devices.arrangement_choice import key_of
 from edgecil_devices.blobs import NEAREST_MEAN
 from edgecil_devices.bundle import Bundle
-from edgecil_devices.choosing import Chosen, Proof, choose
+from edgecil_devices.choosing import HALF_TOLERANCE, Chosen, Proof, choose
 from edgecil_devices.computation import AUTO, FP16, admitted, read_cpuinfo
 from edgecil_devices.errors import BundleError, UsageError
 from edgecil_devices.golden import golden_of
@@ -58,13 +59,13 @@ class Runtime:
     """Runs a bundle on pixels. Safe to call from several threads.
 
     At the first start up to half a second goes to finding out how the blocks had better share
-    several threads, and whether half precision is faster, where it may be used.
+    several threads, and whether another computation is faster, where one may be used.
 
     Args:
         bundle: what to run; not needed any more afterwards.
         threads: how many threads may compute at once; None: as the profile has it.
         kept: the file that keeps what was found out; None: nothing is read or written.
-        compute: "fp32", "fp16" or "int8"; "auto": half precision where it is faster and right;
+        compute: "fp32", "fp16" or "int8"; "auto": what is fastest and right on this processor;
             None: as the manifest has it.
 
     Raises:
@@ -90,8 +91,11 @@ class Runtime:
         self._weight, self._bias = _read_head(bundle)
         self._unit_features = manifest.head.role == NEAREST_MEAN
         proof = None
-        if FP16 in admitted(compute, manifest.compute, read_cpuinfo()):
-            proof = Proof(golden_of(bundle), self._logits, must_be_faster=compute == AUTO)
+        _, *others = admitted(compute, manifest.compute, read_cpuinfo(), platform.machine())
+        for other in others:
+            tolerance = HALF_TOLERANCE if other == FP16 else manifest.tolerance
+            golden, must_be_faster = golden_of(bundle), compute == AUTO
+            proof = Proof(other, tolerance, golden, self._logits, must_be_faster)
         key = key_of(bundle.manifest_json, self.threads, compute)
         parts = _parts(bundle)
         self._chosen = choose(parts, self.threads, size_px, kept, key, proof)
@@ -115,12 +119,12 @@ class Runtime:
 
     @property
     def compute(self) -> str:
-        """In which numbers: "fp32", "fp16" or "int8"."""
+        """How it is computed: one of `computation.COMPUTATIONS`."""
         return self._chosen.compute
 
     @property
     def note(self) -> str:
-        """Why half precision is not used, though it was tried; empty if there is nothing to say."""
+        """Why another computation is not used, though it was tried; empty where none was."""
         return self._chosen.note
 
     def run(self, pixels: NDArray[np.uint8]) -> Inference:

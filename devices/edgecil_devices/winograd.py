@@ -39,32 +39,50 @@ error; these, too, give matrices without rounding for what comes in and goes out
 
 
 def with_winograd(model: bytes) -> bytes:
-    """The graph with its 3x3 convolutions of stride 1 written so.
+    """The graph with its 3x3 convolutions of stride 1 written so, where channels are enough.
 
     Args:
         model: an ONNX file that `graph_check.check_graph` admits, or several joined ones.
 
     Raises:
-        BundleError: it has none, or cannot be read.
+        BundleError: it cannot be read.
     """
-    graph = Editable.read(model)
-    shapes = _shapes(graph, model)
-    restoring = {node.outputs[0]: node for node in graph.nodes if restores(node, graph.weights)}
-    kernels = graph.weights | {n: restored(node, graph.weights) for n, node in restoring.items()}
+    graph, kernels, fitting = _read(model)
     nodes: list[Node] = []
     weights = dict(graph.weights)
-    written = 0
     for node in graph.nodes:
-        if _fits(node, kernels, shapes):
-            writing = _Writing(node.outputs[0], nodes, weights)
-            writing.convolution(node, kernels, shapes[node.inputs[0]])
-            written += 1
-        else:
+        if (shape := fitting.get(node.outputs[0])) is None:
             nodes.append(node)
-    if not written:
-        raise BundleError("it has no 3x3 convolutions of stride 1 with enough channels")
-    unused = restoring.keys() - {name for node in nodes for name in node.inputs}
+        else:
+            _Writing(node.outputs[0], nodes, weights).convolution(node, kernels, shape)
+    unused = kernels.keys() - {name for node in nodes for name in node.inputs}
     return graph.put_together((n for n in nodes if n.outputs[0] not in unused), weights)
+
+
+def kernel_bytes(model: bytes) -> int:
+    """What the kernels of those convolutions take in float32, before they become twice as large.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    graph, kernels, fitting = _read(model)
+    written = (node for node in graph.nodes if node.outputs[0] in fitting)
+    return sum(kernels[node.inputs[1]].size * 4 for node in written)
+
+
+def _read(model: bytes) -> tuple[Editable, dict[str, Weight], dict[str, Shape]]:
+    """The graph, its weights with those restored, and what goes into the convolutions that fit."""
+    graph = Editable.read(model)
+    shapes = _shapes(graph, model)
+    restoring = [node for node in graph.nodes if restores(node, graph.weights)]
+    kernels = dict(graph.weights)
+    kernels |= {node.outputs[0]: restored(node, graph.weights) for node in restoring}
+    fitting = {
+        node.outputs[0]: shapes[node.inputs[0]]
+        for node in graph.nodes
+        if _fits(node, kernels, shapes)
+    }
+    return graph, kernels, fitting
 
 
 def _fits(node: Node, weights: dict[str, Weight], shapes: dict[str, Shape]) -> bool:

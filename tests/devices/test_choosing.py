@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from edgecil_devices import choosing, runtime
 from edgecil_devices._onnxruntime import Graph
-from edgecil_devices.arrangement import Features, SideBySide
+from edgecil_devices.arrangement import Features, Parts, SideBySide
 from edgecil_devices.arrangement_choice import Choice, keep_choice, key_of, read_choice
 from edgecil_devices.blobs import Blob
 from edgecil_devices.bundle import Bundle, complete
-from edgecil_devices.computation import admitted, has_half_precision
+from edgecil_devices.computation import WINOGRAD, admitted
 from edgecil_devices.errors import UsageError
 from edgecil_devices.golden import Golden
 from edgecil_devices.package import pack, read_package
@@ -58,6 +59,7 @@ def require_right(tiny: TinyNetwork, found: Runtime, tolerance: float) -> None:
 @pytest.fixture
 def on_pi_5(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "read_cpuinfo", lambda: PI_5)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
 
 def slow(monkeypatch: pytest.MonkeyPatch, is_slow: Callable[[SideBySide], bool]) -> None:
@@ -75,7 +77,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, is_slow: Callable[[SideBySide], bool])
 
 
 def in_half(made: SideBySide) -> bool:
-    return bool(made.__dict__.get("half", False))
+    return bool(made.__dict__["compute"] == "fp16")
 
 
 @pytest.fixture(autouse=True)
@@ -85,24 +87,38 @@ def _marked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def marking(self: Any, parts: Any, threads: int) -> None:
         original(self, parts, threads)
-        self.half = parts.compute == "fp16"
+        self.compute = parts.compute
 
     monkeypatch.setattr(SideBySide, "__init__", marking)
 
 
-def test_half_precision_takes_every_core_of_an_arm_processor() -> None:
-    assert has_half_precision(PI_5 * 4)
-    for without in (PI_4, X86, "", PI_5 + PI_4, PI_5.replace("asimdhp", "asimdhpx")):
-        assert not has_half_precision(without)
+@pytest.mark.parametrize(
+    ("cpuinfo", "machine", "besides"),
+    [
+        (PI_5 * 4, "aarch64", ["fp16"]),
+        (PI_4 * 4, "aarch64", [WINOGRAD]),
+        (PI_5 + PI_4, "aarch64", [WINOGRAD]),  # one core of two has no half precision
+        (PI_5.replace("asimdhp", "asimdhpx"), "aarch64", []),  # dot products alone
+        (PI_5, "x86_64", []),
+        (X86, "x86_64", []),
+        (X86, "aarch64", []),
+        ("", "aarch64", []),
+    ],
+)
+def test_every_core_must_have_what_is_needed(
+    cpuinfo: str, machine: str, besides: list[str]
+) -> None:
+    assert admitted("auto", "fp32", cpuinfo, machine) == ("fp32", *besides)
 
 
 @pytest.mark.parametrize(
     ("asked", "of_bundle", "cpuinfo", "expected"),
     [
         ("auto", "fp32", PI_5, ("fp32", "fp16")),
-        ("auto", "fp32", PI_4, ("fp32",)),
+        ("auto", "fp32", PI_4, ("fp32", WINOGRAD)),
         ("auto", "int8", PI_5, ("int8",)),
         ("fp32", "fp32", PI_5, ("fp32",)),
+        ("fp32", "fp32", PI_4, ("fp32",)),
         ("fp16", "fp32", PI_4, ("fp32", "fp16")),
         ("int8", "int8", PI_4, ("int8",)),
         (None, "fp32", PI_5, ("fp32",)),
@@ -112,7 +128,7 @@ def test_half_precision_takes_every_core_of_an_arm_processor() -> None:
 def test_what_may_be_tried(
     asked: str | None, of_bundle: str, cpuinfo: str, expected: tuple[str, ...]
 ) -> None:
-    assert admitted(asked, of_bundle, cpuinfo) == expected
+    assert admitted(asked, of_bundle, cpuinfo, "aarch64") == expected
 
 
 @pytest.mark.parametrize(
@@ -126,7 +142,7 @@ def test_what_may_be_tried(
 )
 def test_what_the_bundle_cannot_do_is_refused(asked: str, of_bundle: str, remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
-        admitted(asked, of_bundle, PI_5)
+        admitted(asked, of_bundle, PI_5, "aarch64")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -295,14 +311,16 @@ def test_a_picture_beyond_the_range_of_half_precision_is_computed_in_single(
 )
 def test_what_golden_samples_must_show(logits: list[list[float]], objection: str) -> None:
     golden = Golden(PIXELS[:1], np.array([[1.0, 2.0]], np.float32))
-    said = choosing.Proof(golden, lambda of_blocks: of_blocks[0]).objection(Saying(logits))
+    said = choosing.Proof(
+        "fp16", choosing.HALF_TOLERANCE, golden, lambda of_blocks: of_blocks[0]
+    ).objection(Saying(logits))
     assert objection in said
     assert bool(objection) == bool(said)
 
 
 def test_a_golden_sample_keeps_its_class() -> None:
     golden = Golden(PIXELS[:1], np.array([[2.0, 1.999]], np.float32))
-    proof = choosing.Proof(golden, lambda of_blocks: of_blocks[0])
+    proof = choosing.Proof("fp16", choosing.HALF_TOLERANCE, golden, lambda of_blocks: of_blocks[0])
     assert proof.objection(Saying([[2.0, 2.001]])) == "a golden sample's class is another"
 
 
@@ -349,3 +367,76 @@ def test_one_network_is_in_memory_while_half_precision_is_tried(
     Runtime(with_golden(tiny), 1, None, "auto")
     # Trunk and one group of blocks: in single precision, in half, and perhaps in single again.
     assert at_once[:4] == [1, 2, 1, 2]
+
+
+def winograd_parts() -> Parts:
+    """A trunk of 16 channels and two blocks with a 3x3 convolution each."""
+    rng = np.random.default_rng(5)
+    blocks = []
+    for _ in range(2):
+        model = onnx.load_from_string(Graphs.block(rng.normal(size=(16, 16))))
+        kernel = (rng.normal(size=(16, 16, 3, 3)) / 12).astype(np.float32)
+        model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(kernel, "weight"))
+        model.graph.node[0].attribute.append(onnx.helper.make_attribute("pads", [1] * 4))
+        blocks.append(model.SerializeToString())
+    trunk = Graphs.trunk(rng.normal(size=(16, 3)))
+    return Parts(trunk, tuple(blocks), "trunk", ("0", "1"), (16, 16), "fp32")
+
+
+def winograd_proof(parts: Parts, *, tolerance: float = 1e-3) -> choosing.Proof:
+    expected = np.concatenate(SideBySide(parts, 1).run(PIXELS).of_blocks, axis=1)
+    golden = Golden(PIXELS, expected)
+    return choosing.Proof(
+        WINOGRAD, tolerance, golden, lambda of_blocks: np.concatenate(of_blocks, axis=1)
+    )
+
+
+@pytest.mark.parametrize(("is_slow", "expected"), [(True, "fp32"), (False, WINOGRAD)])
+def test_winograd_is_chosen_where_it_is_faster_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_slow: bool, expected: str
+) -> None:
+    parts, file = winograd_parts(), tmp_path / "kept.json"
+    proof = winograd_proof(parts)
+    right = SideBySide(parts, 1).run(PIXELS).of_blocks
+    with monkeypatch.context() as patch:
+        slow(patch, lambda made: made.__dict__["compute"] == (WINOGRAD if is_slow else "fp32"))
+        found = choosing.choose(parts, 1, 8, file, "key", proof)
+        assert found.compute == expected
+    monkeypatch.setattr(choosing, "_found", pytest.fail)
+    again = choosing.choose(parts, 1, 8, file, "key", proof)
+    assert again.compute == expected
+    for one, features in zip(again.arrangement.run(PIXELS).of_blocks, right, strict=True):
+        np.testing.assert_allclose(one, features, atol=1e-6 * np.abs(features).max())
+
+
+def test_winograd_is_not_tried_where_it_takes_too_much_memory_or_changes_nothing(
+    tiny: TinyNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = winograd_parts()
+    proof = winograd_proof(parts)
+    monkeypatch.setattr(choosing, "_found", pytest.fail)
+    monkeypatch.setattr(choosing, "_MOST_KERNEL_BYTES", 2 * 4 * 9 * 16 * 16 - 1)
+    found = choosing.choose(parts, 1, 8, None, "key", proof)
+    assert (found.compute, found.note) == (
+        "fp32",
+        "fp32 by Winograd is not used: its weights would take too much memory",
+    )
+    plain = replace(
+        parts,
+        trunk=Graphs.trunk(tiny.trunk),
+        blocks=tuple(map(Graphs.block, tiny.blocks)),
+        features=(3, 3),
+    )
+    assert "no 3x3 convolutions" in choosing.choose(plain, 1, 8, None, "key", proof).note
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_board_without_dot_products_starts_by_winograd_or_says_why_not(
+    tiny: TinyNetwork, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(runtime, "read_cpuinfo", lambda: PI_4)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    found = Runtime(with_golden(tiny), threads, None, "auto")
+    assert found.compute == "fp32"
+    assert found.note.startswith("fp32 by Winograd is not used: it has no 3x3")
+    require_right(tiny, found, 1e-5)

@@ -4,6 +4,7 @@ python -m edgecil_devices.doctor.bundle PATH    prints what the self-test found,
 """
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,13 +102,13 @@ def _tested(path: Path) -> dict[str, Any]:
 
 
 def _chosen(loaded: "Bundle", path: Path) -> tuple[str, str]:
-    """In which numbers the bundle is computed here unless asked otherwise, and why not in half."""
+    """How the bundle is computed here unless asked otherwise, and why not otherwise."""
     from edgecil_devices.arrangement_choice import file_for
     from edgecil_devices.computation import AUTO, admitted, read_cpuinfo
     from edgecil_devices.runtime import Runtime
 
     own = loaded.manifest.compute
-    if admitted(AUTO, own, read_cpuinfo()) == (own,):
+    if admitted(AUTO, own, read_cpuinfo(), platform.machine()) == (own,):
         return own, ""
     runtime = Runtime(loaded, kept=file_for(path), compute=AUTO)
     return runtime.compute, runtime.note

@@ -87,6 +87,7 @@ def test_the_precision_is_held_against_the_board(
 def test_a_board_with_half_precision_says_whether_it_is_used(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     for module in ("computation", "runtime", "arrangement_choice"):
         monkeypatch.setattr(
             f"edgecil_devices.{module}.read_cpuinfo", lambda: "Features\t: asimd asimdhp\n"
