@@ -45,8 +45,8 @@ _MANY_BLOCKS, _MANY_BLOCKS_A_THREAD = 8, 2
 _CLEARLY_FASTER = 0.95
 """The other computation's part of the time, at most. Less gain is not worth another rounding."""
 _MOST_KERNEL_BYTES = 6_000_000
-"""Of convolutions by Winograd. Loading them takes about five times as much memory on top (for 4.6 MB
-110 MB at the peak instead of 86, x86-64, onnxruntime 1.32), and 130 MB is what suits a board."""
+"""Of convolutions by Winograd. They take about five times as much memory on top (for 4.6 MB 110 MB
+at the peak instead of 86, x86-64, onnxruntime 1.32), and 130 MB is what suits a board."""
 
 
 @dataclass(frozen=True)
