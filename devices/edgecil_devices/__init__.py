@@ -11,10 +11,13 @@ The names below are imported when they are first used, so that `import edgecil_d
     images.py                   how a picture becomes pixels; training's evaluation uses it too
     bundle.py, manifest.py      the file, see export/FORMAT.md; `package` and `blobs` read its parts
     runtime.py                  a bundle's graphs put together, head in numpy
-    arrangement.py              how trunk and blocks share the threads; `arrangement_choice` keeps
-                                what was measured
+    arrangement.py              how trunk and blocks share the threads; `choosing` measures which
+                                arrangement and computation is fastest, `arrangement_choice` keeps
+                                it, `computation` knows which there are
     graphs.py                   ONNX files without the onnx package: several joined into one;
-                                `graph_check` and `graph_shapes` refuse what no bundle may hold
+                                `graph_check` and `graph_shapes` refuse what no bundle may hold;
+                                `half` and `winograd` make others that compute the same, by
+                                `graph_editing`
     _onnxruntime.py             the one door to onnxruntime; `floors` says which is the oldest
     profiles/                   what suits which board; `board` reads its temperature and throttling
     predict.py                  the verb: `sources`, `watch`, `download` and `camera` give pictures,
@@ -22,7 +25,7 @@ The names below are imported when they are first used, so that `import edgecil_d
                                 `prediction_lines` prints
     serving/                    the verb `serve`
     bench.py, doctor/           the verbs that look at this device and a bundle on it: `selftest`
-                                computes golden samples, `children` runs what may crash,
+                                computes the samples of `golden`, `children` runs what may crash,
                                 `limits` knows the cores and the memory that are left
     teaching/                   what a person taught the device, kept beside the release and put
                                 into every answer; `closed_form` is a head without training

@@ -54,8 +54,8 @@ class Graph:
         model: an ONNX graph without external data; onnxruntime gets these very bytes.
         name: what to call it in an error.
         threads: threads within an operator, the calling one included.
-        compute: "int8" computes in eight bits between QuantizeLinear and DequantizeLinear; "fp32"
-            takes DequantizeLinear for a way to store weights.
+        compute: "int8" computes in eight bits between QuantizeLinear and DequantizeLinear; any
+            other takes DequantizeLinear for a way to store weights.
 
     Raises:
         BundleError: onnxruntime cannot load it.
@@ -71,7 +71,7 @@ class Graph:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # Lets int8 weights be folded into float32 ones while loading; without it each run unpacks
         # them again and takes twice as long.
-        only_weights = "1" if compute == "fp32" else "0"
+        only_weights = "0" if compute == "int8" else "1"
         options.add_session_config_entry("session.disable_quant_qdq", only_weights)
         self.name = name
         try:

@@ -6,9 +6,8 @@
 - One graph: trunk and blocks one after another, all threads within each operator. It does without
   the hand-over from trunk to blocks, which takes longer than what is gained if blocks are few.
 
-Which is faster depends on the processor, the blocks and the size of the pictures, so where threads
-are several and blocks few it is measured. With many it is side by side: that was not slower, and
-trying one graph would take half as much memory again (ten blocks of ResNet32: 180 MB, not 122).
+Which is faster depends on the processor, the blocks and the size of the pictures; `choosing`
+measures it.
 
 Shapes: N images, S image size, K blocks, D features a block.
 """
@@ -18,28 +17,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices._onnxruntime import Graph
-from edgecil_devices.arrangement_choice import (
-    ONE_GRAPH,
-    SIDE_BY_SIDE,
-    Choice,
-    keep_choice,
-    read_choice,
-)
+from edgecil_devices.arrangement_choice import ONE_GRAPH, SIDE_BY_SIDE
+from edgecil_devices.computation import FP16, WINOGRAD
 from edgecil_devices.errors import BundleError
 from edgecil_devices.graphs import joined
+from edgecil_devices.half import halved
+from edgecil_devices.winograd import with_winograd
 
-MEASURING_S = 0.2
-"""How long arrangements are tried; where one try of each takes longer, it is one try of each."""
-
-_MANY_BLOCKS, _MANY_BLOCKS_A_THREAD = 8, 2
 _MOST_BLOCKS_A_GRAPH = 4
 """More save hardly any time, and while a graph is loaded it is in memory several times."""
 
@@ -55,7 +45,7 @@ class Parts:
     features: tuple[int, ...]
     """D of each block."""
     compute: str
-    """"fp32" or "int8"."""
+    """One of `computation.COMPUTATIONS`; the graphs are as the bundle has them, whatever it is."""
     keeps_map: bool = False
     """Whether the trunk's feature map is wanted, too."""
 
@@ -128,7 +118,8 @@ class SideBySide:
         self._workers = min(threads, len(groups))
         # The calling thread works too, so the pool has one less.
         self._pool = ThreadPoolExecutor(self._workers - 1) if self._workers > 1 else None
-        self._trunk = Graph(parts.trunk, parts.trunk_name, threads, parts.compute)
+        trunk = _computing(parts.trunk, parts.compute)
+        self._trunk = Graph(trunk, parts.trunk_name, threads, parts.compute)
         self._groups = [_open(parts, group, threads // self._workers) for group in groups]
 
     def run(self, pixels: NDArray[np.uint8]) -> Features:
@@ -163,58 +154,6 @@ class SideBySide:
         return found
 
 
-def arrange(
-    parts: Parts, threads: int, image_size_px: int, kept: Path | None, key: str
-) -> Arrangement:
-    """The fastest arrangement: the one kept, or else measured now.
-
-    Args:
-        parts: the graphs.
-        threads: how many threads may compute at once.
-        image_size_px: S.
-        kept: the file in which choices are kept; None: none is.
-        key: what a choice is kept under.
-
-    Raises:
-        BundleError: a graph cannot be loaded.
-    """
-    if threads == 1 or len(parts.blocks) >= max(_MANY_BLOCKS, _MANY_BLOCKS_A_THREAD * threads):
-        return SideBySide(parts, threads)
-    choice = read_choice(kept, key) if kept else None
-    if choice is None:
-        arrangement, choice = _measured(parts, threads, image_size_px)
-        if kept:
-            keep_choice(kept, key, choice)
-        return arrangement
-    if choice.arrangement == ONE_GRAPH:
-        return OneGraph(parts, threads, choice.trunk_share)
-    return SideBySide(parts, threads)
-
-
-def _measured(parts: Parts, threads: int, image_size_px: int) -> tuple[Arrangement, Choice]:
-    side_by_side = SideBySide(parts, threads)
-    one_graph = OneGraph(parts, threads, trunk_share=0)  # known only in the end
-    shape = (1, image_size_px, image_size_px, 3)
-    pixels = np.resize(np.arange(251, dtype=np.uint8), shape)
-    apart: list[Features] = []
-    whole: list[Features] = []
-    start = time.perf_counter()
-    while not apart or time.perf_counter() - start < MEASURING_S:
-        apart.append(side_by_side.run(pixels))
-        whole.append(one_graph.run(pixels))
-    # On a busy machine a thread may have to wait for its core, and in one graph all others wait for
-    # that thread. The median has this in it, the fastest run has not.
-    share = median(run.trunk_ms for run in apart) / median(map(_total_ms, apart))
-    if median(map(_total_ms, apart)) <= median(map(_total_ms, whole)):
-        return side_by_side, Choice(SIDE_BY_SIDE, share)
-    one_graph.trunk_share = share
-    return one_graph, Choice(ONE_GRAPH, share)
-
-
-def _total_ms(features: Features) -> float:
-    return features.trunk_ms + features.blocks_ms
-
-
 def _groups(blocks: int, threads: int) -> list[range]:
     """The blocks in order, in groups of nearly equal size, of which each thread has as many."""
     rounds = -(-blocks // (threads * _MOST_BLOCKS_A_GRAPH))
@@ -231,7 +170,8 @@ def _open(parts: Parts, chosen: Sequence[int], threads: int, *, with_trunk: bool
     with_map = with_trunk and parts.keeps_map
     name = f"{parts.trunk_name if with_trunk else names[0]} to {names[-1]}"
     try:
-        graph = Graph(joined(trunk, models, with_map=with_map), name, threads, parts.compute)
+        model = _computing(joined(trunk, models, with_map=with_map), parts.compute)
+        graph = Graph(model, name, threads, parts.compute)
     except BundleError:
         for one, model in zip(names, models, strict=True):  # which of them is it?
             Graph(model, one, 1, parts.compute)
@@ -240,3 +180,10 @@ def _open(parts: Parts, chosen: Sequence[int], threads: int, *, with_trunk: bool
     if [shape[1:] for shape in graph.output_shapes[with_map:]] != expected:
         raise BundleError(f"{name} do not give the features they should; export the bundle again")
     return graph
+
+
+def _computing(model: bytes, compute: str) -> bytes:
+    """The graph, as it is or turned into one that computes so."""
+    if compute == FP16:
+        return halved(model)
+    return with_winograd(model) if compute == WINOGRAD else model

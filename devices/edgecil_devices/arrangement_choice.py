@@ -1,4 +1,4 @@
-"""Which arrangement was measured to be the fastest, kept so that it is measured once.
+"""Which arrangement and computation were measured to be the fastest, kept to be measured once.
 
 One small JSON file holds the choices for a few bundles. It is a convenience: a file that cannot be
 read counts as none, one that cannot be written is left alone, and neither is ever an error.
@@ -15,6 +15,7 @@ from typing import Any
 
 from edgecil_devices._json import json_object
 from edgecil_devices._onnxruntime import version
+from edgecil_devices.computation import COMPUTATIONS, read_cpuinfo
 from edgecil_devices.files import replace_atomically
 
 ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
@@ -22,6 +23,7 @@ ARRANGEMENTS = (ONE_GRAPH, SIDE_BY_SIDE)
 
 _MOST_CHOICES = 32
 _MOST_BYTES = 65_536
+_LONGEST_NOTE = 300
 _ABOUT_THE_PROCESSOR = ("model name", "Model", "CPU implementer", "CPU part", "Features")
 """What /proc/cpuinfo calls what bears on speed, on x86-64 and ARM."""
 
@@ -34,14 +36,19 @@ class Choice:
     """One of `ARRANGEMENTS`."""
     trunk_share: float
     """The trunk's part, 0 to 1, of the time for trunk and blocks, where each was timed alone."""
+    compute: str
+    """One of `computation.COMPUTATIONS`."""
+    note: str = ""
+    """Why another computation was not taken, though it was tried."""
 
     @classmethod
     def from_dict(cls, record: Any) -> "Choice | None":
         """The choice that a file holds; None if it holds something else."""
         with contextlib.suppress(TypeError, ValueError, KeyError):
             arrangement, share = record["arrangement"], float(record["trunk_share"])
-            if arrangement in ARRANGEMENTS and 0 <= share <= 1:
-                return cls(arrangement, share)
+            compute, note = record["compute"], str(record.get("note", ""))[:_LONGEST_NOTE]
+            if arrangement in ARRANGEMENTS and 0 <= share <= 1 and compute in COMPUTATIONS:
+                return cls(arrangement, share, compute, note)
         return None
 
 
@@ -59,15 +66,18 @@ def file_for(path: str | Path) -> Path | None:
     return Path(path) / "arrangements.json" if Path(path).is_dir() else user_file()
 
 
-def key_of(manifest_json: bytes, threads: int) -> str:
-    """What a choice holds for: the bundle, the threads, onnxruntime and the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []  # not Linux
+def key_of(manifest_json: bytes, threads: int, asked: str | None = None) -> str:
+    """What a choice holds for: the bundle, the threads, onnxruntime and the processor.
+
+    Args:
+        manifest_json: stands for the bundle.
+        threads: how many may compute at once.
+        asked: the computation that was asked for, if any was.
+    """
+    lines = read_cpuinfo().splitlines()
     processor = sorted({line for line in lines if line.startswith(_ABOUT_THE_PROCESSOR)})
     facts = [hashlib.sha256(manifest_json).hexdigest(), threads, version()]
-    facts += [platform.machine(), os.cpu_count(), processor]
+    facts += [platform.machine(), os.cpu_count(), processor, asked]
     return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
 
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecil_devices.computation import AUTO
 from edgecil_devices.errors import UsageError
-from edgecil_devices.options import BUNDLE, JSON, THREADS, option
+from edgecil_devices.options import BUNDLE, COMPUTE, JSON, THREADS, option
 
 if TYPE_CHECKING:
     from edgecil_devices.bench_measuring import Report
@@ -36,6 +37,7 @@ class BenchRequest:
 
     bundle: Path = field(metadata=BUNDLE)
     threads: int | None = field(default=None, metadata=THREADS)
+    compute: str = field(default=AUTO, metadata=COMPUTE)
     seconds: float = option(10, "How long to measure, about.", metavar="S")
     json: bool = field(default=False, metadata=JSON)
 
@@ -59,7 +61,7 @@ def bench(request: BenchRequest) -> None:
 
     if sys.stderr is not None and sys.stderr.isatty():
         print(f"measuring for {request.seconds:g} s ...", file=sys.stderr)
-    report = measure(request.bundle, request.threads, request.seconds, start_s)
+    report = measure(request.bundle, request.threads, request.seconds, start_s, request.compute)
     if request.json:
         print(json.dumps(asdict(report) | {"notes": list(notes(report))}, allow_nan=False))
     else:
@@ -87,7 +89,9 @@ def notes(report: "Report") -> Iterator[str]:
             "this processor lacks dot products of bytes, so computing in int8 gains little or "
             "nothing; export the bundle with --compute fp32 too, and compare"
         )
-    if profile.int8_compute_pays and setting.compute == "fp32":
+    if setting.compute_note:
+        yield setting.compute_note
+    if profile.int8_compute_pays and setting.compute != "int8":
         yield (
             "this processor has dot products of bytes; export the bundle with --compute int8 too, "
             "and compare"
@@ -129,7 +133,7 @@ def _table(report: "Report") -> Iterator[str]:
     yield ""
     yield from _states(report)
     for note in notes(report):
-        yield f"note: {note}"
+        yield printable(f"note: {note}")
 
 
 def _states(report: "Report") -> Iterator[str]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 from edgecil_devices._onnxruntime import version
 from edgecil_devices.board import BoardState, board_state, peak_memory_mb
 from edgecil_devices.classifier import Classifier
+from edgecil_devices.computation import AUTO
 from edgecil_devices.images import read_file
 from edgecil_devices.limits import usable_cores
 from edgecil_devices.prediction_lines import times_ms
@@ -65,6 +66,9 @@ class Setting:
     image_size_px: int
     weights: str
     compute: str
+    """How it was computed, chosen or asked for."""
+    compute_note: str
+    """Why not in another way, though that was tried."""
     machine: str
     """The board's name where the kernel tells it, or else the kind of processor."""
     profile: str
@@ -101,7 +105,9 @@ class Report:
     after: BoardState
 
 
-def measure(bundle: Path, threads: int | None, seconds: float, start_s: float) -> Report:
+def measure(
+    bundle: Path, threads: int | None, seconds: float, start_s: float, compute: str = AUTO
+) -> Report:
     """Measure a bundle.
 
     Args:
@@ -109,14 +115,15 @@ def measure(bundle: Path, threads: int | None, seconds: float, start_s: float) -
         threads: how many threads may compute at once; None: as the profile has it.
         seconds: how long to measure, about; half of it one picture at a time.
         start_s: `time.perf_counter()` before this module was imported.
+        compute: as of `Classifier.load`.
 
     Raises:
         BundleError: the bundle cannot be used.
         StoreError: the store cannot be used.
-        UsageError: `threads` is below one.
+        UsageError: `threads` is below one, or the bundle cannot be computed so.
     """
     before, load_average = board_state(), os.getloadavg()[0]
-    classifier = Classifier.load(bundle, threads)
+    classifier = Classifier.load(bundle, threads, compute)
     load_s = time.perf_counter() - start_s
     data = sample_picture()
     with tempfile.TemporaryDirectory(prefix="edgecil-bench-") as folder:
@@ -197,7 +204,8 @@ def _setting(bundle: Path, classifier: Classifier) -> Setting:
         classes=len(manifest.classes),
         image_size_px=manifest.preprocessing.image_size_px,
         weights=manifest.weights,
-        compute=manifest.compute,
+        compute=classifier.compute,
+        compute_note=classifier.note,
         machine=board_model() or f"{platform.system()} {platform.machine()}",
         profile=current_profile().name,
         cores=usable_cores(),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgecil_devices.arrangement_choice import file_for
 from edgecil_devices.bundle import Bundle
 from edgecil_devices.class_names import composed
+from edgecil_devices.computation import AUTO
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import ImageSource, read_pixels
 from edgecil_devices.manifest import Manifest
@@ -55,37 +56,49 @@ class Classifier:
         self._teaching = teaching
 
     @classmethod
-    def load(cls, path: str | Path, threads: int | None = None) -> "Classifier":
+    def load(
+        cls, path: str | Path, threads: int | None = None, compute: str | None = AUTO
+    ) -> "Classifier":
         """Read a bundle, check every byte of it and make it ready to run.
 
-        With several threads, the first start finds out how they had better share the work, and
-        keeps that in the user's cache folder, or in the store, if it can.
+        The first start finds out how several threads had better share the work, and whether half
+        precision or Winograd's products are faster, where the processor is one for them; it keeps
+        that in the user's cache folder, or in the store, if it can.
 
         Args:
             path: a bundle file, or the folder of a store, whose current release is taken.
             threads: how many threads may compute at once; None: as the profile has it.
+            compute: "auto": what is fastest on this processor, if golden samples agree; "fp32",
+                "fp16" or "int8"; None: as the bundle was exported.
 
         Raises:
             BundleError: the file is missing, damaged, of a newer format, or cannot be run.
             StoreError: the store is empty or damaged.
-            UsageError: `threads` is below one.
+            UsageError: `threads` is below one, or the bundle cannot be computed so.
         """
-        return cls.of(open_bundle(path), path, threads)
+        return cls.of(open_bundle(path), path, threads, compute)
 
     @classmethod
-    def of(cls, bundle: Bundle, path: str | Path, threads: int | None = None) -> "Classifier":
+    def of(
+        cls,
+        bundle: Bundle,
+        path: str | Path,
+        threads: int | None = None,
+        compute: str | None = AUTO,
+    ) -> "Classifier":
         """Make a bundle ready that was read already.
 
         Args:
             bundle: every byte of it checked.
             path: where it came from: the file, or the folder of the store.
             threads: as of `load`.
+            compute: as of `load`.
 
         Raises:
             BundleError: it cannot be run.
-            UsageError: `threads` is below one.
+            UsageError: `threads` is below one, or the bundle cannot be computed so.
         """
-        runtime = Runtime(bundle, threads, file_for(path))
+        runtime = Runtime(bundle, threads, file_for(path), compute)
         return cls(bundle.manifest, runtime, Teaching(path, bundle, runtime))
 
     @property
@@ -125,6 +138,16 @@ class Classifier:
     def arrangement(self) -> str:
         """How trunk and blocks share the threads: "side by side" or "one graph"."""
         return self._runtime.arrangement
+
+    @property
+    def compute(self) -> str:
+        """How it is computed: one of `computation.COMPUTATIONS`."""
+        return self._runtime.compute
+
+    @property
+    def note(self) -> str:
+        """Why another computation is not used, though it was tried; empty where none was."""
+        return self._runtime.note
 
     @overload
     def predict(self, source: ImageSource, *, top: int = 5) -> Prediction: ...

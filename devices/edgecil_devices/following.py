@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from edgecil_devices.classifier import Classifier
+from edgecil_devices.computation import AUTO
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import Reading, read_current
@@ -25,11 +26,12 @@ class Following:
         path: a bundle or the folder of a store.
         threads: how many threads may compute at once; None: as the profile has it.
         look_every_s: how often the store is looked at, at most.
+        compute: as of `Classifier.load`.
 
     Raises:
         BundleError: the bundle cannot be used.
         StoreError: the store cannot be used.
-        UsageError: `threads` is below one.
+        UsageError: `threads` is below one, or the bundle cannot be computed so.
 
     Example:
         >>> following = Following("/var/lib/edgecil")
@@ -38,10 +40,14 @@ class Following:
     """
 
     def __init__(
-        self, path: str | Path, threads: int | None = None, look_every_s: float = LOOK_EVERY_S
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        look_every_s: float = LOOK_EVERY_S,
+        compute: str | None = AUTO,
     ) -> None:
         self._folder = Folder(Path(path))
-        self._threads, self._look_every_s = threads, look_every_s
+        self._threads, self._look_every_s, self._compute = threads, look_every_s, compute
         self._lock = threading.Lock()
         self._loading: threading.Thread | None = None
         self._asked: Release | None = None
@@ -50,7 +56,7 @@ class Following:
         """Why the newest release is not the one in use, if it is not."""
         if not self._folder.exists:
             self._next_look = float("inf")
-            self._classifier = Classifier.load(path, threads)
+            self._classifier = Classifier.load(path, threads, compute)
             return
         self._asked = self._folder_current()
         self._take(read_current(self._folder.path))
@@ -89,7 +95,8 @@ class Following:
     def _take(self, reading: Reading) -> None:
         bundle = reading.bundle
         if reading.release != self._release:
-            self._classifier = Classifier.of(bundle, self._folder.path, self._threads)
+            path = self._folder.path
+            self._classifier = Classifier.of(bundle, path, self._threads, self._compute)
             self._release = reading.release
         self.problem = reading.warning
 

@@ -98,19 +98,19 @@ def _part(model: bytes, prefix: str, keeping: Iterable[str], without: Collection
 
     def renamed(part: Field) -> bytes:
         inner = (
-            _encoded(field.number, prefix.encode() + bytes(field.content))
+            encoded(field.number, prefix.encode() + bytes(field.content))
             if field.number in _NAMES_IN[part.number] and bytes(field.content) not in kept
             else field.raw
             for field in fields(part.content)
         )
-        return _encoded(part.number, b"".join(inner))
+        return encoded(part.number, b"".join(inner))
 
     def graph(content: memoryview) -> bytes:
         parts = (part for part in fields(content) if part.number not in without)
         return b"".join(renamed(p) if p.number in _NAMES_IN else p.raw for p in parts)
 
     return b"".join(
-        _encoded(_GRAPH, graph(field.content)) if field.number == _GRAPH else field.raw
+        encoded(_GRAPH, graph(field.content)) if field.number == _GRAPH else field.raw
         for field in fields(model)
     )
 
@@ -183,7 +183,12 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
     raise _not_a_graph()
 
 
-def _encoded(number: int, content: bytes) -> bytes:
+def encoded_number(number: int, value: int) -> bytes:
+    """A field that holds a number, not below zero."""
+    return _as_varint(number << 3) + _as_varint(value)
+
+
+def encoded(number: int, content: bytes | memoryview) -> bytes:
     """A field of strings, bytes or a nested message."""
     return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
 

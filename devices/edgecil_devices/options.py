@@ -169,6 +169,10 @@ def one_of(names: Iterable[str]) -> str:
 
 BUNDLE = described("A bundle, or a store.", argument=True)
 THREADS = described("Threads that may compute at once.", shown_default="cores, at most 4")
+COMPUTE = described(
+    "auto, fp32, fp16 or int8; auto is as exported, or in half precision or by Winograd's products "
+    "where that is faster and golden samples agree."
+)
 JSON = described("Print one JSON object.")
 DEFAULT_BELOW, DEFAULT_MOST = 0.6, 1000
 """Of `COLLECT_BELOW` and `COLLECT_MOST`."""

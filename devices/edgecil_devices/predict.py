@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from edgecil_devices.computation import AUTO, FP16
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.options import (
     BUNDLE,
     COLLECT,
     COLLECT_BELOW,
     COLLECT_MOST,
+    COMPUTE,
     DEFAULT_BELOW,
     DEFAULT_MOST,
     THREADS,
@@ -68,6 +70,7 @@ class PredictRequest:
         "camera and --watch take one at a time.",
     )
     threads: int | None = field(default=None, metadata=THREADS)
+    compute: str = field(default=AUTO, metadata=COMPUTE)
     timing: bool = option(False, "Show what the time was spent on.")
     json: bool = option(False, "Print one JSON object a picture.")
 
@@ -125,7 +128,9 @@ def _predict(request: PredictRequest) -> int:
         endless = is_endless(request.sources, request.watch)
         items = pictures_of(request.sources, request.watch, _standard_input)
         start = time.perf_counter()
-        following = Following(request.bundle, request.threads)
+        following = Following(request.bundle, request.threads, compute=request.compute)
+        if request.compute == FP16 and (note := following.classifier().note):
+            write_line(sys.stderr, f"warning: {note}")
         if request.timing:
             load_ms = (time.perf_counter() - start) * 1e3
             write_line(sys.stderr, f"{request.bundle} loaded in {load_ms:.0f} ms")

@@ -3,6 +3,8 @@
 Shapes: N images, S image size, K blocks, D features a block, F = K*D features in all, C classes.
 """
 
+import platform
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecil_devices._onnxruntime import require_version
-from edgecil_devices.arrangement import Parts, arrange
+from edgecil_devices.arrangement import Parts, SideBySide
 from edgecil_devices.arrangement_choice import key_of
 from edgecil_devices.blobs import NEAREST_MEAN
 from edgecil_devices.bundle import Bundle
+from edgecil_devices.choosing import HALF_TOLERANCE, Chosen, Proof, choose
+from edgecil_devices.computation import AUTO, FP16, admitted, read_cpuinfo
 from edgecil_devices.errors import BundleError, UsageError
+from edgecil_devices.golden import golden_of
 from edgecil_devices.graph_check import check_graph
 from edgecil_devices.graphs import FLOAT, UINT8, Port, ports
 from edgecil_devices.npy import read_npy
@@ -53,21 +58,27 @@ class Inference:
 class Runtime:
     """Runs a bundle on pixels. Safe to call from several threads.
 
-    With several threads, a fifth of a second at the first start goes to finding out how the blocks
-    had better share them.
+    At the first start up to half a second goes to finding out how the blocks had better share
+    several threads, and whether another computation is faster, where one may be used.
 
     Args:
         bundle: what to run; not needed any more afterwards.
         threads: how many threads may compute at once; None: as the profile has it.
         kept: the file that keeps what was found out; None: nothing is read or written.
+        compute: "fp32", "fp16" or "int8"; "auto": what is fastest and right on this processor;
+            None: as the manifest has it.
 
     Raises:
         BundleError: the graphs cannot be loaded, or are not what the manifest says.
-        UsageError: `threads` is below one.
+        UsageError: `threads` is below one, or the bundle cannot be computed so.
     """
 
     def __init__(
-        self, bundle: Bundle, threads: int | None = None, kept: Path | None = None
+        self,
+        bundle: Bundle,
+        threads: int | None = None,
+        kept: Path | None = None,
+        compute: str | None = None,
     ) -> None:
         manifest = bundle.manifest
         require_version(manifest.min_onnxruntime)
@@ -79,9 +90,17 @@ class Runtime:
         self._block_names = [block.name for block in manifest.blocks]
         self._weight, self._bias = _read_head(bundle)
         self._unit_features = manifest.head.role == NEAREST_MEAN
-        key = key_of(bundle.manifest_json, self.threads)
+        proof = None
+        _, *others = admitted(compute, manifest.compute, read_cpuinfo(), platform.machine())
+        for other in others:
+            tolerance = HALF_TOLERANCE if other == FP16 else manifest.tolerance
+            golden, must_be_faster = golden_of(bundle), compute == AUTO
+            proof = Proof(other, tolerance, golden, self._logits, must_be_faster)
+        key = key_of(bundle.manifest_json, self.threads, compute)
         parts = _parts(bundle)
-        self._arrangement = arrange(parts, self.threads, size_px, kept, key)
+        self._chosen = choose(parts, self.threads, size_px, kept, key, proof)
+        self._spare = parts if self._chosen.compute == FP16 else None
+        self._lock = threading.Lock()
         self._embeds_map = parts.keeps_map
         channels = _ports(parts.trunk, parts.trunk_name)[1].shape[1]
         assert isinstance(channels, int)  # or the parts would have been refused
@@ -96,7 +115,17 @@ class Runtime:
     @property
     def arrangement(self) -> str:
         """How trunk and blocks share the threads: "side by side" or "one graph"."""
-        return self._arrangement.name
+        return self._chosen.arrangement.name
+
+    @property
+    def compute(self) -> str:
+        """How it is computed: one of `computation.COMPUTATIONS`."""
+        return self._chosen.compute
+
+    @property
+    def note(self) -> str:
+        """Why another computation is not used, though it was tried; empty where none was."""
+        return self._chosen.note
 
     def run(self, pixels: NDArray[np.uint8]) -> Inference:
         """Pixels (N, S, S, 3), RGB, to logits. All N are in memory at once, so keep N moderate.
@@ -110,31 +139,58 @@ class Runtime:
                 f"pixels must be uint8 {('N', *self._pixels_shape)}, "
                 f"not {pixels.dtype} {pixels.shape}; use edgecil_devices.read_pixels"
             )
-        computed = self._arrangement.run(np.ascontiguousarray(pixels))
-        start = time.perf_counter()
-        of_blocks = computed.of_blocks  # K x (N, D)
-        features = np.concatenate(of_blocks, axis=1)  # (N, F)
-        if self._unit_features:
-            lengths = np.linalg.norm(features, axis=1, keepdims=True)
-            features = features / np.maximum(lengths, _LEAST_LENGTH)
-        with np.errstate(over="ignore", invalid="ignore"):
-            # Not `@`: after a large product the threads of OpenBLAS spin for tens of milliseconds
-            # and keep the next trunk from its cores (16 pictures a run, two cores: half the speed).
-            logits = np.einsum("nf,fc->nc", features, self._weight) + self._bias
+        inference, of_blocks = self._inferred(pixels)
+        if self._spare and not np.isfinite(inference.logits).all():
+            self._return_to_single(self._spare)
+            inference, of_blocks = self._inferred(pixels)
         # A comparison with NaN picks some class or other without a word, so stop here. A feature
         # that is not finite makes every logit so.
-        if not np.isfinite(logits).all():
+        if not np.isfinite(inference.logits).all():
             raise BundleError(
                 f"{self._not_finite(of_blocks)} gives values that are not finite{_BUNDLE_IS_BAD}"
             )
+        return inference
+
+    def _inferred(self, pixels: NDArray[np.uint8]) -> tuple[Inference, list[NDArray[np.float32]]]:
+        """The inference, and the features that each block gave."""
+        computed = self._chosen.arrangement.run(np.ascontiguousarray(pixels))
+        start = time.perf_counter()
+        features = self._features(computed.of_blocks)
+        logits = self._logits_of(features)
         embedding = features
         if self._embeds_map:
             assert computed.feature_map is not None
             embedding = computed.feature_map.mean(axis=(2, 3))
         head_ms = (time.perf_counter() - start) * 1e3
-        return Inference(
-            logits, features, embedding, computed.trunk_ms, computed.blocks_ms, head_ms
-        )
+        times_ms = (computed.trunk_ms, computed.blocks_ms, head_ms)
+        return Inference(logits, features, embedding, *times_ms), computed.of_blocks
+
+    def _features(self, of_blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """As the head takes them, (N, F)."""
+        features = np.concatenate(of_blocks, axis=1)  # K x (N, D) -> (N, F)
+        if self._unit_features:
+            lengths = np.linalg.norm(features, axis=1, keepdims=True)
+            features = features / np.maximum(lengths, _LEAST_LENGTH)
+        return features
+
+    def _logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Not `@`: after a large product the threads of OpenBLAS spin for tens of milliseconds
+            # and keep the next trunk from its cores (16 pictures a run, two cores: half the speed).
+            found: NDArray[np.float32] = np.einsum("nf,fc->nc", features, self._weight) + self._bias
+        return found
+
+    def _logits(self, of_blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return self._logits_of(self._features(of_blocks))
+
+    def _return_to_single(self, parts: Parts) -> None:
+        """From now on: a picture gave numbers that half precision has no room for."""
+        with self._lock:
+            if self._chosen.compute == FP16:
+                note = "fp16 is not used any more: a picture gave values beyond its range"
+                single = SideBySide(parts, self.threads)
+                self._chosen = Chosen(single, parts.compute, note)
+                self._spare = None
 
     def _not_finite(self, features: list[NDArray[np.float32]]) -> str:
         """Who is to blame for logits that are not finite."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecil_devices import arrangement, arrangement_choice
+from edgecil_devices import arrangement, arrangement_choice, choosing
 from edgecil_devices.arrangement import OneGraph, Parts, SideBySide
 from edgecil_devices.arrangement_choice import Choice, keep_choice, key_of, read_choice
 from edgecil_devices.bundle import Bundle, read_bundle
@@ -38,7 +38,7 @@ def pixels() -> NDArray[np.uint8]:
 
 
 def keep(file: Path, bundle: Bundle, threads: int, name: str) -> None:
-    keep_choice(file, key_of(bundle.manifest_json, threads), Choice(name, 0.25))
+    keep_choice(file, key_of(bundle.manifest_json, threads), Choice(name, 0.25, "fp32"))
 
 
 @pytest.mark.parametrize("name", [SIDE, WHOLE])
@@ -117,9 +117,9 @@ def test_many_blocks_need_no_measurement(
 
     def count(parts: Parts, threads: int, image_size_px: int) -> tuple[SideBySide, Choice]:
         measured.append(len(parts.blocks))
-        return SideBySide(parts, threads), Choice(SIDE, 0.5)
+        return SideBySide(parts, threads), Choice(SIDE, 0.5, "fp32")
 
-    monkeypatch.setattr(arrangement, "_measured", count)
+    monkeypatch.setattr(choosing, "_measured", count)
     for threads, blocks in ((2, 7), (2, 8), (4, 8), (5, 9), (5, 10)):
         parts = Parts(
             graphs.trunk(tiny.trunk),
@@ -129,7 +129,7 @@ def test_many_blocks_need_no_measurement(
             (3,) * blocks,
             "fp32",
         )
-        arrangement.arrange(parts, threads, 8, None, "key")
+        choosing.choose(parts, threads, 8, None, "key")
     assert measured == [7, 9]
 
 
@@ -150,7 +150,7 @@ def test_the_faster_arrangement_is_chosen_and_kept(
             assert Runtime(bundle, 2, file).arrangement == expected
         # Without the delay, too, because it is kept.
         with monkeypatch.context() as patch:
-            patch.setattr(arrangement, "_measured", pytest.fail)
+            patch.setattr(choosing, "_measured", pytest.fail)
             assert Runtime(bundle, 2, file).arrangement == expected
 
 
@@ -178,9 +178,9 @@ def test_a_choice_holds_for_one_bundle_one_number_of_threads_and_one_onnxruntime
 def test_the_oldest_choices_make_room(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "kept.json"
     for k in range(40):
-        keep_choice(file, str(k), Choice(SIDE, 0.5))
+        keep_choice(file, str(k), Choice(SIDE, 0.5, "fp32"))
     assert list(json.loads(file.read_text())) == [str(k) for k in range(8, 40)]
-    assert read_choice(file, "39") == Choice(SIDE, 0.5)
+    assert read_choice(file, "39") == Choice(SIDE, 0.5, "fp32")
     assert [path.name for path in file.parent.iterdir()] == ["kept.json"]
 
 
@@ -193,18 +193,21 @@ def test_the_oldest_choices_make_room(tmp_path: Path) -> None:
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"key": null}',
-        b'{"key": {"arrangement": "in a heap", "trunk_share": 0.5}}',
-        b'{"key": {"arrangement": "one graph", "trunk_share": 2}}',
-        b'{"key": {"arrangement": "one graph", "trunk_share": NaN}}',
-        b'{"key": {"arrangement": ["one graph"], "trunk_share": 0}}',
+        b'{"key": {"arrangement": "in a heap", "trunk_share": 0.5, "compute": "fp32"}}',
+        b'{"key": {"arrangement": "one graph", "trunk_share": 2, "compute": "fp32"}}',
+        b'{"key": {"arrangement": "one graph", "trunk_share": 0.5}}',
+        b'{"key": {"arrangement": "one graph", "trunk_share": 0.5, "compute": "fp8"}}',
+        b'{"key": {"arrangement": "one graph", "trunk_share": 0.5, "compute": ["fp32"]}}',
+        b'{"key": {"arrangement": "one graph", "trunk_share": NaN, "compute": "fp32"}}',
+        b'{"key": {"arrangement": ["one graph"], "trunk_share": 0, "compute": "fp32"}}',
     ],
 )
 def test_a_damaged_file_counts_as_none_and_is_replaced(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "kept.json"
     file.write_bytes(content)
     assert read_choice(file, "key") is None
-    keep_choice(file, "key", Choice(WHOLE, 0.5))
-    assert read_choice(file, "key") == Choice(WHOLE, 0.5)
+    keep_choice(file, "key", Choice(WHOLE, 0.5, "fp32"))
+    assert read_choice(file, "key") == Choice(WHOLE, 0.5, "fp32")
 
 
 def test_where_nothing_can_be_written_predictions_go_on(bundle: Bundle, tmp_path: Path) -> None:

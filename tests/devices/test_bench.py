@@ -159,3 +159,14 @@ def test_a_bundle_that_cannot_be_used_ends_with_one_line(
     printed = capsys.readouterr()
     assert printed.err.startswith("error: gone.edgecil: ")
     assert printed.out == ""
+
+
+def test_it_tells_in_which_numbers_it_computed_and_why_not_in_half_precision(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_measuring, "_WARM_UP_S", 0.0)
+    found = measure(bundle_path, 1, 0.1, time.perf_counter(), "fp16")
+    assert found.setting.compute == "fp32"
+    (said,) = (note for note in bench.notes(found) if "fp16" in note)
+    assert said == "fp16 is not used: the bundle has no golden samples"
+    assert "fp16" not in " ".join(bench.notes(measure(bundle_path, 1, 0.1, time.perf_counter())))

@@ -67,6 +67,20 @@ def test_predict_prints_one_line_a_picture(
     assert printed.err == f"next: edgecil info {bundle_path}\n"
 
 
+def test_predict_says_why_half_precision_that_was_asked_for_is_not_used(
+    edgecil_: Edgecil,
+    bundle_path: Path,
+    pictures: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert edgecil_("predict", bundle_path, pictures[0], "--compute", "fp16") == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert "warning: fp16 is not used: the bundle has no golden samples" in printed.err
+    assert edgecil_("predict", bundle_path, pictures[0], "--compute", "int8") == 2
+    assert "export it with --compute int8" in capsys.readouterr().err
+
+
 def test_predict_prints_json_lines(
     edgecil_: Edgecil, bundle_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.graph_shapes import OPERATORS
+from edgecil_devices.graphs import joined
+from edgecil_devices.winograd import kernel_bytes, with_winograd
 from edgecil_export.graphs import (
     block_template,
     check_graph,
@@ -48,6 +50,24 @@ def test_a_block_runs_with_its_own_weights_on_any_number_of_images(
             expected = folded(feature_map[:count]).numpy()
             (found,) = graph.run(feature_map[:count].numpy())
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_by_winograd_exported_graphs_compute_the_same(
+    network: ExpandableNetwork, templates: Templates, precision: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    trunk = folded_trunk(network.trunk, network.mean, network.std)
+    modules = (trunk, for_inference(network.blocks[0]))
+    graphs = [
+        with_weights(template, stored_weights(module, precision))
+        for template, module in zip(templates, modules, strict=True)
+    ]
+    assert min(map(kernel_bytes, graphs)) > 0
+    whole = joined(graphs[0], graphs[1:])
+    (expected,) = Graph(whole, "plain").run(pixels)
+    (found,) = Graph(with_winograd(whole), "by Winograd").run(pixels)
+    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
 
 
 def test_the_trunk_takes_pixels_and_normalises_them_itself(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edgecil.networks.efficientnet_lite import lite0_groups
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.graphs import joined, operators
+from edgecil_devices.half import halved
 from edgecil_export.graphs import (
     block_template,
     folded_trunk,
@@ -136,6 +137,17 @@ def test_exported_graphs_compute_what_the_network_does(
     expected = network.expected(pixels)
     found = run(network.graphs(), pixels, "fp32")
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize(("name", "size_px"), [("lite", 37), ("v3", 64)])
+def test_in_half_precision_exported_graphs_give_the_same_but_for_rounding(
+    exported: Get, name: str, size_px: int, precision: str
+) -> None:
+    graphs, pixels = exported(name, size_px).graphs(precision), pictures(3, size_px)
+    expected = run(graphs, pixels, "fp32")
+    found = run({name: halved(model) for name, model in graphs.items()}, pixels, "fp32")
+    assert 0 < np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_relu6_stays_relu6_and_margins_are_the_convolutions_own(exported: Get) -> None:

@@ -4,12 +4,13 @@ python -m edgecil_devices.doctor.bundle PATH    prints what the self-test found,
 """
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecil_devices._json import json_object
 from edgecil_devices.children import run_python
@@ -17,6 +18,9 @@ from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.doctor.software import DEATHS, UPGRADE
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.profiles import Profile
+
+if TYPE_CHECKING:
+    from edgecil_devices.bundle import Bundle
 
 _TIMEOUT_S = 300
 _FREE_MEMORY = "stop other programs, or export a smaller network"
@@ -44,7 +48,7 @@ def bundle(path: Path, profile: Profile) -> Iterator[Finding]:
     else:
         found = json_object(ended.printed.encode())
         yield _agreement(found)
-        yield _precision(found["compute"], profile)
+        yield _precision(found["compute"], found["note"], profile)
 
 
 def _agreement(found: dict[str, Any]) -> Finding:
@@ -56,14 +60,15 @@ def _agreement(found: dict[str, Any]) -> Finding:
     return Finding("ok", "bundle", told)
 
 
-def _precision(compute: str, profile: Profile) -> Finding:
+def _precision(compute: str, note: str, profile: Profile) -> Finding:
     if compute == "int8" and profile.int8_compute_pays is False:
         says = "this processor lacks dot products of bytes; export with --compute fp32, and compare"
         return Finding("warn", "precision", f"computes in int8, but {says}")
-    if compute == "fp32" and profile.int8_compute_pays:
+    told = f"computes in {compute}" + (f"; {note}" if note else "")
+    if compute != "int8" and profile.int8_compute_pays:
         says = "--compute int8 when exporting may halve the time; compare with edgecil bench"
-        return Finding("ok", "precision", f"computes in fp32; {says}")
-    return Finding("ok", "precision", f"computes in {compute}")
+        told = f"{told}; {says}"
+    return Finding("ok", "precision", told)
 
 
 def main(path: Path) -> int:
@@ -90,11 +95,23 @@ def _tested(path: Path) -> dict[str, Any]:
     path.stat()
     reading = read_current(path) if path.is_dir() else None
     loaded = reading.bundle if reading else read_bundle(path)
-    return {
-        **asdict(self_test(loaded)),
-        "compute": loaded.manifest.compute,
-        "warning": reading.warning if reading else None,
-    }
+    tested = asdict(self_test(loaded))
+    compute, note = _chosen(loaded, path)
+    warning = reading.warning if reading else None
+    return {**tested, "compute": compute, "note": note, "warning": warning}
+
+
+def _chosen(loaded: "Bundle", path: Path) -> tuple[str, str]:
+    """How the bundle is computed here unless asked otherwise, and why not otherwise."""
+    from edgecil_devices.arrangement_choice import file_for
+    from edgecil_devices.computation import AUTO, admitted, read_cpuinfo
+    from edgecil_devices.runtime import Runtime
+
+    own = loaded.manifest.compute
+    if admitted(AUTO, own, read_cpuinfo(), platform.machine()) == (own,):
+        return own, ""
+    runtime = Runtime(loaded, kept=file_for(path), compute=AUTO)
+    return runtime.compute, runtime.note
 
 
 if __name__ == "__main__":

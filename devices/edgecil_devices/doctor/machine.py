@@ -21,7 +21,7 @@ CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 
 ROOT = Path("/")
 
-_TELLING = ("asimd", "asimddp", "avx2", "avx_vnni", "avx512_vnni")
+_TELLING = ("asimd", "asimddp", "asimdhp", "avx2", "avx_vnni", "avx512_vnni")
 _LEAST_MEMORY_MB = 150
 _LEAST_SPACE_MB = 200
 _WRITTEN = date(2026, 11, 1)

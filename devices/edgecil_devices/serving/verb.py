@@ -10,12 +10,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecil_devices.computation import AUTO
 from edgecil_devices.errors import UsageError
 from edgecil_devices.options import (
     BUNDLE,
     COLLECT,
     COLLECT_BELOW,
     COLLECT_MOST,
+    COMPUTE,
     DEFAULT_BELOW,
     DEFAULT_MOST,
     THREADS,
@@ -53,6 +55,7 @@ class ServeRequest:
     )
     """Names that it answers to besides addresses and the machine's own; see `Guard`."""
     threads: int | None = field(default=None, metadata=THREADS)
+    compute: str = field(default=AUTO, metadata=COMPUTE)
     queue: int = option(16, "How many pictures may wait; further ones are answered 503.")
     """Those besides the one at work."""
     max_mb: float = option(16, "Megabytes (10^6) that a request may have.", metavar="MB")
@@ -138,7 +141,9 @@ def serve(request: ServeRequest) -> int:
 
     if request.teach:
         Overlay(request.bundle).require_allowed()
-    following = Following(request.bundle, request.threads)
+    following = Following(request.bundle, request.threads, compute=request.compute)
+    if note := following.classifier().note:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     if request.unknown is not None:
         told = following.classifier().unknown_in_words(request.unknown)
         print(told, file=sys.stderr, flush=True)

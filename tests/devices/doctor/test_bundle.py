@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgecil_devices.doctor.bundle import bundle
+from edgecil_devices.doctor.bundle import _precision, _tested, bundle
 from edgecil_devices.package import pack
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.install import install
@@ -82,3 +82,18 @@ def test_the_precision_is_held_against_the_board(
     assert (agreement.state, agreement.name) == ("warn", "bundle")  # it has no golden samples
     assert (precision.state, precision.name) == (state, "precision")
     assert says in precision.says
+
+
+def test_a_board_with_half_precision_says_whether_it_is_used(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    for module in ("computation", "runtime", "arrangement_choice"):
+        monkeypatch.setattr(
+            f"edgecil_devices.{module}.read_cpuinfo", lambda: "Features\t: asimd asimdhp\n"
+        )
+    found = _tested(bundle_path)
+    assert found["compute"] == "fp32"
+    finding = _precision(found["compute"], found["note"], replace(BOARD, int8_compute_pays=None))
+    says = "computes in fp32; fp16 is not used: the bundle has no golden samples"
+    assert (finding.state, finding.says) == ("ok", says)
