@@ -17,7 +17,7 @@ merge that the next one begins with. What is there already is not measured again
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -92,12 +92,12 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
         "last": round(accuracies[-1], 2),
         "exemplars": stages[-1].exemplars,
         "state_bytes": stages[-1].state_bytes,
-        "lost_in_a_merge": _lost(stages),
+        "lost_in_a_merge": mean_lost(stages),
         "seconds": round(sum(stage.seconds for stage in stages)),
     }
 
 
-def _lost(stages: tuple[StageResult, ...]) -> float | None:
+def mean_lost(stages: Sequence[StageResult]) -> float | None:
     """Points that the tasks before lose in a merge, the mean over all merges."""
     lost = [
         mean(accuracy or 0.0 for accuracy in stage.merge.before)

@@ -77,3 +77,22 @@ def test_what_is_measured_after_it_are_the_logits_of_the_classes_before() -> Non
     assert answer is not None
     # Nothing is merged here, so they are the network's own.
     assert numbers(answer(pictures())) == pytest.approx(numbers(grown(pictures())), abs=1e-5)
+
+
+def test_new_rows_are_aligned_to_old_ones_only_where_none_of_these_was_fitted_anew() -> None:
+    def lengths(**changes: object) -> list[float]:
+        """Of the rows of old and new classes once a task is over."""
+        grown, task = three_blocks(), replace(second_task(), **changes)  # type: ignore[arg-type]
+        grown.grow_head(task.total_classes)
+        with torch.no_grad():
+            grown.head.weight[:] = 1.0
+            grown.head.weight[: task.known_classes] = 8.0  # as ridge regression may leave them
+        Memo().finish(grown, task)
+        return [row.norm().item() / grown.head.in_features**0.5 for row in grown.head.weight]
+
+    known = second_task().known_classes
+    new = second_task().new_classes
+    assert lengths() == pytest.approx([8.0] * (known + new))
+    merge = BlockMerge(((0, 2), (1,)))
+    for changes in ({"merge": merge}, {"was_merged": True}):
+        assert lengths(**changes) == pytest.approx([8.0] * known + [1.0] * new)

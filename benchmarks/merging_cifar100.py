@@ -1,0 +1,138 @@
+"""Claim: with blocks merged, twenty tasks of CIFAR-100 cost at most two points of a block a task.
+
+All of CIFAR-100 in 20 tasks of five classes, in the order of the seed; ResNet-14 and weights in
+int8, exemplars in webp:30, recipe `fast` with 4 epochs and 20 in the first task:
+
+    merged      memo, 3 MB, at most five blocks: older ones are merged
+    unlimited   memo, a block a task, and as many bytes more than 3 MB as its other blocks take,
+                so that it keeps the same exemplars
+    thrift      one network and compressed exemplars, 3 MB
+    foster      a grown pair that is compressed after every task, 3 MB
+
+    python benchmarks/merging_cifar100.py --out benchmarks/results --work DIR [--only merged]
+
+prints the table and writes merging_cifar100.json and .md, with processor and versions. A run takes
+most of an hour on one core; stopped, it goes on where it was. Seconds are of training and testing,
+beside whatever else the machine does.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from edgecil.evaluation.results import read_results
+from edgecil.planning.accounting import encoded_sizes
+from edgecil.training.run import hardware, versions
+from few_photos import edgecil
+from merging import mean_lost
+
+NEW = 2_500
+"""Training pictures of a task."""
+TASKS, BLOCKS, BUDGET_BYTES, BACKBONE = 20, 5, 3_000_000, "resnet14"
+BLOCK_BYTES = encoded_sizes(BACKBONE, "last", "int8")[1]
+SAME_EXEMPLARS_BYTES = BUDGET_BYTES + (TASKS - BLOCKS) * BLOCK_BYTES
+COMMON: tuple[str, ...] = ("--data", "cifar100", "--increment", "5", "--backbone", BACKBONE)
+COMMON += ("--state-precision", "int8", "--codec", "webp:30", "--epochs", "4")
+COMMON += ("--first-epochs", "20", "--resume")
+WAYS: dict[str, tuple[str, ...]] = {
+    "merged": ("--method", "memo", "--max-blocks", str(BLOCKS)),
+    "unlimited": ("--method", "memo", "--no-merge"),
+    "thrift": ("--method", "thrift"),
+    "foster": ("--method", "foster"),
+}
+
+
+def measured(way: str, seed: int, run: Path) -> dict[str, Any]:
+    """Learn all tasks; what it came to."""
+    budget_bytes = SAME_EXEMPLARS_BYTES if way == "unlimited" else BUDGET_BYTES
+    words = ("--budget", str(budget_bytes), "--seed", str(seed), "--run", run)
+    edgecil("train", *COMMON, *WAYS[way], *words)
+    stages = read_results(run).stages
+    accuracies = [stage.whole_accuracy or 0.0 for stage in stages]
+    return {
+        "accuracies": accuracies,
+        "average": round(mean(accuracies), 2),
+        "last": round(accuracies[-1], 2),
+        "exemplars": stages[-1].exemplars,
+        "state_bytes": stages[-1].state_bytes,
+        "lost_in_a_merge": mean_lost(stages),
+        "seconds_of_a_merge": _seconds_of_a_merge(run),
+        "seconds": round(sum(stage.seconds for stage in stages)),
+    }
+
+
+def _seconds_of_a_merge(run: Path) -> float | None:
+    """What training the merged block takes in a task that begins with one, the mean."""
+    stages = read_results(run).stages
+    pictures = {after.stage: NEW + before.exemplars for before, after in pairwise(stages)}
+    with (run / "metrics.csv").open(newline="") as file:
+        epochs = [line for line in csv.DictReader(file) if line["phase"] == "merge"]
+    if not epochs:
+        return None
+    seconds = sum(pictures[int(e["stage"])] / float(e["images_per_second"]) for e in epochs)
+    return round(seconds / len({epoch["stage"] for epoch in epochs}), 1)
+
+
+COLUMNS = (
+    *("average", "last", "exemplars", "state_bytes"),
+    *("lost_in_a_merge", "seconds_of_a_merge", "seconds"),
+)
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: one line a way, means over the seeds."""
+    yield f"| way | n | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |"
+    yield "|---" * (2 + len(COLUMNS)) + "|"
+    for way in dict.fromkeys(row["way"] for row in rows):
+        alike = [row for row in rows if row["way"] == way]
+        cells = [way, str(len(alike))]
+        for name in COLUMNS:
+            there = [row[name] for row in alike if row[name] is not None]
+            digits = 2 if name in ("average", "last", "lost_in_a_merge") else 0
+            cells.append(f"{mean(there):,.{digits}f}" if there else "-")
+        yield f"| {' | '.join(cells)} |"
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """What was measured before."""
+    found: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
+    return found
+
+
+def main() -> None:
+    """Measure what is not there yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--work", type=Path, default=Path("runs/merging"))
+    parser.add_argument("--seeds", default="1993")
+    parser.add_argument("--only", choices=WAYS)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    file = asked.out / "merging_cifar100.json"
+    for seed in map(int, asked.seeds.split(",")):
+        for way in [asked.only] if asked.only else WAYS:
+            about = {"way": way, "seed": seed}
+            if any(about.items() <= row.items() for row in rows_of(file)):
+                continue
+            row = about | measured(way, seed, asked.work / f"{way}-{seed}")
+            print(row, flush=True)
+            rows = [*rows_of(file), row]  # others may have come meanwhile
+            told = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
+            file.write_text(json.dumps(told | {"rows": rows}, indent=1, allow_nan=False) + "\n")
+    lines = "\n".join(table(rows_of(file)))
+    print(lines)
+    about_it = (
+        "CIFAR-100 in 20 tasks of five classes, ResNet-14 in int8; accuracy in percent, bytes."
+    )
+    file.with_suffix(".md").write_text(f"{about_it}\n\n{lines}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Claim: thirty tasks of photos are learned under 5 MB, and a device follows by small updates.
+
+60 classes of CIFAR-100 (drawn by the seed), saved as photos: 50 of each class to learn from and all
+test pictures. EfficientNet-Lite0, thin blocks, two classes a task: `edgecil train` learns the first
+task, `edgecil learn` each other one, under 5 MB and with at most eight blocks. After every task a
+signed release: the first is installed in a store, the others come to it as updates, one after the
+other, int8 weights in all of them. At the end the store is rolled back, and rolled back once more,
+which returns to where it was.
+
+    python benchmarks/photo_tasks.py --out benchmarks/results --work DIR [--tasks 30]
+
+writes photo_tasks.json and .md, with processor and versions. `ms` is the median of one picture on
+one thread of this machine, as `edgecil bench` has it. It can be stopped at any time and goes on
+where it was.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgecil.data import load_dataset
+from edgecil.evaluation.results import read_results
+from edgecil.memory.state import State
+from edgecil.training.run import hardware, versions
+from edgecil_devices.bench_measuring import measure
+from few_photos import LITE0, edgecil, save_pictures
+
+PHOTOS, A_TASK, BUDGET, MOST_BLOCKS, SEED = 50, 2, "5MB", 8, 1993
+
+
+def learned(run: Path, photos: Path, task: int) -> dict[str, Any]:
+    """Learn a task, counted from 1, unless that is done; what it came to."""
+    bound = ("--max-blocks", str(MOST_BLOCKS))
+    if task == 1 and not (run / "results.json").exists():
+        words = ("--budget", BUDGET, "--increment", str(A_TASK), "--seed", str(SEED))
+        edgecil("train", "--data", photos, "--run", run, *LITE0, *words, *bound)
+    elif len(read_results(run).stages) < task:
+        edgecil("learn", run, "--data", photos, *bound)
+    stage = read_results(run).stages[-1]
+    return {
+        "task": task,
+        "classes": stage.classes,
+        "accuracy": stage.accuracy,
+        "state_bytes": stage.state_bytes,
+        "exemplars": stage.exemplars,
+        "blocks": State.read(run / "state").settings.block_count,
+        "merged": stage.merge is not None,
+        "learning_s": round(stage.seconds, 1),
+    }
+
+
+def sent(work: Path, task: int) -> Path:
+    """Bring the release of a task to the store: a bundle first, then updates; what was sent."""
+    run, key, store = work / "run", work / "edgecil.key", work / "store"
+    bundles = [work / f"{number}.edgecil" for number in (task - 1, task)]
+    update = work / f"{task}.update"
+    if not key.exists():
+        edgecil("keys", "new", key)
+    if task == 1:
+        edgecil("export", run, "--weights", "int8", "--sign", key, "--out", bundles[1])
+        edgecil("install", bundles[1], "--store", store, "--trust", f"{key}.pub")
+        return bundles[1]
+    made = ("--since", bundles[0], "--sign", key, "--out", update, "--bundle", bundles[1])
+    edgecil("update", run, *made)
+    edgecil("update", update, "--store", store)
+    bundles[0].unlink()
+    return update
+
+
+def current(store: Path) -> int:
+    """The release that a store answers with."""
+    return int(json.loads(edgecil("status", "--store", store, "--json"))["release"])
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: a line a task."""
+    columns = (
+        *("task", "classes", "accuracy", "state_bytes", "exemplars", "blocks", "merged"),
+        *("sent_bytes", "ms", "learning_s"),
+    )
+    yield f"| {' | '.join(name.replace('_', ' ') for name in columns)} |"
+    yield "|---" * len(columns) + "|"
+    for row in rows:
+        shown = row | {"accuracy": f"{row['accuracy']:.1f}", "merged": "yes" * row["merged"]}
+        cells = [one if isinstance(one := shown[name], str) else f"{one:,}" for name in columns]
+        yield f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Learn and send what is not there yet, and write what it came to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--work", type=Path, default=Path("runs/photo-tasks"))
+    parser.add_argument("--tasks", type=int, default=30)
+    asked = parser.parse_args()
+    for folder in (asked.out, asked.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept, store = asked.work / "rows.json", asked.work / "store"
+    rows = json.loads(kept.read_text()) if kept.exists() else []
+    dataset = load_dataset("cifar100")
+    order = np.random.default_rng(SEED).permutation(len(dataset.classes))
+    for task in range(len(rows) + 1, asked.tasks + 1):
+        photos = asked.work / "photos" / f"{task:02}"
+        if not photos.exists():
+            classes = order[(task - 1) * A_TASK : task * A_TASK]
+            draw = np.random.default_rng([SEED, task])
+            save_pictures(dataset, classes, PHOTOS, photos, draw)
+        row = learned(asked.work / "run", photos, task)
+        row["sent_bytes"] = sent(asked.work, task).stat().st_size
+        timed = measure(store, 1, 3.0, time.perf_counter()).latency_ms["total"]
+        rows.append(row | {"ms": round(timed.p50, 2)})
+        print(rows[-1], flush=True)
+        kept.write_text(json.dumps(rows, allow_nan=False))
+    releases = [current(store)]
+    for _ in range(2):
+        edgecil("rollback", "--store", store)
+        releases.append(current(store))
+    told: dict[str, Any] = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
+    told |= {"releases": releases, "rows": rows}
+    file = asked.out / "photo_tasks.json"
+    file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    lines = "\n".join(table(rows))
+    print(lines)
+    file.with_suffix(".md").write_text(
+        f"EfficientNet-Lite0, thin blocks, {PHOTOS} photos a class, {A_TASK} classes a task, "
+        f"{BUDGET}, at most {MOST_BLOCKS} blocks; accuracy in percent.\n\n{lines}\n\n"
+        f"The store's release before and after each of two rollbacks: {releases}.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
