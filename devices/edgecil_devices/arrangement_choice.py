@@ -21,6 +21,8 @@ from edgecil_devices.files import replace_atomically
 ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
 ARRANGEMENTS = (ONE_GRAPH, SIDE_BY_SIDE)
 
+_REVISION = 1
+"""Of what graphs are turned into: with another one every choice is measured anew."""
 _MOST_CHOICES = 32
 _MOST_BYTES = 65_536
 _LONGEST_NOTE = 300
@@ -67,7 +69,7 @@ def file_for(path: str | Path) -> Path | None:
 
 
 def key_of(manifest_json: bytes, threads: int, asked: str | None = None) -> str:
-    """What a choice holds for: the bundle, the threads, onnxruntime and the processor.
+    """What a choice holds for: the bundle, the threads, onnxruntime, the processor, and this code.
 
     Args:
         manifest_json: stands for the bundle.
@@ -77,7 +79,7 @@ def key_of(manifest_json: bytes, threads: int, asked: str | None = None) -> str:
     lines = read_cpuinfo().splitlines()
     processor = sorted({line for line in lines if line.startswith(_ABOUT_THE_PROCESSOR)})
     facts = [hashlib.sha256(manifest_json).hexdigest(), threads, version()]
-    facts += [platform.machine(), os.cpu_count(), processor, asked]
+    facts += [platform.machine(), os.cpu_count(), processor, asked, _REVISION]
     return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
 
 
