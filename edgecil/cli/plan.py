@@ -96,10 +96,10 @@ def _planned(request: TrainRequest, facts: "DataFacts", why: str = "") -> _Plann
     from edgecil.networks import CUTS
     from edgecil.planning.planner import alternatives
     from edgecil.training.loop import choose_device
-    from edgecil.training.rehearsal import speeds_on
+    from edgecil.training.rehearsal import pace_on
     from edgecil.training.resolving import demand_of, resolve
 
-    pace = partial(speeds_on, choose_device("auto")) if request.time else None
+    pace = partial(pace_on, choose_device("auto")) if request.time else None
     settings, planned, reason = resolve(request, facts, pace=pace)
     demand = demand_of(settings, facts)
     # What starts from scratch is cut elsewhere than what comes pretrained.

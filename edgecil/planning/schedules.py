@@ -5,7 +5,7 @@ training. Where a time is given, every task shows as many as any other: an early
 few, then sees them the more often. It counts as much in the average as a late one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,8 +78,8 @@ class EqualWork:
 
     seconds: float
     """What there is."""
-    seconds_a_pass: Mapping[str, float]
-    """Of this machine, by backbone: of a forward pass of a picture, see `Method.passes`."""
+    seconds_a_pass: Callable[[str], float]
+    """Of this machine, for a backbone: of a forward pass of a picture, see `Method.passes`."""
     tests_per_class: float
     """Pictures that every class is measured on after each task."""
 
@@ -115,7 +115,7 @@ class EqualWork:
             each = demand.method.passes(min(stage, demand.max_blocks or stage))
             passes += pictures * epochs_for(images_a_task, pictures) * phases * each
             passes += (tests + classes * demand.images_per_class) * max(1.0, each - 2)
-        return passes * self.seconds_a_pass[planned.backbone]
+        return passes * self.seconds_a_pass(planned.backbone)
 
     def shown(self, demand: Demand, planned: Plan) -> list[float]:
         """See `Schedule`."""

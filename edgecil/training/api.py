@@ -14,7 +14,7 @@ from edgecil.training.label_changes import warn_of_label_changes
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.proposing import proposed
-from edgecil.training.rehearsal import speeds_on
+from edgecil.training.rehearsal import pace_on
 from edgecil.training.reporters import Reporter
 from edgecil.training.reporters import SilentReporter as SilentReporter
 from edgecil.training.request import TrainRequest
@@ -80,7 +80,7 @@ def train(
             # Measured again, it might be another number.
             request = as_begun(request, begun)
         chosen = proposed(request, dataset, reading, begun)
-        pace = partial(speeds_on, torch_device)
+        pace = partial(pace_on, torch_device)
         settings, planned, reason = resolve(chosen.request, chosen.facts, reading, pace)
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))

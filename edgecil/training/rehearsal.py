@@ -63,19 +63,15 @@ def rehearsed_speed(
     return found and found / passes / team().size
 
 
-def speeds_on(device: torch.device, possible: Sequence[RunSettings]) -> dict[str, float]:
-    """Seconds of a forward pass on this machine, by backbone: what `resolve` takes for a pace.
+def pace_on(device: torch.device, settings: RunSettings) -> float:
+    """Seconds of a forward pass on a device: what `resolve` takes for a pace.
 
-    Args:
-        device: where training runs.
-        possible: settings that differ in their backbone.
+    Returns:
+        Infinity where nothing is known of it, as of `trained_speed`.
     """
-    found = {}
-    for settings in possible:
-        with work(f"measuring {settings.backbone}"):
-            speed = lead(partial(trained_speed, settings, device))
-        found[settings.backbone] = math.inf if speed is None else speed
-    return found
+    with work(f"measuring {settings.backbone}"):
+        speed = lead(partial(trained_speed, settings, device))
+    return math.inf if speed is None else speed
 
 
 def trained_speed(settings: RunSettings, device: torch.device) -> float | None:

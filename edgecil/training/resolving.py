@@ -1,8 +1,9 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from edgecil.networks.backbones import pretrained_named
 from edgecil.networks.sources import Origin, origin_of_file
 from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.planner import alternatives
 from edgecil.planning.plans import Demand, Plan
 from edgecil.planning.schedules import Epochs, EqualWork, Images, task_pictures
 from edgecil.planning.tradeoffs import Choice
@@ -80,8 +80,8 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
     )
 
 
-Pace = Callable[[Sequence[RunSettings]], Mapping[str, float]]
-"""Settings that differ in their backbone -> seconds of a forward pass through each, by its name."""
+Pace = Callable[[RunSettings], float]
+"""Settings -> seconds of a forward pass of a picture through their backbone, on this machine."""
 
 
 def resolve(
@@ -146,9 +146,10 @@ def resolve(
     work = None
     # Behind a pretrained trunk training takes seconds, and more of it brings nothing.
     if pace and request.time and not comes:
-        speeds = pace(_possible(draft, demands, backbone))
+        # Which backbones are asked for, the planner sees as it goes: merging makes room for some.
+        speed = cache(lambda name: pace(replace(draft, backbone=name)))
         tests_per_class = facts.test_pictures / len(facts.classes)
-        work = EqualWork(parse_duration(request.time), speeds, tests_per_class)
+        work = EqualWork(parse_duration(request.time), speed, tests_per_class)
     bound = BlockBound(request.max_blocks, no_merge=request.no_merge)
     choice = bound.chooser(
         demands,
@@ -169,7 +170,7 @@ def resolve(
     if work:
         images = work.images_a_task(choice.demand, choice.plan)
         settings = replace(settings, images_a_task=images)
-        told.append(_length_in_words(settings, work, choice))
+        told.append(_length_in_words(images, work, choice))
     elif pace and request.time:
         told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
     told.append(method_named(request.method).price)
@@ -202,21 +203,8 @@ def _schedule(settings: RunSettings, images_per_class: int) -> Images | Epochs:
     return Epochs(first.first.epochs, last.incremental.epochs)
 
 
-def _possible(
-    draft: RunSettings, demands: Sequence[Demand], backbone: str | None
-) -> list[RunSettings]:
-    """The draft with each backbone that the planner may take."""
-    names = {backbone} if backbone else set()
-    if backbone is None:
-        for demand in demands:
-            plans = alternatives(demand, draft.cut, draft.budget_bytes)
-            names |= {planned.backbone for planned in plans if planned.fits}
-    return [replace(draft, backbone=name) for name in sorted(filter(None, names))]
-
-
-def _length_in_words(settings: RunSettings, work: EqualWork, choice: Choice) -> str:
-    """How long each task is trained, and the whole run."""
-    images = settings.images_a_task or 0
+def _length_in_words(images: int, work: EqualWork, choice: Choice) -> str:
+    """How long each task is trained that shows so many images, and the whole run."""
     pictures = task_pictures(choice.demand, choice.plan)
     first, last = (epochs_for(images, n) for n in (pictures[0], pictures[-1]))
     seconds = work.takes(choice.demand, choice.plan, images)

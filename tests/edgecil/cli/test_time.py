@@ -85,3 +85,16 @@ def test_a_plan_says_what_a_time_comes_to_and_a_time_that_is_too_short_what_woul
     _, err = desk.run(*asked, "--time", "0.1s", code=2)
     assert "too short for convnet2: one epoch a task takes this machine" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_time_suits_a_budget_that_holds_no_network_without_merging(
+    desk: Desk, measured: list[str]
+) -> None:
+    desk.photos("old", *(f"class-{number}" for number in range(9)))
+    asked: tuple[str, ...] = ("plan", "--data", "old", "--image-size", "16", "--budget", "160kB")
+    asked += ("--increment", "1", "--time", "2h", "--json")
+    out, _ = desk.run(*asked)
+    found = json.loads(out)
+    assert max(stage["blocks"] for stage in found["stages"]) < 9
+    assert found["backbone"] in measured
+    assert len(measured) == len(set(measured))  # each once

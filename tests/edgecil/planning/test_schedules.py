@@ -33,7 +33,7 @@ def planned(backbone: str = "resnet14", kept: tuple[int, ...] = KEPT) -> Plan:
 
 
 def work(seconds: float) -> EqualWork:
-    return EqualWork(seconds, {"resnet14": 0.001}, tests_per_class=10)
+    return EqualWork(seconds, {"resnet14": 0.001}.__getitem__, tests_per_class=10)
 
 
 def test_a_task_has_its_own_pictures_and_those_that_are_kept() -> None:
@@ -91,7 +91,7 @@ def test_a_larger_network_is_taken_where_there_is_time_for_it(
     speeds = {name: 1e-5 * 2**k for k, name in enumerate(TABLE.network)}
 
     def chosen(seconds: float) -> str:
-        schedule = EqualWork(seconds, speeds, tests_per_class=100)
+        schedule = EqualWork(seconds, speeds.__getitem__, tests_per_class=100)
         return choose(demands, None, ["last"], 20_000_000, schedule).plan.backbone
 
     names = list(TABLE.network)
