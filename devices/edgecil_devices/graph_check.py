@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edgecil_devices.errors import BundleError, BundleVersionError
 from edgecil_devices.graph_shapes import Call, Known, Shape, operators_of_format, result_shape
-from edgecil_devices.graphs import Field, Port, fields, ports, text
+from edgecil_devices.graphs import Field, Port, attribute_of, fields, ports, tensor_of, text
 from edgecil_devices.manifest import Manifest
 
 NEWEST_OPSET, NEWEST_IR_VERSION = 18, 8
@@ -144,7 +144,7 @@ def _node(message: memoryview, compute: str) -> Call:
     attributes: dict[str, tuple[int | str, ...]] = {}
     for part in parts:
         if part.number == 5:
-            name, values = _attribute(part.content)
+            name, values = attribute_of(_checked(part.content, _ATTRIBUTE))
             if name in attributes:
                 raise _RefusedError(f"it has the attribute {name!r} twice")
             attributes[name] = values
@@ -156,24 +156,8 @@ def _node(message: memoryview, compute: str) -> Call:
     )
 
 
-def _attribute(message: memoryview) -> tuple[str, tuple[int | str, ...]]:
-    """Its name and its integers or its string; a float counts as no value."""
-    parts = _checked(message, _ATTRIBUTE)
-    names = [text(part.content) for part in parts if part.number == 1]
-    values = (
-        _signed(part.value) if part.number != 4 else text(part.content)
-        for part in parts
-        if part.number in (3, 4, 8)
-    )
-    return "".join(names), tuple(values)
-
-
 def _tensor(message: memoryview) -> tuple[str, _Tensor]:
-    parts = _checked(message, _TENSOR)
-    name = "".join(text(part.content) for part in parts if part.number == 8)
-    shape = tuple(part.value for part in parts if part.number == 1)
-    types = [part.value for part in parts if part.number == 2]
-    data = [part.content for part in parts if part.number == 9]
+    name, shape, types, data = tensor_of(_checked(message, _TENSOR))
     known = len(types) == len(data) == 1 and types[0] in _ITEM_BYTES and name
     if not known or 0 in shape or prod(shape) * _ITEM_BYTES[types[0]] != len(data[0]):
         raise _RefusedError(f"its tensor {name!r} is not what it says it is")
@@ -182,12 +166,6 @@ def _tensor(message: memoryview) -> tuple[str, _Tensor]:
     if types[0] != _INT64 or prod(shape) > _MOST_INTEGERS:
         return name, _Tensor(shape)
     return name, _Tensor(shape, integers=tuple(data[0].cast("B").cast("q")))
-
-
-def _signed(value: int) -> int:
-    """Integers are two's complements of 64 bits."""
-    value &= 2**64 - 1
-    return value - 2**64 if value >= 2**63 else value
 
 
 def _shapes(nodes: list[Call], tensors: dict[str, _Tensor], source: Port) -> dict[str, Shape]:

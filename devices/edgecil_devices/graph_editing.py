@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 
 from edgecil_devices.errors import BundleError
 from edgecil_devices.graph_shapes import Call
-from edgecil_devices.graphs import encoded, encoded_number, fields, nested, text
+from edgecil_devices.graphs import (
+    attribute_of,
+    encoded,
+    encoded_number,
+    fields,
+    nested,
+    tensor_of,
+    text,
+)
 
 FLOAT32, FLOAT16 = 1, 10
 """What ONNX calls these types."""
 
 _GRAPH, _NODE, _INITIALIZER, _OUTPUT, _VALUE_INFO = 7, 1, 5, 12, 13
+_ATTRIBUTE = 5
+"""Of a node."""
 _DTYPES = {FLOAT32: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", FLOAT16: "<f2"}
 _TYPES = {np.dtype(name): number for number, name in _DTYPES.items()}
 _RESTORING = {"Cast", "DequantizeLinear"}
@@ -43,7 +53,8 @@ class Node:
 
     def call(self) -> Call:
         """As `graph_shapes` has it."""
-        attributes = dict(map(_attribute, self.attributes))
+        messages = (content for raw in self.attributes for content in nested(raw, _ATTRIBUTE))
+        attributes = dict(attribute_of(fields(message)) for message in messages)
         return Call(self.operator, self.inputs, self.outputs, attributes)
 
 
@@ -126,13 +137,13 @@ def cast(source: str, sink: str, type_: int) -> Node:
 def integer(name: str, value: int) -> bytes:
     """An attribute that is one integer, not below zero."""
     parts = encoded(1, name.encode()) + encoded_number(3, value) + encoded_number(20, _INTEGER)
-    return encoded(5, parts)
+    return encoded(_ATTRIBUTE, parts)
 
 
 def integers(name: str, values: Iterable[int]) -> bytes:
     """An attribute that is several integers, none below zero."""
     numbers = b"".join(encoded_number(8, value) for value in values)
-    return encoded(5, encoded(1, name.encode()) + numbers + encoded_number(20, _INTEGERS))
+    return encoded(_ATTRIBUTE, encoded(1, name.encode()) + numbers + encoded_number(20, _INTEGERS))
 
 
 def _node(message: memoryview) -> Node:
@@ -141,28 +152,12 @@ def _node(message: memoryview) -> Node:
     def names(number: int) -> Iterator[str]:
         return (text(part.content) for part in parts if part.number == number)
 
-    attributes = tuple(bytes(part.raw) for part in parts if part.number == 5)
+    attributes = tuple(bytes(part.raw) for part in parts if part.number == _ATTRIBUTE)
     return Node("".join(names(4)), tuple(names(1)), tuple(names(2)), attributes)
 
 
-def _attribute(raw: bytes) -> tuple[str, tuple[int | str, ...]]:
-    """Its name and its integers or its string; all that is negative is no size."""
-    (whole,) = fields(raw)
-    parts = list(fields(whole.content))
-    values = (
-        part.value if part.number != 4 else text(part.content)
-        for part in parts
-        if part.number in (3, 4, 8)
-    )
-    return text(b"".join(part.content for part in parts if part.number == 1)), tuple(values)
-
-
 def _weight(message: memoryview) -> tuple[str, Weight]:
-    parts = list(fields(message))
-    name = text(b"".join(part.content for part in parts if part.number == 8))
-    shape = tuple(part.value for part in parts if part.number == 1)
-    types = [part.value for part in parts if part.number == 2]
-    data = [part.content for part in parts if part.number == 9]
+    name, shape, types, data = tensor_of(fields(message))
     if len(types) != 1 or len(data) != 1 or types[0] not in _DTYPES:
         raise BundleError(f"the weight {name!r} is of no known type; export the bundle again")
     values = np.frombuffer(data[0], _DTYPES[types[0]])

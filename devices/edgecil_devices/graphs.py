@@ -135,6 +135,45 @@ def _size(dimension: memoryview) -> int | str | None:
     return None
 
 
+def attribute_of(parts: Iterable[Field]) -> tuple[str, tuple[int | str, ...]]:
+    """The name of an attribute and its integers or its string; a float counts as no value."""
+    parts = list(parts)
+    values = (
+        _signed(part.value) if part.number != 4 else text(part.content)
+        for part in parts
+        if part.number in (3, 4, 8)
+    )
+    return "".join(text(part.content) for part in parts if part.number == 1), tuple(values)
+
+
+class TensorFields(NamedTuple):
+    """What a tensor says of itself, right or wrong."""
+
+    name: str
+    shape: tuple[int, ...]
+    types: list[int]
+    """Numbers that ONNX has for types, of which there should be one."""
+    data: list[memoryview]
+    """Likewise."""
+
+
+def tensor_of(parts: Iterable[Field]) -> TensorFields:
+    """What the fields of a tensor hold."""
+    parts = list(parts)
+    return TensorFields(
+        "".join(text(part.content) for part in parts if part.number == 8),
+        tuple(part.value for part in parts if part.number == 1),
+        [part.value for part in parts if part.number == 2],
+        [part.content for part in parts if part.number == 9],
+    )
+
+
+def _signed(value: int) -> int:
+    """Integers are two's complements of 64 bits."""
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
 def text(content: bytes | memoryview) -> str:
     """A string; bytes that are no UTF-8 are replaced."""
     return bytes(content).decode(errors="replace")
