@@ -41,6 +41,7 @@ HALF_TOLERANCE = 1e-2
 2^11, so this is twenty roundings. Ten random blocks of ResNet32 moved by a sixteenth of it with the
 kernels for ARM; what computes something else moves by far more."""
 
+_NO_GOLDEN = "the bundle has no golden samples"
 _MANY_BLOCKS, _MANY_BLOCKS_A_THREAD = 8, 2
 _CLEARLY_FASTER = 0.95
 """The other computation's part of the time, at most. Less gain is not worth another rounding."""
@@ -67,7 +68,7 @@ class Proof:
     def hindrance(self, parts: Parts) -> str:
         """Why it need not be tried; empty if it may be."""
         if self.golden is None:
-            return "the bundle has no golden samples"
+            return _NO_GOLDEN
         if self.compute != WINOGRAD:
             return ""
         size_bytes = sum(map(kernel_bytes, (parts.trunk, *parts.blocks)))
@@ -77,7 +78,8 @@ class Proof:
 
     def objection(self, arrangement: Arrangement) -> str:
         """Why it may not be used; empty if it may."""
-        assert self.golden is not None  # or there was a hindrance
+        if self.golden is None:  # whatever a file says of this bundle
+            return _NO_GOLDEN
         logits = self.logits_of(arrangement.run(self.golden.pixels).of_blocks)
         if not np.isfinite(logits).all():
             return "the golden samples' logits are not finite"
@@ -119,9 +121,6 @@ def choose(
     Raises:
         BundleError: a graph cannot be loaded.
     """
-    if proof is not None and (hindrance := proof.hindrance(parts)):
-        chosen = choose(parts, threads, image_size_px, kept, key)
-        return replace(chosen, note=_not_used(proof, hindrance))
     many = len(parts.blocks) >= max(_MANY_BLOCKS, _MANY_BLOCKS_A_THREAD * threads)
     settled = threads == 1 or many
     if settled and proof is None:
@@ -141,6 +140,7 @@ def choose(
 def _found(
     parts: Parts, threads: int, image_size_px: int, proof: Proof | None, *, settled: bool
 ) -> tuple[Arrangement, Choice]:
+    hindrance = proof.hindrance(parts) if proof else ""  # while no network is in memory
     if settled:
         arrangement: Arrangement = SideBySide(parts, threads)
         choice = Choice(SIDE_BY_SIDE, 0.5, parts.compute)  # in this one each part is timed
@@ -148,6 +148,8 @@ def _found(
         arrangement, choice = _measured(parts, threads, image_size_px)
     if proof is None:
         return arrangement, choice
+    if hindrance:
+        return arrangement, replace(choice, note=_not_used(proof, hindrance))
     most_ms = inf
     if proof.must_be_faster:
         most_ms = _CLEARLY_FASTER * _typical_ms(arrangement, image_size_px)

@@ -266,6 +266,19 @@ def test_without_golden_samples_nothing_is_proved(tiny: TinyNetwork, asked: str)
     assert found.note == "fp16 is not used: the bundle has no golden samples"
 
 
+@pytest.mark.usefixtures("on_pi_5")
+def test_a_kept_choice_of_what_cannot_be_proved_is_not_followed(
+    tiny: TinyNetwork, tmp_path: Path
+) -> None:
+    bundle, file = complete(read_package(pack(tiny.manifest(), tiny.blobs())), {}), tmp_path / "x"
+    key = key_of(bundle.manifest_json, 1, "auto")
+    keep_choice(file, key, Choice("side by side", 0.5, "fp16"))
+    found = Runtime(bundle, 1, file, "auto")
+    assert found.compute == "fp32"
+    assert found.note == "fp16 is not used: the bundle has no golden samples"
+    require_right(tiny, found, 1e-5)
+
+
 def test_weights_that_do_not_fit_leave_it_in_single_precision(tiny: TinyNetwork) -> None:
     tiny.blocks[1] = tiny.blocks[1] * 1e6
     found = Runtime(with_golden(tiny), 2, None, "fp16")
@@ -410,11 +423,12 @@ def test_winograd_is_chosen_where_it_is_faster_and_gives_the_same(
 
 
 def test_winograd_is_not_tried_where_it_takes_too_much_memory_or_changes_nothing(
-    tiny: TinyNetwork, monkeypatch: pytest.MonkeyPatch
+    tiny: TinyNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = winograd_parts()
     proof = winograd_proof(parts)
-    monkeypatch.setattr(choosing, "_found", pytest.fail)
+    monkeypatch.setattr(choosing, "_otherwise", pytest.fail)
+    monkeypatch.setattr(choosing, "_typical_ms", pytest.fail)
     monkeypatch.setattr(choosing, "_MOST_KERNEL_BYTES", 2 * 4 * 9 * 16 * 16 - 1)
     found = choosing.choose(parts, 1, 8, None, "key", proof)
     assert (found.compute, found.note) == (
@@ -427,7 +441,11 @@ def test_winograd_is_not_tried_where_it_takes_too_much_memory_or_changes_nothing
         blocks=tuple(map(Graphs.block, tiny.blocks)),
         features=(3, 3),
     )
-    assert "no 3x3 convolutions" in choosing.choose(plain, 1, 8, None, "key", proof).note
+    file = tmp_path / "kept.json"
+    found = choosing.choose(plain, 1, 8, file, "key", proof)
+    assert "no 3x3 convolutions" in found.note
+    monkeypatch.setattr(choosing, "kernel_bytes", pytest.fail)  # not looked for at every start
+    assert choosing.choose(plain, 1, 8, file, "key", proof).note == found.note
 
 
 @pytest.mark.parametrize("threads", [1, 2])
