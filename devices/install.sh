@@ -15,7 +15,8 @@ usage: sh install.sh [--from WHAT] [--target DIR]
 Puts edgecil and what it needs, about 200 MB, into a Python environment of its own. A second run
 brings it up to date; one that was cut short is made good by the next.
 
-  --from WHAT       a wheel, a folder of sources, or a release like edgecil==0.1.0 (the newest)
+  --from WHAT       a wheel, a folder of sources, or a release like edgecil==0.1.0; by itself the
+                    newest wheel that lies beside this script, or else the newest release
   --target DIR      the environment's folder (/opt/edgecil for root, ~/edgecil for others)
   --service BUNDLE  put BUNDLE into the store /var/lib/edgecil and serve it, now and whenever the
                     device starts, as a user who can do nothing else
@@ -64,6 +65,7 @@ main() {
         return
     fi
     [ -z "$bundle" ] || store=$STORE
+    [ -n "$from" ] || from=$(wheel_beside)
     check_service
     check_system
     check_place
@@ -72,6 +74,11 @@ main() {
     [ -z "$store" ] || install_units
     [ -z "$bundle" ] || install_service
     tell
+}
+
+# Nothing where the script comes through a pipe and lies nowhere.
+wheel_beside() {
+    [ ! -f "$0" ] || ls "$(dirname "$0")"/edgecil-*.whl 2>/dev/null | sort -V | tail -n 1
 }
 
 check_service() {

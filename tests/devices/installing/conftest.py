@@ -38,7 +38,7 @@ class Device:
     def started(self, *words: object) -> "subprocess.Popen[bytes]":
         """Start the script in a process group of its own."""
         return subprocess.Popen(
-            ["sh", str(SCRIPT), *map(str, words)],
+            ["sh", str(self.script), *map(str, words)],
             env=self.environment,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -47,7 +47,7 @@ class Device:
     def install(self, *words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run the script."""
         return subprocess.run(
-            ["sh", str(SCRIPT), *map(str, words)],
+            ["sh", str(self.script), *map(str, words)],
             env=self.environment | environment,
             capture_output=True,
             text=True,

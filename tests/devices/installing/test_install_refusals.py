@@ -61,7 +61,7 @@ def test_what_cannot_work_is_refused_before_anything_is_done(
 
 
 def test_a_device_without_python_is_refused(device: "Device", tmp_path: Path) -> None:
-    for name in ("sh", "id", "uname", "getconf", "df", "awk", "dirname", "ls"):
+    for name in ("sh", "id", "uname", "getconf", "df", "awk", "dirname", "ls", "sort", "tail"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     done = device.install("--target", tmp_path / "edgecil", PATH=str(tmp_path))
     assert done.returncode == 1

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,15 +60,15 @@ def files_in(folder: Path) -> dict[Path, tuple[int, int]]:
     }
 
 
-def newer(wheel: Path, folder: Path) -> Path:
-    """The same wheel under the version 9.9."""
-    names = f"edgecil-{VERSION}", "edgecil-9.9"
+def renamed(wheel: Path, folder: Path, version: str) -> Path:
+    """The same wheel under another version."""
+    names = f"edgecil-{VERSION}", f"edgecil-{version}"
     path = folder / wheel.name.replace(*names)
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             data = old.read(name)
             if name.endswith(("METADATA", "RECORD")):
-                data = data.replace(f"Version: {VERSION}".encode(), b"Version: 9.9")
+                data = data.replace(f"Version: {VERSION}".encode(), f"Version: {version}".encode())
                 data = data.replace(names[0].encode(), names[1].encode())
             new.writestr(name.replace(*names), data)
     return path
@@ -109,7 +110,7 @@ def test_the_systems_packages_stay_in_use_so_that_the_camera_keeps_working(
     assert "numpy" not in packages
 
 
-def test_a_second_run_changes_nothing_and_a_newer_release_only_edgecil(
+def test_a_second_run_changes_nothing_and_the_newest_wheel_beside_the_script_only_edgecil(
     device: "Device", installed: Installed, wheel: Path, tmp_path: Path
 ) -> None:
     folder = installed.folder
@@ -117,9 +118,13 @@ def test_a_second_run_changes_nothing_and_a_newer_release_only_edgecil(
     assert device.install("--from", wheel, "--target", folder).returncode == 0
     assert files_in(folder) == before
 
-    done = device.install("--from", newer(wheel, tmp_path), "--target", folder)
+    for newer in ("9.9", "9.10", "9.2"):
+        renamed(wheel, tmp_path, newer)
+    copied = copy(device)
+    copied.script = Path(shutil.copy(device.script, tmp_path))
+    done = copied.install("--target", folder)
     assert done.returncode == 0, done.stderr
-    assert device.says(folder, "--version").split() == ["edgecil", "9.9"]
+    assert device.says(folder, "--version").split() == ["edgecil", "9.10"]
     after = files_in(folder)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert changed
