@@ -10,8 +10,8 @@ which returns to where it was.
     python benchmarks/photo_tasks.py --out benchmarks/results --work DIR [--tasks 30]
 
 writes photo_tasks.json and .md, with processor and versions. `ms` is the median of one picture on
-one thread of this machine, as `edgecil bench` has it. It can be stopped at any time and goes on
-where it was.
+one thread of this machine, as `edgecil bench` has it, of all releases one after the other when all
+is learned. It can be stopped at any time and goes on where it was.
 """
 
 import argparse
@@ -58,19 +58,27 @@ def learned(run: Path, photos: Path, task: int) -> dict[str, Any]:
 def sent(work: Path, task: int) -> Path:
     """Bring the release of a task to the store: a bundle first, then updates; what was sent."""
     run, key, store = work / "run", work / "edgecil.key", work / "store"
-    bundles = [work / f"{number}.edgecil" for number in (task - 1, task)]
-    update = work / f"{task}.update"
+    bundle, update = bundle_of(work, task), work / f"{task}.update"
     if not key.exists():
         edgecil("keys", "new", key)
     if task == 1:
-        edgecil("export", run, "--weights", "int8", "--sign", key, "--out", bundles[1])
-        edgecil("install", bundles[1], "--store", store, "--trust", f"{key}.pub")
-        return bundles[1]
-    made = ("--since", bundles[0], "--sign", key, "--out", update, "--bundle", bundles[1])
-    edgecil("update", run, *made)
+        edgecil("export", run, "--weights", "int8", "--sign", key, "--out", bundle)
+        edgecil("install", bundle, "--store", store, "--trust", f"{key}.pub")
+        return bundle
+    made = ("--since", bundle_of(work, task - 1), "--sign", key, "--out", update)
+    edgecil("update", run, *made, "--bundle", bundle)
     edgecil("update", update, "--store", store)
-    bundles[0].unlink()
     return update
+
+
+def bundle_of(work: Path, task: int) -> Path:
+    """Where the release of a task lies."""
+    return work / f"{task}.edgecil"
+
+
+def latency_ms(bundle: Path) -> float:
+    """Milliseconds of a picture, the median."""
+    return round(measure(bundle, 1, 3.0, time.perf_counter()).latency_ms["total"].p50, 2)
 
 
 def current(store: Path) -> int:
@@ -112,11 +120,10 @@ def main() -> None:
             draw = np.random.default_rng([SEED, task])
             save_pictures(dataset, classes, PHOTOS, photos, draw)
         row = learned(asked.work / "run", photos, task)
-        row["sent_bytes"] = sent(asked.work, task).stat().st_size
-        timed = measure(store, 1, 3.0, time.perf_counter()).latency_ms["total"]
-        rows.append(row | {"ms": round(timed.p50, 2)})
+        rows.append(row | {"sent_bytes": sent(asked.work, task).stat().st_size})
         print(rows[-1], flush=True)
         kept.write_text(json.dumps(rows, allow_nan=False))
+    rows = [row | {"ms": latency_ms(bundle_of(asked.work, row["task"]))} for row in rows]
     releases = [current(store)]
     for _ in range(2):
         edgecil("rollback", "--store", store)
