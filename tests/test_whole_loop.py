@@ -20,6 +20,8 @@ from PIL import Image
 
 from edgecil.data import ImageDataset, load_dataset
 
+pytestmark = pytest.mark.slow
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 KNOWN, NEW = ("digit-1", "digit-2", "upper-A"), "symbol-hash"

@@ -127,7 +127,7 @@ def site_link(link: re.Match[str], source: str, uri: str, pictures: set[str]) ->
         target = "index.md"
     elif found == "benchmarks":
         target = TAKEN["benchmarks/README.md"]
-    elif found.endswith(PICTURES):
+    elif found.endswith(PICTURES) and not target:
         pictures.add(found)
         target = picture_uri(found)
     if not target:

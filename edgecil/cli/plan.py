@@ -167,9 +167,9 @@ def _print_table(planning: _Planning) -> None:
     for other in planning.others:
         last = other.stages[-1]
         told = (
-            f"model {last.model_bytes}, {last.exemplars} exemplars"
+            f"model {format_bytes(last.model_bytes)}, {last.exemplars} exemplars"
             if other.fits
-            else f"does not fit, needs {other.smallest_budget_bytes}"
+            else f"does not fit, needs {format_bytes(other.smallest_budget_bytes)}"
         )
         print(f"  {other.backbone:<19} {told}")
 

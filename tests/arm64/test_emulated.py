@@ -38,6 +38,8 @@ from tests.devices.conftest import tiny as tiny
 from tests.devices.teaching.colours import RED, files, save_teachable
 from tests.export.mobile import lite_like_groups, v3_like_groups
 
+pytestmark = pytest.mark.slow
+
 Logits: TypeAlias = NDArray[np.float32]
 
 HERE = Path(__file__).parent

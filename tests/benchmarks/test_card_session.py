@@ -9,6 +9,8 @@ import torch
 
 from tests.benchmarks.scripts import FOLDER
 
+pytestmark = pytest.mark.slow
+
 
 def session(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, FOLDER / "card_session.py", *words]

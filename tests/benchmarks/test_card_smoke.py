@@ -11,6 +11,8 @@ import pytest
 from tests.benchmarks.scripts import FOLDER, loaded
 from tests.edgecil.training.pretended_card import pretended_card
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--pictures", "8", "--epochs", "1")
 SCRIPT = FOLDER / "card_smoke.py"
 

@@ -8,6 +8,8 @@ import pytest
 from tests.benchmarks.scripts import loaded
 from tests.edgecil.training.pretended_card import pretended_card
 
+pytestmark = pytest.mark.slow
+
 
 def test_both_kinds_are_measured_and_one_is_replayed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

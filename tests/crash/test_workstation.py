@@ -19,6 +19,8 @@ from tests.crash.disks import Disk, crashes
 from tests.crash.recording import Recorder, left_by_a_dead_process
 from tests.edgecil.memory.test_state import make_settings, make_state
 
+pytestmark = pytest.mark.slow
+
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 OLD, NEW = make_state(make_settings((1,))), make_state(make_settings((1, 1)))
 

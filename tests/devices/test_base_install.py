@@ -23,6 +23,8 @@ from edgecil_devices.package import pack, read_package
 if TYPE_CHECKING:
     from tests.devices.conftest import BaseInstall, TinyNetwork
 
+pytestmark = pytest.mark.slow
+
 KEY = bytes(range(32))
 SIGNATURE = KEY + bytes(64)
 """Wrong, but who has not the extra `sign` cannot tell."""

@@ -19,6 +19,8 @@ from typer.main import get_command
 from edgecil.cli import app
 from tests.docs.shell import DOCUMENTS, FENCED, ROOT, TITLES, commands, ours
 
+pytestmark = pytest.mark.slow
+
 WHY_NOT = {
     "demo": "learns for a minute or two; the tests of the verb have it",
     "serve": "does not end",

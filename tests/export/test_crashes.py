@@ -5,11 +5,15 @@ import itertools
 import shutil
 from pathlib import Path
 
+import pytest
+
 from edgecil.errors import ExportError
 from edgecil_devices.bundle import read_bundle
 from edgecil_export import ExportRequest, export
 from tests.crash.disks import Disk, crashes
 from tests.crash.recording import Recorder, left_by_a_dead_process
+
+pytestmark = pytest.mark.slow
 
 
 def weights_of(bundle: Path) -> str:

@@ -20,6 +20,8 @@ from PIL import Image
 from edgecil_devices.errors import ImageError
 from edgecil_devices.images import read_image
 
+pytestmark = pytest.mark.slow
+
 # Taken before the tests get a cache folder of their own.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecil-pictures"
 SOURCES = {"pypng": "0.0.20", "pillow": version("pillow")}

@@ -20,6 +20,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from tests.devices.installing.conftest import Device
 
+pytestmark = pytest.mark.slow
+
 VERSION = version("edgecil")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.devices.conftest import TinyNetwork
     from tests.devices.installing.conftest import Device
 
+pytestmark = pytest.mark.slow
+
 BOX = """
 set -eu
 mount -t tmpfs box "$1"

@@ -21,6 +21,8 @@ from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update
 from tests.devices.store.releases import Releases, labels, passes
 
+pytestmark = pytest.mark.slow
+
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 

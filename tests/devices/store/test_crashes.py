@@ -28,6 +28,8 @@ from tests.crash.disks import Disk, crashes, crashes_after_all
 from tests.crash.recording import SYNC, Recorder
 from tests.devices.store.releases import Releases, fails, labels, passes
 
+pytestmark = pytest.mark.slow
+
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 
 

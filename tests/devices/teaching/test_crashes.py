@@ -18,6 +18,8 @@ from edgecil_devices.teaching.records import TaughtPicture
 from tests.crash.disks import Disk, crashes, crashes_after_all
 from tests.crash.recording import SYNC, Operation, Recorder, left_by_a_dead_process
 
+pytestmark = pytest.mark.slow
+
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES]
 
 

@@ -13,6 +13,8 @@ import pytest
 from edgecil.training.access import put_right, reading, writing
 from tests.edgecil.cli.desk import Desk
 
+pytestmark = pytest.mark.slow
+
 
 def cut_short(run: Path) -> None:
     """What a crash leaves between the two renames of a state's writing."""

@@ -123,6 +123,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_comparison_killed_after_one_of_its_runs_goes_on_and_repeats_nothing(
     tmp_path: Path, here: Here
@@ -187,6 +188,7 @@ def test_stop_after_has_its_own_code_and_starts_nothing_more(tmp_path: Path, her
     assert {cell["status"] for cell in comparing.cells().values()} == {"waiting"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_runs_with_their_last_epoch_kept(tmp_path: Path) -> None:
     comparing = Comparing(tmp_path, "--methods", "replay", "--budgets", "150kB")
     process = comparing.start("--epochs", "500")
@@ -199,6 +201,7 @@ def test_ctrl_c_stops_the_runs_with_their_last_epoch_kept(tmp_path: Path) -> Non
     assert "stopped by SIGTERM" in (comparing.out / "replay-150000-1993.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install 'edgecil[ray]'")
 def test_a_ray_worker_that_is_killed_costs_at_most_one_epoch(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TASKS = """
 [[task]]
 classes = ["digit-1", "digit-2", "symbol-plus"]

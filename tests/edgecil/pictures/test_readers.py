@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from edgecil.errors import TrainingError
 from edgecil.pictures.readers import death_of_readers_told, end_if_only_imported
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import multiprocessing
 import sys

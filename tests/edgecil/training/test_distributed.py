@@ -25,6 +25,8 @@ from tests.edgecil.training.batch_norm_side_by_side import BATCHES, batch, new_l
 from tests.edgecil.training.in_float64 import float64
 from tests.edgecil.training.tiny import SIZE_PX, picture_folder, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 # 46 pictures in batches of 15, 15 and 16, which two processes cannot share evenly.

@@ -18,6 +18,8 @@ from edgecil.training.run import Run
 from edgecil_devices import Classifier
 from edgecil_export import export
 
+pytestmark = pytest.mark.slow
+
 TINY_IMAGENET = Path(os.environ.get("EDGECIL_DATA", "")) / "tiny-imagenet-100"
 CLASSES = ("n02124075", "n04067472", "n04540053", "n04099969")
 

@@ -19,6 +19,8 @@ from edgecil.training.resolving import scenario_of
 from edgecil_devices.images import Preprocessing
 from tests.edgecil.training.tiny import picture_folder
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX = 32
 TEST_PER_CLASS = 50
 BAR_POINTS = 2.0
