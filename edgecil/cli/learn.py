@@ -38,6 +38,16 @@ def learn(
     no_merge: Annotated[bool, described(TrainRequest, "no_merge")] = False,
     latency: Latency = None,
     bench: Bench = None,
+    codec: Annotated[
+        str | None,
+        described(
+            TrainRequest,
+            "codec",
+            says="Exemplars as train --codec has them, from here on; only where they lost nothing "
+            "yet.",
+            shown_default="as before, or smaller where they would not all fit",
+        ),
+    ] = None,
     device: Device = "auto",
     discard: Annotated[
         bool,
@@ -62,7 +72,12 @@ def learn(
     from edgecil.planning.block_limits import BlockBound
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
-    from edgecil.training.growth import is_unfinished, resolve_new_task
+    from edgecil.training.growth import (
+        NewTask,
+        codecs_from_here,
+        is_unfinished,
+        resolve_new_task,
+    )
     from edgecil.training.known_pictures import old_without_repeats, without_known
     from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.learner import Learner
@@ -107,17 +122,16 @@ def learn(
         new, left_out = without_known(new, old, state, lambda known: load(without=known))
         for line in left_out:
             print(line, file=sys.stderr)
-        facts = facts_of(new, [settings.codec])
+        facts = facts_of(new, codecs_from_here(settings, codec))
         bound = BlockBound(max_blocks, ceiling, no_merge)
-        settings, planned = resolve_new_task(
-            going_on, learned, data, holdout, facts, budget_bytes, bound
-        )
+        task = NewTask(data, holdout, facts, budget_bytes, bound)
+        settings, choice = resolve_new_task(going_on, learned, task)
         old = old[: len(settings.sources) - 1]
-        if planned:
+        if choice:
             # What a crash left unmeasured belongs to the run as it was.
             before = going_on.settings()
             Learner(going_on, before, old, torch_device, reporter, deadline).learn()
-            reporter.run_started(going_on, settings, planned, "")
+            reporter.run_started(going_on, settings, choice.plan, choice.reason)
             warn_of_label_changes(settings, facts)
         learner = Learner(going_on, settings, [*old, new], torch_device, reporter, deadline)
         try:

@@ -170,6 +170,17 @@ class ExemplarSet:
         shapes = _squares(new) if aspects is None else [tuple(map(float, a)) for a in aspects]
         return replace(self, payloads=all_payloads, aspects=(*self.aspects, *shapes))
 
+    def recoded(self, codec: ImageCodec) -> "ExemplarSet":
+        """The set with its images, as they are decoded, encoded by another codec."""
+        if codec.name == self.codec.name:
+            return self
+        payloads = tuple(
+            tuple(encoded(pictures, codec, np.arange(len(pictures))))
+            for pictures in self.by_class()
+        )
+        header = codec.shared_header(self.image_size_px)
+        return replace(self, codec=codec, payloads=payloads, shared_header=header)
+
     def truncate(self, counts: Sequence[int] | Ints) -> "ExemplarSet":
         """The set with the first `counts[c]` exemplars of each class c."""
         payloads, aspects = self.payloads, self.aspects

@@ -13,14 +13,14 @@ A state is written as a whole into a folder beside it, which then takes its plac
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgecil.budget import Ledger
 from edgecil.errors import StateCorruptError, StateError, StateVersionError
 from edgecil.memory import weights
-from edgecil.memory.codecs import codec_named
+from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.exemplar_sizes import has_aspects
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.statistics import STATISTICS_FILE, decode, encode
@@ -199,6 +199,11 @@ class State:
         for name, module in network_modules(network).items():
             weights.decode_into(module, self.parts[name])
         return network.eval()
+
+    def recoded(self, codec: ImageCodec) -> "State":
+        """The state with its exemplars, as they are decoded, encoded by another codec."""
+        settings = replace(self.settings, codec=codec.name)
+        return replace(self, settings=settings, exemplars=self.exemplars.recoded(codec))
 
     @property
     def size_without_exemplars_bytes(self) -> int:

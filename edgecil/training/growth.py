@@ -5,45 +5,87 @@ it has no epochs. Until then nothing is written;
 a crash between the two leaves a task without a checkpoint, which counts as never begun.
 """
 
-from edgecil.errors import RunError
-from edgecil.planning.block_limits import BlockBound
+from dataclasses import dataclass, replace
+
+from edgecil.errors import DataError, RunError, UsageError
+from edgecil.memory.codecs import codec_named
+from edgecil.planning.accounting import ACCOUNTINGS
+from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.plans import Plan
-from edgecil.training.resolving import source_of, with_new_task
+from edgecil.planning.tradeoffs import Choice, tradeoffs
+from edgecil.training.resolving import demand_of, schedule_of, source_of
 from edgecil.training.run import Run
-from edgecil.training.settings import RunSettings, Source
+from edgecil.training.settings import PlannedTask, RunSettings, Source
+from edgecil_devices.class_names import composed
 
 
-def resolve_new_task(
-    run: Run,
-    learned: int,
-    data: str,
-    holdout: float,
-    facts: DataFacts,
-    budget_bytes: int | None,
-    bound: BlockBound,
-) -> tuple[RunSettings, Plan | None]:
-    """The settings with which a run learns the classes of `data`, or goes on learning them.
+@dataclass(frozen=True)
+class NewTask:
+    """Classes that a run is to learn next, and what may change with them."""
+
+    data: str
+    """Where they are."""
+    holdout: float
+    """Part of their pictures for the test."""
+    facts: DataFacts
+    """Of these data. Exemplars are encoded as one of `exemplar_bytes`: see `codecs_from_here`."""
+    budget_bytes: int | None = None
+    """The new budget; None for the run's."""
+    bound: BlockBound = NO_BOUND
+    """On the blocks of the network."""
+
+
+def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...]:
+    """How the exemplars of a run may be encoded from its next task on, as they are now first.
+
+    Where a codec loses nothing, any other may follow: the bytes are those that it would have given
+    at once. What is lossy stays, since encoding it again would lose more than was trained on.
+
+    Args:
+        settings: of the run.
+        asked: the codec that was asked for; None to leave it to the planner.
+
+    Raises:
+        UsageError: it cannot be the codec that was asked for.
+    """
+    now = codec_named(settings.codec)
+    if asked == now.name or (asked is None and not now.lossless):
+        return (now.name,)
+    if counted := ACCOUNTINGS[settings.accounting].codec:
+        if asked:
+            raise UsageError(
+                f"--accounting {settings.accounting} counts exemplars as {counted}; "
+                "leave out --codec"
+            )
+        return (now.name,)
+    if asked is None:
+        return tuple(dict.fromkeys((now.name, *tradeoffs().codec)))
+    if not now.lossless:
+        raise UsageError(
+            f"the exemplars of this run are kept in {now.name}, and encoding them again would lose "
+            "more; leave out --codec"
+        )
+    return (codec_named(asked).name,)
+
+
+def resolve_new_task(run: Run, learned: int, new: NewTask) -> tuple[RunSettings, Choice | None]:
+    """The settings with which a run learns new classes, or goes on learning them.
 
     Args:
         run: nobody else writes it.
         learned: tasks that its state has.
-        data: where the classes are.
-        holdout: part of the pictures for the test.
-        facts: of these data.
-        budget_bytes: the new budget; None for the run's.
-        bound: on the blocks of the network.
+        new: the classes.
 
     Returns:
-        The settings, whose last task is these classes, and what a new task comes to; None where the
-        task was begun before, or is learned already.
+        The settings, whose last task is these classes, and what a new task comes to, with the
+        reason for what has changed; None where the task was begun before, or is learned already.
 
     Raises:
         RunError: other classes have been begun, or the tasks of `edgecil train` are unfinished.
         DataError: a class is known already.
         BudgetError: the budget cannot hold one more task.
     """
-    settings, found = run.settings(), source_of(data, holdout, facts)
+    settings, found = run.settings(), source_of(new.data, new.holdout, new.facts)
     if learned < settings.stage_count:
         if not settings.is_added(learned + 1):
             raise RunError(
@@ -51,16 +93,52 @@ def resolve_new_task(
                 f"it first with {settings.going_on(run.folder, learned)}"
             )
         if run.checkpoints.load(learned + 1):
-            _require_begun_alike(run, settings, found, budget_bytes)
+            _require_begun_alike(run, settings, found, new)
             return _found_again(run, settings, found), None
         discard(run)
         settings = run.settings()
     if settings.is_added(learned) and settings.sources[-1].fingerprint == found.fingerprint:
         return settings, None
-    budget_bytes = budget_bytes or settings.budget_bytes
-    grown, planned = with_new_task(settings, data, holdout, facts, budget_bytes, bound)
+    grown, choice = with_new_task(settings, new)
     run.grow(grown)
-    return grown, planned
+    return grown, choice
+
+
+def with_new_task(settings: RunSettings, new: NewTask) -> tuple[RunSettings, Choice]:
+    """The settings of a run whose next task is all new classes, and why they changed, if they did.
+
+    Raises:
+        DataError: a class is known already.
+        BudgetError: the budget cannot hold one more task.
+    """
+    known, facts = set(map(composed, settings.classes)), new.facts
+    again = sorted(known & set(map(composed, facts.classes)))
+    if again:
+        raise DataError(
+            f"the run knows the class {again[0]!r} already; remove its folder from {new.data}, "
+            "or rename it if it is another class"
+        )
+    grown = replace(
+        settings,
+        sources=(*settings.sources, source_of(new.data, new.holdout, facts)),
+        tasks=(*settings.tasks, PlannedTask(facts.classes, len(settings.sources))),
+        tasks_ahead=max(0, settings.tasks_ahead - 1),
+        budget_bytes=new.budget_bytes or settings.budget_bytes,
+        max_blocks=new.bound.over(settings.max_blocks),
+    )
+    choice = new.bound.chooser(
+        [demand_of(replace(grown, codec=codec), facts) for codec in facts.exemplar_bytes],
+        grown.backbone,
+        (grown.cut,),
+        grown.budget_bytes,
+        schedule_of(grown, facts.images_per_class),
+    )
+    codec, reason = choice.demand.codec, ""
+    if codec != settings.codec:
+        told = f"exemplars are kept in {codec} from here on, no longer in {settings.codec}"
+        reason = ": ".join(filter(None, (told, choice.reason)))
+    grown = replace(grown, codec=codec, max_blocks=choice.demand.max_blocks)
+    return grown, replace(choice, reason=reason)
 
 
 def discard(run: Run) -> tuple[str, ...]:
@@ -87,9 +165,7 @@ def is_unfinished(settings: RunSettings, learned: int) -> bool:
     return learned < settings.stage_count and settings.is_added(learned + 1)
 
 
-def _require_begun_alike(
-    run: Run, settings: RunSettings, found: Source, budget_bytes: int | None
-) -> None:
+def _require_begun_alike(run: Run, settings: RunSettings, found: Source, new: NewTask) -> None:
     """Check that the task that was begun is what is asked for now."""
     begun, classes = settings.sources[-1], settings.tasks[-1].classes
     way_back = f"or give it up: edgecil learn {run.folder} --discard"
@@ -101,10 +177,15 @@ def _require_begun_alike(
             f"{found.data} is not what it began with: {changes}; finish the task: "
             f"{settings.going_on(run.folder, settings.stage_count - 1)}, {way_back}"
         )
-    if budget_bytes not in (None, settings.budget_bytes):
+    if new.budget_bytes not in (None, settings.budget_bytes):
         raise RunError(
             f"{run.folder} has begun this task under a budget of {settings.budget_bytes} bytes; "
             f"leave out --budget, {way_back}"
+        )
+    if settings.codec not in new.facts.exemplar_bytes:
+        raise RunError(
+            f"{run.folder} has begun this task with exemplars in {settings.codec}; leave out "
+            f"--codec, {way_back}"
         )
 
 

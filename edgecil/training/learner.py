@@ -142,6 +142,7 @@ class Learner:
             The seconds it took, and the merge of blocks that it began with.
         """
         torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
+        state = state.recoded(self._codec) if state else None
         kept = state.exemplars if state else self._no_exemplars()
         new = self._new_pictures(stage)
         old: Sequence[Pictures] = kept.by_class()

@@ -15,7 +15,7 @@ from edgecil.methods import method_named
 from edgecil.methods.recipes import epochs_for, recipe_named
 from edgecil.networks.backbones import pretrained_named
 from edgecil.networks.sources import Origin, origin_of_file
-from edgecil.planning.block_limits import NO_BOUND, BlockBound
+from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import DataFacts
 from edgecil.planning.plans import Demand, Plan
 from edgecil.planning.schedules import Epochs, EqualWork, Images, task_pictures
@@ -24,7 +24,6 @@ from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil.training.stopping import parse_duration
 from edgecil.words import duration_in_words
-from edgecil_devices.class_names import composed
 from edgecil_devices.preprocessing import FOR_PHOTOS
 
 DEFAULT_TASK_COUNT = 10
@@ -156,7 +155,7 @@ def resolve(
         backbone,
         request.possible_cuts,
         draft.budget_bytes,
-        work or _schedule(draft, facts.images_per_class),
+        work or schedule_of(draft, facts.images_per_class),
     )
     settings = replace(
         draft,
@@ -192,7 +191,7 @@ def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
     )
 
 
-def _schedule(settings: RunSettings, images_per_class: int) -> Images | Epochs:
+def schedule_of(settings: RunSettings, images_per_class: int) -> Images | Epochs:
     """How long the tasks of a run are trained, by what its settings say."""
     if settings.images_a_task is not None:
         return Images(settings.images_a_task)
@@ -254,39 +253,3 @@ def load_requested(request: TrainRequest, reading: str = FOR_PHOTOS) -> ImageDat
         classes=read_class_list(request.classes_file) if request.classes_file else None,
         reading=reading,
     )
-
-
-def with_new_task(
-    settings: RunSettings,
-    data: str,
-    holdout: float,
-    facts: DataFacts,
-    budget_bytes: int,
-    bound: BlockBound = NO_BOUND,
-) -> tuple[RunSettings, Plan]:
-    """The settings of a run whose next task is all classes of `facts`.
-
-    Raises:
-        DataError: a class is known already.
-        BudgetError: the budget cannot hold one more task.
-    """
-    known = set(map(composed, settings.classes))
-    again = sorted(known & set(map(composed, facts.classes)))
-    if again:
-        raise DataError(
-            f"the run knows the class {again[0]!r} already; remove its folder from {data}, "
-            "or rename it if it is another class"
-        )
-    task = PlannedTask(facts.classes, len(settings.sources))
-    grown = replace(
-        settings,
-        sources=(*settings.sources, source_of(data, holdout, facts)),
-        tasks=(*settings.tasks, task),
-        tasks_ahead=max(0, settings.tasks_ahead - 1),
-        budget_bytes=budget_bytes,
-        max_blocks=bound.over(settings.max_blocks),
-    )
-    demands, cuts = [demand_of(grown, facts)], (grown.cut,)
-    schedule = _schedule(grown, facts.images_per_class)
-    choice = bound.chooser(demands, grown.backbone, cuts, budget_bytes, schedule)
-    return replace(grown, max_blocks=choice.demand.max_blocks), choice.plan

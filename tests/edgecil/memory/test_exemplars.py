@@ -257,3 +257,20 @@ def test_new_exemplars_never_get_a_foreign_header() -> None:
     theirs = ExemplarSet(JPEG, 4, ours.payloads, ours.shared_header + b"?")
     with pytest.raises(StateError, match="another version of Pillow"):
         theirs.with_new_classes([])
+
+
+def test_what_loses_nothing_is_encoded_again_as_it_would_have_been_at_once() -> None:
+    size, lossy = 72, codec_named("webp:75")
+    pictures = [noise(3, size, 1), noise(1, size, 2)]
+    kept = ExemplarSet.empty(WEBP, size).with_new_classes(
+        [[WEBP.encode(one) for one in of_class] for of_class in pictures],
+        [[0.5, 1.0, 2.0], [1.5]],
+    )
+    again = kept.recoded(lossy)
+    assert again.payloads == tuple(
+        tuple(lossy.encode(one) for one in of_class) for of_class in pictures
+    )
+    assert again.aspects == kept.aspects
+    read = ExemplarSet.from_bytes(again.to_bytes(), lossy, size)
+    assert (read.pixels() == lossy.roundtrip(np.concatenate(pictures))).all()
+    assert kept.recoded(WEBP) is kept

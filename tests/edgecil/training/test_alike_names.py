@@ -12,8 +12,9 @@ from edgecil.cli.evaluate import _known_images, _require_classes
 from edgecil.data import ImageDataset, read_tasks
 from edgecil.errors import DataError
 from edgecil.planning.data_facts import facts_of
+from edgecil.training.growth import NewTask, with_new_task
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import resolve, with_new_task
+from edgecil.training.resolving import resolve
 from edgecil.training.run_data import RunData
 from edgecil.training.settings import PlannedTask
 from tests.edgecil.training.tiny import tiny_dataset
@@ -39,7 +40,7 @@ def test_when_new_classes_are_learned(known: str, again: str) -> None:
     request = TrainRequest(data="tiny", budget="400kB", backbone="convnet2", codec="raw")
     settings, _, _ = resolve(request, facts_of(dataset("bar", known), ["raw"]))
     with pytest.raises(DataError, match="knows the class"):
-        with_new_task(settings, "more", 0.2, facts_of(dataset(again), [settings.codec]), 400_000)
+        with_new_task(settings, NewTask("more", 0.2, facts_of(dataset(again), [settings.codec])))
 
 
 def test_when_the_pictures_of_a_run_are_found_again() -> None:

@@ -22,10 +22,10 @@ from edgecil.planning.candidates import Candidates, Offer
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.checkpoint import Checkpoint, Checkpoints
+from edgecil.training.growth import NewTask, with_new_task
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import with_new_task
 from edgecil.training.run import Run
 from edgecil.training.stopping import EXIT_STOPPED, Deadline, Stopped
 from tests.edgecil.training.tiny import tiny_dataset
@@ -236,8 +236,8 @@ def test_new_classes_become_the_next_task(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     new = replace(tiny_dataset(classes=3, seed=5), classes=("teal", "plum", "rust"))
     facts = facts_of(new, [run.settings().codec])
-    settings, planned = with_new_task(run.settings(), "more", 0.2, facts, 400_000)
-    assert [stage.classes for stage in planned.stages] == [2, 4, 6, 9]
+    settings, choice = with_new_task(run.settings(), NewTask("more", 0.2, facts))
+    assert [stage.classes for stage in choice.plan.stages] == [2, 4, 6, 9]
     settings.save(run.config_file)
     sources = [tiny_dataset(), new]
     learner = Learner(run, settings, sources, choose_device(CPU), SilentReporter(), Deadline())
@@ -252,11 +252,11 @@ def test_a_new_task_is_refused_if_a_class_is_known_or_the_budget_too_small(tmp_p
     settings = Run(tmp_path / "run").settings()
     facts = facts_of(tiny_dataset(), [settings.codec])
     with pytest.raises(DataError, match="knows the class 'colour-0'"):
-        with_new_task(settings, "more", 0.2, facts, 400_000)
+        with_new_task(settings, NewTask("more", 0.2, facts))
     new = replace(tiny_dataset(classes=1), classes=("teal",))
     facts = facts_of(new, [settings.codec])
     with pytest.raises(BudgetError, match="smallest budget that fits"):
-        with_new_task(settings, "more", 0.2, facts, 100_000)
+        with_new_task(settings, NewTask("more", 0.2, facts, 100_000))
 
 
 @pytest.mark.parametrize("method", ["replay", "memo"])

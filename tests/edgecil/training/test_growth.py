@@ -1,0 +1,116 @@
+"""What may change with a new task: exemplars become smaller where they would not all fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgecil.data import ImageDataset
+from edgecil.errors import UsageError
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.state import State
+from edgecil.planning.data_facts import facts_of
+from edgecil.planning.tradeoffs import Choice, tradeoffs
+from edgecil.training.api import SilentReporter, train
+from edgecil.training.growth import NewTask, codecs_from_here, with_new_task
+from edgecil.training.learner import Learner
+from edgecil.training.loop import choose_device
+from edgecil.training.request import TrainRequest
+from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
+from edgecil.training.stopping import Deadline
+from tests.edgecil.training.tiny import tiny_dataset
+
+OLD, SEEN = tiny_dataset(), 24
+NEW = replace(tiny_dataset(classes=2, seed=5), classes=("teal", "plum"))
+
+
+def learned(folder: Path, **changes: object) -> Run:
+    """A run that has learned six classes, of which it keeps all 144 pictures."""
+    asked: dict[str, object] = {"data": "tiny", "budget": "400kB", "increment": 6, "epochs": 1}
+    asked |= {"method": "replay", "backbone": "convnet2", "codec": "webp-lossless"}
+    asked |= {"precision": "fp16"}
+    train(TrainRequest(**asked | changes), folder, device="cpu", dataset=OLD)  # type: ignore[arg-type]
+    return Run(folder)
+
+
+def grown(
+    run: Run, budget_bytes: int, codec: str | None = None, new: ImageDataset = NEW
+) -> tuple[RunSettings, Choice]:
+    """The run's settings with two classes more."""
+    facts = facts_of(new, codecs_from_here(run.settings(), codec))
+    return with_new_task(run.settings(), NewTask("more", 0.2, facts, budget_bytes))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return learned(tmp_path_factory.mktemp("growth") / "run")
+
+
+@pytest.fixture(scope="module")
+def tight_bytes(run: Run) -> int:
+    """A budget that holds little more than what is kept already."""
+    return State.read(run.state_folder).size_without_exemplars_bytes + 60_000
+
+
+def test_where_all_pictures_fit_they_stay_as_they_are(run: Run) -> None:
+    settings, choice = grown(run, 400_000)
+    assert settings.codec == "webp-lossless"
+    assert choice.reason == ""
+
+
+def test_where_they_do_not_they_are_encoded_smaller_and_the_reason_is_said(
+    run: Run, tight_bytes: int
+) -> None:
+    settings, choice = grown(run, tight_bytes)
+    assert settings.codec in tradeoffs().codec
+    assert not codec_named(settings.codec).lossless
+    assert choice.reason.startswith(
+        f"exemplars are kept in {settings.codec} from here on, no longer in webp-lossless: convnet2"
+    )
+    as_before, _ = grown(run, tight_bytes, "webp-lossless")
+    assert as_before.codec == "webp-lossless"
+
+
+def test_old_exemplars_are_those_that_the_codec_would_have_given_at_once(
+    tmp_path: Path, tight_bytes: int
+) -> None:
+    run = learned(tmp_path / "run")
+    settings, choice = grown(run, tight_bytes)
+    settings.save(run.config_file)
+    sources = [OLD, NEW]
+    learner = Learner(run, settings, sources, choose_device("cpu"), SilentReporter(), Deadline())
+    (_, result) = learner.learn()
+    assert result.state_bytes <= tight_bytes
+    assert result.exemplars == pytest.approx(choice.plan.stages[-1].exemplars, abs=16)
+    state, codec = State.read(run.state_folder), codec_named(settings.codec)
+    assert state.settings.codec == codec.name
+    for label, name in enumerate(state.settings.classes[:6]):
+        seen = OLD.train.pixels((OLD.train.labels == OLD.classes.index(name)).nonzero()[0])
+        possible = {codec.encode(one) for one in seen}
+        kept = state.exemplars.payloads[label]
+        assert len(kept) > 0
+        assert possible.issuperset(kept)
+
+
+def test_what_is_lossy_stays(tmp_path: Path, tight_bytes: int) -> None:
+    run = learned(tmp_path / "run", codec="webp:90")
+    assert codecs_from_here(run.settings(), None) == ("webp:90",)
+    with pytest.raises(UsageError, match="kept in webp:90.*leave out --codec"):
+        codecs_from_here(run.settings(), "webp:30")
+    settings, choice = grown(run, tight_bytes)
+    assert (settings.codec, choice.reason) == ("webp:90", "")
+
+
+def test_where_papers_count_pixels_nothing_is_encoded(run: Run) -> None:
+    settings = replace(run.settings(), accounting="published", codec="raw")
+    assert codecs_from_here(settings, None) == ("raw",)
+    with pytest.raises(UsageError, match="counts exemplars as raw; leave out --codec"):
+        codecs_from_here(settings, "webp:30")
+
+
+def test_a_codec_may_be_named(run: Run) -> None:
+    settings, _ = grown(run, 400_000, "webp:30")
+    assert settings.codec == "webp:30"
+    with pytest.raises(UsageError, match="unknown image codec"):
+        codecs_from_here(run.settings(), "gif")
