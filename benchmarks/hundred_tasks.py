@@ -1,10 +1,10 @@
 """Claim: a run goes on for a hundred tasks under the same bytes, blocks and milliseconds.
 
-CIFAR-100 with 100 pictures of each class and all test pictures, one class a task, in the order of
+CIFAR-100 with 50 pictures of each class and all test pictures, one class a task, in the order of
 the seed: `edgecil train` learns the first, and each other one comes by `edgecil learn`, a process
-of its own. ConvNet2 under 1.5 MB with at most five blocks. About every fifth process is killed at
+of its own. ConvNet2 under 1 MB with at most five blocks. About every fifth process is killed at
 a random moment and begun again. After every task, and after every kill, the state is read and must
-be whole, of at most 1,500,000 bytes and five blocks.
+be whole, of at most 1,000,000 bytes and five blocks.
 
     python benchmarks/hundred_tasks.py --out benchmarks/results --work DIR [--tasks 100]
 
@@ -34,7 +34,7 @@ from edgecil.training.run import hardware, versions
 from edgecil_devices.bench_measuring import measure
 from few_photos import edgecil, save_pictures
 
-PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 100, 1_500_000, 5, 1993
+PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 1_000_000, 5, 1993
 KILLED, LATEST_KILL_S = 0.2, 12.0
 OPTIONS = ("--backbone", "convnet2", "--increment", "1", "--epochs", "6", "--seed", str(SEED))
 MEASURED_EVERY = 10
