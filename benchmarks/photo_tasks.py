@@ -5,7 +5,7 @@ test pictures. EfficientNet-Lite0, thin blocks, two classes a task: `edgecil tra
 task, `edgecil learn` each other one, under 5 MB and with at most eight blocks. After every task a
 signed release: the first is installed in a store, the others come to it as updates, one after the
 other, int8 weights in all of them. At the end the store is rolled back, and rolled back once more,
-which returns to where it was.
+which returns to where it was. Beside it `slda`, which keeps no pictures, learns the same tasks.
 
     python benchmarks/photo_tasks.py --out benchmarks/results --work DIR [--tasks 30]
 
@@ -18,13 +18,15 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from edgecil.data import load_dataset
+from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State
 from edgecil.training.run import hardware, versions
@@ -32,6 +34,33 @@ from edgecil_devices.bench_measuring import measure
 from few_photos import LITE0, edgecil, save_pictures
 
 PHOTOS, A_TASK, BUDGET, MOST_BLOCKS, SEED = 50, 2, "5MB", 8, 1993
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Which photos come when."""
+
+    dataset: ImageDataset
+    """Where they are from."""
+    classes: NDArray[np.int64]
+    """(tasks, classes a task), labels."""
+
+    @classmethod
+    def drawn(cls, dataset: ImageDataset, count: int) -> "Tasks":
+        """So many tasks, drawn by the seed."""
+        order = np.random.default_rng(SEED).permutation(len(dataset.classes))
+        return cls(dataset, order[: count * A_TASK].reshape(count, A_TASK))
+
+    @property
+    def names(self) -> list[list[str]]:
+        """The classes of each task."""
+        return [[self.dataset.classes[label] for label in task] for task in self.classes]
+
+    def save(self, folder: Path, *tasks: int) -> None:
+        """Write the photos of tasks, counted from 1, the same each time."""
+        for task in tasks:
+            draw = np.random.default_rng([SEED, task])
+            save_pictures(self.dataset, self.classes[task - 1], PHOTOS, folder, draw)
 
 
 def learned(run: Path, photos: Path, task: int) -> dict[str, Any]:
@@ -53,6 +82,19 @@ def learned(run: Path, photos: Path, task: int) -> dict[str, Any]:
         "merged": stage.merge is not None,
         "learning_s": round(stage.seconds, 1),
     }
+
+
+def without_pictures(work: Path, tasks: Tasks) -> list[float | None]:
+    """The accuracy of slda after every task."""
+    run, photos, listed = work / "slda", work / "all", work / "tasks.toml"
+    if not photos.exists():
+        tasks.save(photos, *range(1, len(tasks.classes) + 1))
+    listed.write_text(
+        "".join(f"[[task]]\nclasses = {json.dumps(names)}\n" for names in tasks.names)
+    )
+    words = ("--tasks", listed, "--budget", BUDGET, "--seed", str(SEED), "--method", "slda")
+    edgecil("train", "--data", photos, "--run", run, "--resume", *LITE0, *words)
+    return [stage.accuracy for stage in read_results(run).stages]
 
 
 def sent(work: Path, task: int) -> Path:
@@ -89,13 +131,14 @@ def current(store: Path) -> int:
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: a line a task."""
     columns = (
-        *("task", "classes", "accuracy", "state_bytes", "exemplars", "blocks", "merged"),
+        *("task", "classes", "accuracy", "slda", "state_bytes", "exemplars", "blocks", "merged"),
         *("sent_bytes", "ms", "learning_s"),
     )
     yield f"| {' | '.join(name.replace('_', ' ') for name in columns)} |"
     yield "|---" * len(columns) + "|"
     for row in rows:
-        shown = row | {"accuracy": f"{row['accuracy']:.1f}", "merged": "yes" * row["merged"]}
+        shown = row | {name: f"{row[name]:.1f}" for name in ("accuracy", "slda")}
+        shown["merged"] = "yes" * row["merged"]
         cells = [one if isinstance(one := shown[name], str) else f"{one:,}" for name in columns]
         yield f"| {' | '.join(cells)} |"
 
@@ -111,18 +154,17 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     kept, store = asked.work / "rows.json", asked.work / "store"
     rows = json.loads(kept.read_text()) if kept.exists() else []
-    dataset = load_dataset("cifar100")
-    order = np.random.default_rng(SEED).permutation(len(dataset.classes))
+    tasks = Tasks.drawn(load_dataset("cifar100"), asked.tasks)
     for task in range(len(rows) + 1, asked.tasks + 1):
         photos = asked.work / "photos" / f"{task:02}"
         if not photos.exists():
-            classes = order[(task - 1) * A_TASK : task * A_TASK]
-            draw = np.random.default_rng([SEED, task])
-            save_pictures(dataset, classes, PHOTOS, photos, draw)
+            tasks.save(photos, task)
         row = learned(asked.work / "run", photos, task)
         rows.append(row | {"sent_bytes": sent(asked.work, task).stat().st_size})
         print(rows[-1], flush=True)
         kept.write_text(json.dumps(rows, allow_nan=False))
+    other = without_pictures(asked.work, tasks)
+    rows = [row | {"slda": accuracy} for row, accuracy in zip(rows, other, strict=True)]
     rows = [row | {"ms": latency_ms(bundle_of(asked.work, row["task"]))} for row in rows]
     releases = [current(store)]
     for _ in range(2):
