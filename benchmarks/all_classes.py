@@ -15,21 +15,19 @@ already is not measured again. With all pictures a run takes the better part of 
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from as_typed import LITE0, edgecil, save_pictures
 from edgecil.data import load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.results import read_results
 from edgecil.published import published_accuracies, published_at
-from edgecil.training.run import hardware, versions
-from few_photos import LITE0, edgecil, save_pictures
+from measurements import Measurements
 
 PUBLISHED_BYTES = 7_998_016
 BUDGETS = {"5 MB": "5MB", "7,998,016": str(PUBLISHED_BYTES)}
@@ -88,9 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--only", type=int, help="pictures a class")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "all_classes.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    measurements = Measurements(asked.out, "all_classes")
     dataset = load_dataset("cifar100")
     for photos in (asked.only,) if asked.only else PHOTOS:
         with tempfile.TemporaryDirectory() as name:
@@ -98,21 +94,16 @@ def main() -> None:
             save_pictures(dataset, np.arange(100), photos, folder, np.random.default_rng(1993))
             for (budget, words), method in ((b, m) for b in BUDGETS.items() for m in METHODS):
                 about = {"photos": photos, "budget": budget, "method": method}
-                if any(about.items() <= row.items() for row in rows):
+                if measurements.has(about):
                     continue
                 with tempfile.TemporaryDirectory() as scratch:
                     try:
-                        rows.append(about | measured(folder, method, words, Path(scratch)))
+                        row = about | measured(folder, method, words, Path(scratch))
                     except BudgetError as error:
-                        rows.append(about | {"error": str(error)})
-                print(rows[-1], flush=True)
-                told = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-                text = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
-                file.write_text(f"{text}\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    file.with_suffix(".md").write_text(
-        f"CIFAR-100 as photos, ten tasks of ten classes; accuracy in percent, bytes.\n\n{lines}\n"
+                        row = about | {"error": str(error)}
+                measurements.add(row)
+    measurements.write_table(
+        "CIFAR-100 as photos, ten tasks of ten classes; accuracy in percent, bytes.", table
     )
 
 

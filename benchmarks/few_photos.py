@@ -20,10 +20,6 @@ already is not measured again, so it can be stopped at any time.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -32,17 +28,14 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
 
+from as_typed import LITE0, edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.results import read_results
-from edgecil.training.run import hardware, versions
+from measurements import Measurements
 
 CLASSES = 10
-LITE0 = ("--backbone", "efficientnet-lite0")
 WAYS: dict[str, tuple[str, ...]] = {
     "scratch": (),
     "thin": LITE0,
@@ -83,41 +76,6 @@ def cases(pictures: str, seeds: Iterable[int]) -> Iterator[Case]:
         for way in WAYS:
             yield Case(pictures, 200, way, 5, "5MB", seed)
             yield Case(pictures, 200, way, 1, "5MB", seed)
-
-
-def save_pictures(
-    dataset: ImageDataset,
-    classes: NDArray[np.int64],
-    photos: int,
-    folder: Path,
-    draw: np.random.Generator,
-) -> None:
-    """Folders of PNG files: train/, with so many photos of each class, and test/, with all."""
-    for split, name, limit in (
-        (dataset.train, "train", photos),
-        (dataset.test, "test", None),
-    ):
-        for label in classes:
-            rows = draw.permutation(np.flatnonzero(split.labels == label))[:limit]
-            place = folder / name / dataset.classes[label]
-            place.mkdir(parents=True)
-            for number, pixels in enumerate(split.pixels(rows)):
-                Image.fromarray(pixels).save(place / f"{number:04}.png")
-
-
-def edgecil(*words: str | Path) -> str:
-    """Run a command as a person would; what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edgecil", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"ORT_DISABLE_TELEMETRY": "1"},
-    )
-    if "smallest budget that fits" in done.stderr:
-        raise BudgetError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise SystemExit(f"edgecil {' '.join(map(str, words))}\n{done.stderr}")
-    return done.stdout
 
 
 def apart(folder: Path, classes: list[str], other: Path) -> Path:
@@ -203,29 +161,22 @@ def main() -> None:
     parser.add_argument("--tiny", type=Path)
     parser.add_argument("--photos", type=int, help="only the rows with so many photos a class")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "few_photos.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    measurements = Measurements(asked.out, "few_photos")
     datasets = {"cifar": load_dataset("cifar100")}
     if asked.tiny:
         datasets["tiny"] = load_dataset(str(asked.tiny))
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     for case in (one for pictures in datasets for one in cases(pictures, seeds)):
         about = asdict(case)
-        known = any(about.items() <= row.items() for row in rows)
-        if known or asked.photos not in (None, case.photos):
+        if measurements.has(about) or asked.photos not in (None, case.photos):
             continue
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                rows.append(about | measured(case, datasets[case.pictures], Path(scratch)))
+                row = about | measured(case, datasets[case.pictures], Path(scratch))
             except BudgetError as error:
-                rows.append(about | {"error": str(error)})
-        print(rows[-1], flush=True)
-        told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
-        file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    file.with_suffix(".md").write_text(f"Accuracy in percent, sizes in bytes.\n\n{lines}\n")
+                row = about | {"error": str(error)}
+        measurements.add(row)
+    measurements.write_table("Accuracy in percent, sizes in bytes.", table)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ weights and batches, which the two draw differently: only their means can be com
 
 import argparse
 import copy
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
@@ -42,7 +41,7 @@ from edgecil.methods.recipes import PhaseRecipe
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.pictures.batches import ResidentImages
 from edgecil.training.loop import half_precision_pays, train_phase
-from edgecil.training.run import hardware, versions
+from measurements import Measurements, Row
 
 CPU = torch.device("cpu")
 CLASSES, EPOCHS, MILESTONES = 10, 8, (4, 6)
@@ -113,6 +112,19 @@ def pycil(checkout: Path, seed: int) -> dict[str, float]:
     return {"accuracy": float(accuracy), "running": float(accuracy)}
 
 
+def table(rows: list[Row]) -> Iterator[str]:
+    """Markdown: a line a way, over the seeds."""
+    yield "| way | accuracy, % | seeds | with running statistics | seconds |"
+    yield "|---|---|---|---|---|"
+    for way in dict.fromkeys(row["way"] for row in rows):
+        same = [row for row in rows if row["way"] == way]
+        values = [row["accuracy"] for row in same]
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        told = ", ".join(f"{value:.1f}" for value in values)
+        running, seconds = (mean(row[name] for row in same) for name in ("running", "seconds"))
+        yield f"| {way} | {mean(values):.1f}{spread} | {told} | {running:.1f} | {seconds:.0f} |"
+
+
 def main() -> None:
     """Measure what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -128,34 +140,16 @@ def main() -> None:
         ways["edgecil bfloat16"] = lambda seed: edgecil(seed, halved=True)
     if asked.pycil:
         ways["PyCIL"] = lambda seed: pycil(asked.pycil.resolve(), seed)
-    file = (asked.out / "first_task.json").resolve()
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    measurements = Measurements(asked.out.resolve(), "first_task")
     for seed in map(int, asked.seeds.split(",")):
         for way, measure in ways.items():
             about = {"way": way, "seed": seed}
-            if any(about.items() <= row.items() for row in rows):
+            if measurements.has(about):
                 continue
             started = time.perf_counter()
-            rows.append(about | measure(seed))
-            rows[-1]["seconds"] = round(time.perf_counter() - started)
-            print(rows[-1], flush=True)
-            found = {"hardware": hardware(CPU), "versions": versions(), "rows": rows}
-            file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-    lines = [
-        "| way | accuracy, % | seeds | with running statistics | seconds |",
-        "|---|---|---|---|---|",
-    ]
-    for way in dict.fromkeys(row["way"] for row in rows):
-        same = [row for row in rows if row["way"] == way]
-        values = [row["accuracy"] for row in same]
-        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-        told = ", ".join(f"{value:.1f}" for value in values)
-        running, seconds = (mean(row[name] for row in same) for name in ("running", "seconds"))
-        lines.append(
-            f"| {way} | {mean(values):.1f}{spread} | {told} | {running:.1f} | {seconds:.0f} |"
-        )
-    file.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+            row = about | measure(seed)
+            measurements.add(row | {"seconds": round(time.perf_counter() - started)})
+    measurements.write_table("", table)
 
 
 if __name__ == "__main__":

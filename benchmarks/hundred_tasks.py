@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from as_typed import edgecil, save_pictures
 from edgecil.data import load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State, recover
 from edgecil.training.run import hardware, versions
 from edgecil_devices.bench_measuring import measure
-from few_photos import edgecil, save_pictures
 
 PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 1_000_000, 5, 1993
 KILLED, LATEST_KILL_S = 0.2, 12.0

@@ -15,7 +15,6 @@ merge that the next one begins with. What is there already is not measured again
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,13 +23,12 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
 
+from as_typed import edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import StageResult, read_results
 from edgecil.planning.accounting import encoded_sizes
-from edgecil.training.run import hardware, versions
-from few_photos import edgecil, save_pictures
+from measurements import Measurements
 
 CLASSES, INCREMENT, PHOTOS = 30, 3, 100
 TASKS = CLASSES // INCREMENT
@@ -129,25 +127,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", default="1993")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "merging.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    measurements = Measurements(asked.out, "merging")
     dataset = load_dataset("cifar100")
     for case in cases([int(seed) for seed in asked.seeds.split(",")]):
         about = asdict(case)
-        if any(about.items() <= row.items() for row in rows):
+        if measurements.has(about):
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows.append(about | measured(case, dataset, Path(scratch)))
-        print(rows[-1], flush=True)
-        told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
-        file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    about_it = (
-        "Ten tasks of three classes of CIFAR-100 of 100 pictures; accuracy in percent, bytes."
+            measurements.add(about | measured(case, dataset, Path(scratch)))
+    measurements.write_table(
+        "Ten tasks of three classes of CIFAR-100 of 100 pictures; accuracy in percent, bytes.",
+        table,
     )
-    file.with_suffix(".md").write_text(f"{about_it}\n\n{lines}\n")
 
 
 if __name__ == "__main__":

@@ -18,19 +18,16 @@ beside whatever else the machine does.
 
 import argparse
 import csv
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
-
+from as_typed import edgecil
 from edgecil.evaluation.results import read_results
 from edgecil.planning.accounting import encoded_sizes
-from edgecil.training.run import hardware, versions
-from few_photos import edgecil
+from measurements import Measurements
 from merging import mean_lost
 
 NEW = 2_500
@@ -100,12 +97,6 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    """What was measured before."""
-    found: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
-    return found
-
-
 def main() -> None:
     """Measure what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -114,24 +105,17 @@ def main() -> None:
     parser.add_argument("--seeds", default="1993")
     parser.add_argument("--only", choices=WAYS)
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / "merging_cifar100.json"
+    measurements = Measurements(asked.out, "merging_cifar100")
     for seed in map(int, asked.seeds.split(",")):
         for way in [asked.only] if asked.only else WAYS:
             about = {"way": way, "seed": seed}
-            if any(about.items() <= row.items() for row in rows_of(file)):
-                continue
-            row = about | measured(way, seed, asked.work / f"{way}-{seed}")
-            print(row, flush=True)
-            rows = [*rows_of(file), row]  # others may have come meanwhile
-            told = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-            file.write_text(json.dumps(told | {"rows": rows}, indent=1, allow_nan=False) + "\n")
-    lines = "\n".join(table(rows_of(file)))
-    print(lines)
-    about_it = (
-        "CIFAR-100 in 20 tasks of five classes, ResNet-14 in int8; accuracy in percent, bytes."
+            if not measurements.has(about):
+                run = asked.work / f"{way}-{seed}"
+                measurements.add(about | measured(way, seed, run))
+    measurements.write_table(
+        "CIFAR-100 in 20 tasks of five classes, ResNet-14 in int8; accuracy in percent, bytes.",
+        table,
     )
-    file.with_suffix(".md").write_text(f"{about_it}\n\n{lines}\n")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from as_typed import LITE0, edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State
 from edgecil.training.run import hardware, versions
 from edgecil_devices.bench_measuring import measure
-from few_photos import LITE0, edgecil, save_pictures
 
 PHOTOS, A_TASK, BUDGET, MOST_BLOCKS, SEED = 50, 2, "5MB", 8, 1993
 

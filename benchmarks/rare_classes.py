@@ -31,9 +31,9 @@ from unittest.mock import patch
 
 import numpy as np
 
+from as_typed import edgecil, save_pictures
 from edgecil.cli.learn import learn
 from edgecil.data import ImageDataset
-from few_photos import edgecil, save_pictures
 from teaching_bases import Labels, accuracies, measure_bases, table_of_accuracies
 
 OLD, NEW, PHOTOS, COUNTS = 10, 4, 50, (5, 20, 50)

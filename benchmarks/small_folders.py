@@ -21,7 +21,6 @@ val/ in it. What is there already is not measured again.
 
 import argparse
 import copy
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.layers import batch_norms
 from edgecil.pictures.batches import ResidentImages
 from edgecil.training.loop import train_phase
-from edgecil.training.run import hardware, versions
+from measurements import Measurements, Row
 
 FOLDERS = (
     ("cifar", 2, 8),
@@ -122,7 +121,7 @@ def trained(
     }
 
 
-def table(rows: list[dict[str, float | str]]) -> Iterator[str]:
+def table(rows: list[Row]) -> Iterator[str]:
     """Markdown: one line a folder, means over the seeds."""
     columns = ["pictures", "classes", "photos", "trained", "epochs x batch"]
     columns += ["running", "plain", "measured", "s"]
@@ -146,8 +145,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--tiny", type=Path)
     asked = parser.parse_args()
-    file = asked.out / "small_folders.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    measurements = Measurements(asked.out, "small_folders")
     datasets = {"cifar": load_dataset("cifar100")}
     if asked.tiny:
         datasets["tiny"] = load_dataset(str(asked.tiny))
@@ -158,16 +156,11 @@ def main() -> None:
             for way, chosen in (("as before", recipe), ("suited", suited)):
                 about = {"pictures": where, "classes": classes, "photos": photos, "trained": way}
                 about |= {"epochs": chosen.epochs, "batch_size": chosen.batch_size, "seed": seed}
-                if any(about.items() <= row.items() for row in rows):
+                if measurements.has(about):
                     continue
                 train, test = pictures(datasets[where], classes, photos, seed)
-                rows.append(about | trained(datasets[where], train, test, chosen, seed))
-                print(rows[-1], flush=True)
-                about_all = {"hardware": hardware(CPU), "versions": versions(), "rows": rows}
-                file.write_text(json.dumps(about_all, indent=1, allow_nan=False) + "\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    file.with_suffix(".md").write_text(f"Accuracy in percent, seeds {asked.seeds}.\n\n{lines}\n")
+                measurements.add(about | trained(datasets[where], train, test, chosen, seed))
+    measurements.write_table(f"Accuracy in percent, seeds {asked.seeds}.", table)
 
 
 if __name__ == "__main__":

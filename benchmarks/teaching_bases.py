@@ -11,7 +11,6 @@ Shapes: N pictures, C classes, F features of the head, E of what is taught by.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,10 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from as_typed import save_pictures
 from edgecil.data import ImageDataset, load_dataset
-from edgecil.training.run import hardware, versions
 from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
 from edgecil_devices.images import read_pixels
@@ -35,7 +33,7 @@ from edgecil_devices.teaching.head import KnownClasses
 from edgecil_devices.teaching.statistics import unpacked
 from edgecil_devices.teaching.teacher import Teacher
 from edgecil_devices.teaching.teaching import Teaching
-from few_photos import save_pictures
+from measurements import Measurements
 
 OLD, NEW = 30, 10
 BASES = {
@@ -233,18 +231,10 @@ def measure_bases(
     parser.add_argument("--work", type=Path, default=Path("runs") / script)
     parser.add_argument("--bases", default=",".join(bases))
     asked = parser.parse_args()
-    for folder in (asked.out, asked.work):
-        folder.mkdir(parents=True, exist_ok=True)
-    file = asked.out / f"{script}.json"
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    asked.work.mkdir(parents=True, exist_ok=True)
+    measurements = Measurements(asked.out, script)
     dataset = load_dataset("cifar100")
     for base in asked.bases.split(","):
-        if any(row["base"] == base for row in rows):
-            continue
-        rows.extend(rows_of(base, asked.work, dataset))
-        machine = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-        written = json.dumps(machine | {"rows": rows}, indent=1, allow_nan=False)
-        file.write_text(f"{written}\n")
-    lines = "\n".join(table(rows))
-    print(lines)
-    file.with_suffix(".md").write_text(f"{about}\n\n{lines}\n")
+        if not measurements.has({"base": base}):
+            measurements.add(*rows_of(base, asked.work, dataset))
+    measurements.write_table(about, table)

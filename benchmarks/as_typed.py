@@ -1,0 +1,56 @@
+"""What a person does: folders of photos, and commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecil.data import ImageDataset
+from edgecil.errors import BudgetError
+
+LITE0 = ("--backbone", "efficientnet-lite0")
+"""Behind a trunk that comes pretrained."""
+
+
+def edgecil(*words: str | Path) -> str:
+    """Run a command as a person would; what it prints.
+
+    Raises:
+        BudgetError: the budget is too small.
+        SystemExit: it failed otherwise, with what it complained of.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecil", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"ORT_DISABLE_TELEMETRY": "1"},
+    )
+    if "smallest budget that fits" in done.stderr:
+        raise BudgetError(done.stderr.strip().splitlines()[-1])
+    if done.returncode:
+        raise SystemExit(f"edgecil {' '.join(map(str, words))}\n{done.stderr}")
+    return done.stdout
+
+
+def save_pictures(
+    dataset: ImageDataset,
+    classes: NDArray[np.int64],
+    photos: int,
+    folder: Path,
+    draw: np.random.Generator,
+) -> None:
+    """Folders of PNG files: train/, with so many photos of each class, and test/, with all."""
+    for split, name, limit in (
+        (dataset.train, "train", photos),
+        (dataset.test, "test", None),
+    ):
+        for label in classes:
+            rows = draw.permutation(np.flatnonzero(split.labels == label))[:limit]
+            place = folder / name / dataset.classes[label]
+            place.mkdir(parents=True)
+            for number, pixels in enumerate(split.pixels(rows)):
+                Image.fromarray(pixels).save(place / f"{number:04}.png")
