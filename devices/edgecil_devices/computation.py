@@ -21,6 +21,18 @@ _HALF_PRECISION, _DOT_PRODUCTS = "asimdhp", "asimddp"
 """What Linux calls the instructions; of the boards, a Raspberry Pi 5 has both."""
 
 
+def warning_of(asked: str | None, note: str) -> str:
+    """What a person is told who asked for a computation and does not get it; "" where all is well.
+
+    Unasked, it is for `doctor` and `bench` to tell.
+
+    Args:
+        asked: one of `ASKED`, or None.
+        note: why another computation is not used, of `Classifier.note`.
+    """
+    return f"warning: {note}" if note and asked == FP16 else ""
+
+
 def admitted(asked: str | None, of_bundle: str, cpuinfo: str, machine: str) -> tuple[str, ...]:
     """The computations to choose from, two at most; the first needs no proof.
 

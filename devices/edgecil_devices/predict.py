@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgecil_devices.computation import AUTO, FP16
+from edgecil_devices.computation import AUTO, warning_of
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.options import (
     BUNDLE,
@@ -129,8 +129,8 @@ def _predict(request: PredictRequest) -> int:
         items = pictures_of(request.sources, request.watch, _standard_input)
         start = time.perf_counter()
         following = Following(request.bundle, request.threads, compute=request.compute)
-        if request.compute == FP16 and (note := following.classifier().note):
-            write_line(sys.stderr, f"warning: {note}")
+        if told := warning_of(request.compute, following.classifier().note):
+            write_line(sys.stderr, told)
         if request.timing:
             load_ms = (time.perf_counter() - start) * 1e3
             write_line(sys.stderr, f"{request.bundle} loaded in {load_ms:.0f} ms")

@@ -16,6 +16,8 @@ from edgecil.cli.training_options import DataDir
 from edgecil.errors import DataError, UsageError
 from edgecil.training.request import TrainRequest
 from edgecil.work import work
+from edgecil_devices.computation import warning_of
+from edgecil_devices.predict import PredictRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +52,7 @@ def evaluate(
         typer.Option(help="Seed that drew them.", show_default="the run's, noted in the bundle"),
     ] = None,
     threads: options.Threads = None,
+    compute: options.Compute = PredictRequest.compute,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a bundle on the test pictures of a data set; classes are matched by name.
@@ -60,7 +63,9 @@ def evaluate(
     from edgecil.data import load_dataset
     from edgecil_devices import Classifier
 
-    classifier = Classifier.load(bundle, threads)
+    classifier = Classifier.load(bundle, threads, compute)
+    if told := warning_of(compute, classifier.note):
+        print(told, file=sys.stderr)
     rule = classifier.manifest.preprocessing
     held_out = _held_out(classifier, holdout, seed)
     datasets = [
@@ -82,6 +87,7 @@ def evaluate(
     learned = _learned(classifier, datasets)
     if as_json:
         about = {"bundle": str(bundle), "data": data, "learned_images": learned}
+        about["compute"] = classifier.compute
         print(json.dumps(about | result.to_dict(), allow_nan=False))
         return
     _print_table(classifier, result)
@@ -242,4 +248,4 @@ def _print_table(classifier: "Classifier", result: Evaluation) -> None:
     if measured := classifier.manifest.accuracy:
         told = measured.in_words(len(classifier.classes))
         print(f"the run measured {told} before export")
-    print(f"{result.ms_per_image:.2f} ms an image, in batches of {BATCH}")
+    print(f"{result.ms_per_image:.2f} ms an image, in batches of {BATCH}, in {classifier.compute}")

@@ -11,4 +11,5 @@ from edgecil_devices.predict import PredictRequest
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 BundleFile = Annotated[Path, described(PredictRequest, "bundle")]
+Compute = Annotated[str, described(PredictRequest, "compute")]
 Threads = Annotated[int | None, described(PredictRequest, "threads")]

@@ -177,6 +177,22 @@ def test_eval_matches_classes_by_name(
     assert (record["images"], record["classes"]) == (30, 3)
 
 
+def test_eval_measures_the_computation_that_is_asked_for(
+    edgecil_: Edgecil,
+    bundle_path: Path,
+    dataset: ImageDataset,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert edgecil_("eval", bundle_path, "--data", "mine", "--compute", "fp32", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["compute"] == "fp32"
+    assert edgecil_("eval", bundle_path, "--data", "mine", "--compute", "fp16") == 0
+    printed = capsys.readouterr()
+    assert "warning: fp16 is not used: the bundle has no golden samples" in printed.err
+    assert ", in fp32\n" in printed.out
+    assert edgecil_("eval", bundle_path, "--data", "mine", "--compute", "int8") == 2
+    assert "export it with --compute int8" in capsys.readouterr().err
+
+
 def test_eval_prints_a_line_a_task(
     edgecil_: Edgecil, bundle_path: Path, dataset: ImageDataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

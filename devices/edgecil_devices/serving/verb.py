@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecil_devices.computation import AUTO, FP16
+from edgecil_devices.computation import AUTO, warning_of
 from edgecil_devices.errors import UsageError
 from edgecil_devices.options import (
     BUNDLE,
@@ -142,9 +142,8 @@ def serve(request: ServeRequest) -> int:
     if request.teach:
         Overlay(request.bundle).require_allowed()
     following = Following(request.bundle, request.threads, compute=request.compute)
-    # Unasked, it is for `doctor` and `bench` to tell.
-    if request.compute == FP16 and (note := following.classifier().note):
-        print(f"note: {note}", file=sys.stderr, flush=True)
+    if told := warning_of(request.compute, following.classifier().note):
+        print(told, file=sys.stderr, flush=True)
     if request.unknown is not None:
         told = following.classifier().unknown_in_words(request.unknown)
         print(told, file=sys.stderr, flush=True)
