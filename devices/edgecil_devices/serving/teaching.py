@@ -29,7 +29,7 @@ from edgecil_devices.serving.multipart import files_in_form, is_form
 from edgecil_devices.serving.routes import Handler, ReadBody, Routes
 from edgecil_devices.serving.token import Token
 from edgecil_devices.teaching.carrying import taught_zip
-from edgecil_devices.teaching.step import MOST_AT_ONCE
+from edgecil_devices.teaching.step import MOST_AT_ONCE, TeachingStep
 
 SOURCE = "page"
 """Where pictures that came this way are said to come from."""
@@ -103,7 +103,8 @@ class TeachingAddresses:
         pictures = _pictures(await read_body(), head.fields.get("content-type", ""))
 
         def work(classifier: Classifier) -> dict[str, Any]:
-            return _taught(classifier, asked["label"], pictures, bool(asked["correct"]))
+            step = _taught(classifier, asked["label"], pictures, bool(asked["correct"]))
+            return _told(classifier, step)
 
         return self._counted("taught", await self._classifying.apply(work))
 
@@ -171,9 +172,10 @@ class TeachingAddresses:
         def work(classifier: Classifier) -> dict[str, Any]:
             paths = self._waiting.paths(names)
             known = composed(label.strip()) in map(composed, classifier.classes)
-            told = _taught(classifier, label, paths, known, names)
-            self._waiting.file_as(told["label"], names)
-            return told | self._listed()
+            step = _taught(classifier, label, paths, known, names)
+            unreadable = dict(step.unreadable)  # nothing can be learned from these: they stay
+            self._waiting.file_as(step.label, [one for one in names if one not in unreadable])
+            return _told(classifier, step) | self._listed()
 
         return self._counted("labelled", await self._classifying.apply(work))
 
@@ -214,12 +216,15 @@ def _taught(
     pictures: list[Any],
     correct: bool,
     names: list[str] | None = None,
-) -> dict[str, Any]:
+) -> TeachingStep:
     names = names or [SOURCE] * len(pictures)
     if correct:
-        step = classifier.correct(pictures, label, names=names)
-    else:
-        step = classifier.teach(label, pictures, names=names)
+        return classifier.correct(pictures, label, names=names)
+    return classifier.teach(label, pictures, names=names)
+
+
+def _told(classifier: Classifier, step: TeachingStep) -> dict[str, Any]:
+    """What a step came to, and all that was taught, as the page shows it."""
     left_out = [f"{name}: {why}" for name, why in step.unreadable]
     said = {"label": step.label, "pictures": step.taught, "said": [*step.lines(), *left_out]}
     return _everything(classifier) | said

@@ -152,6 +152,23 @@ def test_unsure_pictures_are_collected_labelled_and_discarded(
     assert unsure.metric('teaching_pictures_total{action="labelled"}') == 1
 
 
+def test_a_collected_picture_that_cannot_be_read_is_told_and_stays(
+    unsure: "Served", collected: Path
+) -> None:
+    unsure.post(photo(RED))
+    (collected / "broken.jpg").write_bytes(b"no picture")
+    names = [one["name"] for one in sent(unsure, "GET", "/collected").json["collected"]]
+    chosen = json.dumps({"pictures": names}).encode()
+    told = sent(unsure, "POST", "/collected?label=mug", chosen).json
+    assert any(line.startswith("broken.jpg: ") for line in told["said"])
+    assert [one["name"] for one in told["collected"]] == ["broken.jpg"]
+    assert [path.name for path in (collected / "labelled" / "mug").iterdir()] == names[:1]
+
+    alone = json.dumps({"pictures": ["broken.jpg"]}).encode()
+    assert sent(unsure, "POST", "/collected?label=mug", alone).code == 400
+    assert (collected / "broken.jpg").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("../../etc/passwd", "not among"), ("gone.jpg", "not among"), ("labelled", "not among")],
