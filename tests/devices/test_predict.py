@@ -29,7 +29,7 @@ COMMANDS = {
     "edgecil": [sys.executable, "-c", "from edgecil.cli import main; main()"],
     "edgecil_devices": [sys.executable, "-m", "edgecil_devices"],
 }
-PATIENCE_S = 30
+PATIENCE_S = 90
 
 
 @contextmanager

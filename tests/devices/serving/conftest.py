@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PATIENCE_S = 30
+PATIENCE_S = 90
 
 
 class Reply(NamedTuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
-PATIENCE_S = 20
+PATIENCE_S = 90
 
 
 def until(condition: Callable[[], bool]) -> None:

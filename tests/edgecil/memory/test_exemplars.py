@@ -112,9 +112,9 @@ def test_less_than_an_empty_file_is_refused() -> None:
 def test_a_hundred_classes_are_filled_in_no_time() -> None:
     rng = np.random.default_rng(0)
     lengths = [rng.integers(1000, 2500, 500) for _ in range(100)]
-    started = time.perf_counter()
+    started = time.process_time()  # whatever else the machine does
     counts = fill(lengths, 7_600_000, WEBP, 32)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert int(counts.sum()) in range(4100, 4500)
     kept = [row[:count].tolist() for row, count in zip(lengths, counts, strict=True)]
     assert 7_599_000 < len(made_up(WEBP, kept, size=32).to_bytes()) <= 7_600_000
