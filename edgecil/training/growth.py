@@ -7,16 +7,20 @@ a crash between the two leaves a task without a checkpoint, which counts as neve
 
 from dataclasses import dataclass, replace
 
-from edgecil.errors import DataError, RunError, UsageError
+from edgecil.errors import BudgetError, DataError, RunError, UsageError
 from edgecil.memory.codecs import codec_named
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
-from edgecil.planning.tradeoffs import Choice, tradeoffs
+from edgecil.planning.tradeoffs import Choice, estimate, tradeoffs
 from edgecil.training.resolving import demand_of, schedule_of, source_of
 from edgecil.training.run import Run
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
+
+LEAST_GAIN = 1.0
+"""Points, by the planner's estimate, that encoding lossy exemplars once more must bring: what it
+loses beyond the codec itself is not in the estimate."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...
     """How the exemplars of a run may be encoded from its next task on, as they are now first.
 
     Where a codec loses nothing, any other may follow: the bytes are those that it would have given
-    at once. What is lossy stays, since encoding it again would lose more than was trained on.
+    at once. What is lossy may become lossier, which loses a little more than at once.
 
     Args:
         settings: of the run.
@@ -48,24 +52,30 @@ def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...
     Raises:
         UsageError: it cannot be the codec that was asked for.
     """
-    now = codec_named(settings.codec)
-    if asked == now.name or (asked is None and not now.lossless):
-        return (now.name,)
-    if counted := ACCOUNTINGS[settings.accounting].codec:
-        if asked:
-            raise UsageError(
-                f"--accounting {settings.accounting} counts exemplars as {counted}; "
-                "leave out --codec"
-            )
-        return (now.name,)
+    now, counted = settings.codec, ACCOUNTINGS[settings.accounting].codec
     if asked is None:
-        return tuple(dict.fromkeys((now.name, *tradeoffs().codec)))
-    if not now.lossless:
+        others = () if counted else tradeoffs().codec
+        return (now, *(one for one in others if _may_follow(now, one)))
+    if asked == now:
+        return (now,)
+    if counted:
         raise UsageError(
-            f"the exemplars of this run are kept in {now.name}, and encoding them again would lose "
-            "more; leave out --codec"
+            f"--accounting {settings.accounting} counts exemplars as {counted}; leave out --codec"
         )
-    return (codec_named(asked).name,)
+    if not _may_follow(now, codec_named(asked).name):
+        raise UsageError(
+            f"the exemplars of this run are kept in {now}, and {asked} cannot bring back what they "
+            "have lost; leave out --codec, or name one that is smaller"
+        )
+    return (asked,)
+
+
+def _may_follow(now: str, other: str) -> bool:
+    """Whether exemplars in the codec `now` may be encoded again by another one."""
+    if codec_named(now).lossless:
+        return other != now
+    (kind, _, quality), (other_kind, _, other_quality) = now.partition(":"), other.partition(":")
+    return kind == other_kind and int(other_quality) < int(quality)
 
 
 def resolve_new_task(run: Run, learned: int, new: NewTask) -> tuple[RunSettings, Choice | None]:
@@ -126,19 +136,36 @@ def with_new_task(settings: RunSettings, new: NewTask) -> tuple[RunSettings, Cho
         budget_bytes=new.budget_bytes or settings.budget_bytes,
         max_blocks=new.bound.over(settings.max_blocks),
     )
-    choice = new.bound.chooser(
-        [demand_of(replace(grown, codec=codec), facts) for codec in facts.exemplar_bytes],
-        grown.backbone,
-        (grown.cut,),
-        grown.budget_bytes,
-        schedule_of(grown, facts.images_per_class),
-    )
-    codec, reason = choice.demand.codec, ""
+    choice, reason = _chosen(grown, new), ""
+    codec = choice.demand.codec
     if codec != settings.codec:
         told = f"exemplars are kept in {codec} from here on, no longer in {settings.codec}"
         reason = ": ".join(filter(None, (told, choice.reason)))
     grown = replace(grown, codec=codec, max_blocks=choice.demand.max_blocks)
     return grown, replace(choice, reason=reason)
+
+
+def _chosen(grown: RunSettings, new: NewTask) -> Choice:
+    """What the planner chooses for a run with a new task, which still has the codec of before."""
+    facts, schedule = new.facts, schedule_of(grown, new.facts.images_per_class)
+
+    def best(*codecs: str) -> Choice:
+        demands = [demand_of(replace(grown, codec=codec), facts) for codec in codecs]
+        cuts = (grown.cut,)
+        return new.bound.chooser(demands, grown.backbone, cuts, grown.budget_bytes, schedule)
+
+    def points(choice: Choice) -> float:
+        return estimate(choice.demand, choice.plan, schedule)
+
+    choice, now = best(*facts.exemplar_bytes), grown.codec
+    may_stay = now in facts.exemplar_bytes  # or another one was asked for
+    if choice.demand.codec == now or not may_stay or codec_named(now).lossless:
+        return choice
+    try:
+        as_now = best(now)
+    except BudgetError:  # it must change
+        return choice
+    return choice if points(choice) >= points(as_now) + LEAST_GAIN else as_now
 
 
 def discard(run: Run) -> tuple[str, ...]:

@@ -93,13 +93,27 @@ def test_old_exemplars_are_those_that_the_codec_would_have_given_at_once(
         assert possible.issuperset(kept)
 
 
-def test_what_is_lossy_stays(tmp_path: Path, tight_bytes: int) -> None:
-    run = learned(tmp_path / "run", codec="webp:90")
-    assert codecs_from_here(run.settings(), None) == ("webp:90",)
-    with pytest.raises(UsageError, match="kept in webp:90.*leave out --codec"):
-        codecs_from_here(run.settings(), "webp:30")
-    settings, choice = grown(run, tight_bytes)
-    assert (settings.codec, choice.reason) == ("webp:90", "")
+def test_what_is_lossy_may_become_lossier_and_nothing_else(
+    tmp_path: Path, tight_bytes: int
+) -> None:
+    run = learned(tmp_path / "run", codec="webp:75")
+    settings = run.settings()
+    assert codecs_from_here(settings, None) == ("webp:75", "webp:50", "webp:30", "webp:10")
+    assert codecs_from_here(settings, "webp:40") == ("webp:40",)
+    for other in ("webp:90", "webp-lossless", "raw", "jpeg:50"):
+        with pytest.raises(UsageError, match="kept in webp:75.*leave out --codec"):
+            codecs_from_here(settings, other)
+    # Where all fit there is nothing to gain.
+    assert grown(run, 400_000)[0].codec == "webp:75"
+    # A little too little is not worth a second encoding, far too little is.
+    state = State.read(run.state_folder)
+    kept_bytes, model_bytes = len(state.exemplars.to_bytes()), state.size_without_exemplars_bytes
+    as_before, choice = grown(run, model_bytes + int(kept_bytes * 1.25))
+    assert choice.plan.stages[-1].exemplars < 8 * SEEN
+    assert (as_before.codec, choice.reason) == ("webp:75", "")
+    smaller, choice = grown(run, model_bytes + kept_bytes // 2)
+    assert codec_named(smaller.codec).name in ("webp:50", "webp:30", "webp:10")
+    assert "no longer in webp:75" in choice.reason
 
 
 def test_where_papers_count_pixels_nothing_is_encoded(run: Run) -> None:
