@@ -40,21 +40,24 @@ def test_a_learn_that_ends_before_its_first_checkpoint_leaves_the_run_as_it_was(
     assert [s["classes"] for s in trained.strictly("results.json")["stages"]] == [2, 4, 6]
 
 
-def test_a_stopped_learn_goes_on_to_the_bytes_of_one_that_was_not(trained: Desk) -> None:
+@pytest.mark.parametrize("options", [(), ("--codec", "webp:50")], ids=["as before", "smaller"])
+def test_a_stopped_learn_goes_on_to_the_bytes_of_one_that_was_not(
+    options: tuple[str, ...], trained: Desk
+) -> None:
     shutil.copytree(trained.folder / "run", trained.folder / "spare")
-    trained.learn("--data", "new")
+    trained.learn("--data", "new", *options)
     whole = trained.state()
     shutil.rmtree(trained.folder / "run")
     (trained.folder / "spare").rename(trained.folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         stop_after_epochs(patch, 1)
-        _, told = trained.learn("--data", "new", code=75)
+        _, told = trained.learn("--data", "new", *options, code=75)
     assert "the same command goes on, and --discard gives the new classes up" in told
     assert "--resume" not in told
     # It may have been moved meanwhile, and is found again from wherever the command is given.
     (trained.folder / "new").rename(trained.folder / "moved")
     (trained.folder / "elsewhere").mkdir()
-    trained.learn("--data", "../moved", at=trained.folder / "elsewhere")
+    trained.learn("--data", "../moved", *options, at=trained.folder / "elsewhere")
     assert trained.state() == whole
     sources = trained.strictly("config.json")["sources"]
     assert Path(sources[1]["data"]).resolve() == trained.folder / "moved"
@@ -119,13 +122,15 @@ def test_pictures_that_changed_since_are_named_class_by_class(
     assert "some pictures are others than they were, as many, of the same classes" in told
 
 
-def test_a_budget_that_differs_from_the_one_begun_with_is_refused(
+def test_a_budget_or_codec_that_differs_from_the_one_begun_with_is_refused(
     trained: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_after_epochs(monkeypatch, 1)
     trained.learn("--data", "new", "--budget", "700kB", code=75)
     _, told = trained.learn("--data", "new", "--budget", "800kB", code=1)
     assert "begun this task under a budget of 700000 bytes; leave out --budget" in told
+    _, told = trained.learn("--data", "new", "--codec", "webp:30", code=1)
+    assert "begun this task with exemplars in webp-lossless; leave out --codec" in told
 
 
 def test_what_is_learned_already_is_not_learned_again(trained: Desk) -> None:
