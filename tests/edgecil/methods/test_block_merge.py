@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgecil.methods.block_merge import TEMPERATURE, BlockMerge, begun, merge_phase
+from edgecil.methods.block_merge import BlockMerge, begun, merge_phase
 from edgecil.methods.memo import Memo
 from edgecil.networks import ExpandableNetwork
 from tests.edgecil.methods.by_hand import RECIPE, network, numbers, pictures, second_task, softmax
@@ -45,10 +45,10 @@ def test_the_loss_is_cross_entropy_with_what_the_network_said_each_class_countin
     merge, counts = BlockMerge(((0, 2), (1,))), (1, 3, 2, 10)
     phase = merge_phase(changed, begun(changed, merge), merge, counts, RECIPE)
     labels = torch.tensor([0, 1, 3])
-    taught = softmax(numbers(before(pictures())) / TEMPERATURE)
-    given = np.log(softmax(numbers(changed(pictures())) / TEMPERATURE))
+    taught = softmax(numbers(before(pictures())))
+    given = np.log(softmax(numbers(changed(pictures()))))
     weights = np.array([4 / counts[label] for label in (0, 1, 3)])  # 4 is their mean
-    by_hand = np.mean(weights * -(taught * given).sum(axis=1)) * TEMPERATURE**2
+    by_hand = np.mean(weights * -(taught * given).sum(axis=1))
     assert phase.loss(pictures(), labels).item() == pytest.approx(by_hand, rel=1e-5)
 
 
