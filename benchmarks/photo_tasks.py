@@ -90,7 +90,9 @@ def without_pictures(work: Path, tasks: Tasks) -> list[float | None]:
     if not photos.exists():
         tasks.save(photos, *range(1, len(tasks.classes) + 1))
     listed.write_text(
-        "".join(f"[[task]]\nclasses = {json.dumps(names)}\n" for names in tasks.names)
+        "".join(
+            f"[[task]]\nclasses = {json.dumps(names, allow_nan=False)}\n" for names in tasks.names
+        )
     )
     words = ("--tasks", listed, "--budget", BUDGET, "--seed", str(SEED), "--method", "slda")
     edgecil("train", "--data", photos, "--run", run, "--resume", *LITE0, *words)

@@ -43,8 +43,8 @@ def learn(
         described(
             TrainRequest,
             "codec",
-            says="Exemplars as train --codec has them, from here on; only where they lost nothing "
-            "yet.",
+            says="Exemplars from here on, as train --codec has them. What has lost detail already "
+            "can only become smaller.",
             shown_default="as before, or smaller where they would not all fit",
         ),
     ] = None,
