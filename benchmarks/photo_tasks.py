@@ -89,11 +89,8 @@ def without_pictures(work: Path, tasks: Tasks) -> list[float | None]:
     run, photos, listed = work / "slda", work / "all", work / "tasks.toml"
     if not photos.exists():
         tasks.save(photos, *range(1, len(tasks.classes) + 1))
-    listed.write_text(
-        "".join(
-            f"[[task]]\nclasses = {json.dumps(names, allow_nan=False)}\n" for names in tasks.names
-        )
-    )
+    told = (json.dumps(names, allow_nan=False) for names in tasks.names)
+    listed.write_text("".join(f"[[task]]\nclasses = {names}\n" for names in told))
     words = ("--tasks", listed, "--budget", BUDGET, "--seed", str(SEED), "--method", "slda")
     edgecil("train", "--data", photos, "--run", run, "--resume", *LITE0, *words)
     return [stage.accuracy for stage in read_results(run).stages]
