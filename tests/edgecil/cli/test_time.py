@@ -53,11 +53,11 @@ def test_a_stopped_run_goes_on_with_what_was_found_when_it_began(
 
 
 def test_a_run_takes_about_the_time_that_it_may(desk: Desk) -> None:
-    """Measured for real, on whatever else the machine does meanwhile."""
+    """Measured for real; the processor's time counts, whatever else the machine does meanwhile."""
     desk.photos("old", "cup", "fork", "key", "mug")
-    began = time.perf_counter()
+    began = time.process_time()
     desk.run(*TRAIN, "--time", "10s", "--backbone", "resnet20")
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     found = Run(desk.folder / "run").settings().images_a_task
     assert found
     assert found > 32  # more than an epoch of the last task
