@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from edgecil.data import ImageDataset
 from edgecil.errors import BudgetError
+from edgecil_devices.bench_measuring import measure
 
 LITE0 = ("--backbone", "efficientnet-lite0")
 """Behind a trunk that comes pretrained."""
@@ -34,6 +36,11 @@ def edgecil(*words: str | Path) -> str:
     if done.returncode:
         raise SystemExit(f"edgecil {' '.join(map(str, words))}\n{done.stderr}")
     return done.stdout
+
+
+def latency_ms(bundle: Path, seconds: float) -> float:
+    """Milliseconds of a picture on one thread, the median, as `edgecil bench` has it."""
+    return measure(bundle, 1, seconds, time.perf_counter()).latency_ms["total"].p50
 
 
 def save_pictures(

@@ -27,12 +27,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from as_typed import edgecil, save_pictures
+from as_typed import edgecil, latency_ms, save_pictures
 from edgecil.data import load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State, recover
 from edgecil.training.run import hardware, versions
-from edgecil_devices.bench_measuring import measure
 
 PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 1_000_000, 5, 1993
 KILLED, LATEST_KILL_S = 0.2, 12.0
@@ -100,11 +99,6 @@ def learned(run: Path, folder: Path, draw: random.Random) -> dict[str, Any]:
     }
 
 
-def latency_ms(bundle: Path) -> float:
-    """Milliseconds of a picture, the median."""
-    return round(measure(bundle, 1, 4.0, time.perf_counter()).latency_ms["total"].p50, 3)
-
-
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: every tenth task."""
     columns = ("task", "accuracy", "state_bytes", "blocks", "exemplars", "latency_ms", "seconds")
@@ -163,7 +157,7 @@ def main() -> None:
         kept.write_text(json.dumps(rows, allow_nan=False))
     for row in rows:  # all at once, so that what else the machine does is the same for all
         if bundle := row.pop("bundle", None):
-            row["latency_ms"] = latency_ms(asked.work / bundle)
+            row["latency_ms"] = round(latency_ms(asked.work / bundle, 4.0), 3)
     told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
     (asked.out / "hundred_tasks.json").write_text(
         json.dumps(told, indent=1, allow_nan=False) + "\n"

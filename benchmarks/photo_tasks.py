@@ -16,7 +16,6 @@ is learned. It can be stopped at any time and goes on where it was.
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from as_typed import LITE0, edgecil, save_pictures
+from as_typed import LITE0, edgecil, latency_ms, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State
 from edgecil.training.run import hardware, versions
-from edgecil_devices.bench_measuring import measure
 
 PHOTOS, A_TASK, BUDGET, MOST_BLOCKS, SEED = 50, 2, "5MB", 8, 1993
 
@@ -117,11 +115,6 @@ def bundle_of(work: Path, task: int) -> Path:
     return work / f"{task}.edgecil"
 
 
-def latency_ms(bundle: Path) -> float:
-    """Milliseconds of a picture, the median."""
-    return round(measure(bundle, 1, 3.0, time.perf_counter()).latency_ms["total"].p50, 2)
-
-
 def current(store: Path) -> int:
     """The release that a store answers with."""
     return int(json.loads(edgecil("status", "--store", store, "--json"))["release"])
@@ -164,7 +157,8 @@ def main() -> None:
         kept.write_text(json.dumps(rows, allow_nan=False))
     other = without_pictures(asked.work, tasks)
     rows = [row | {"slda": accuracy} for row, accuracy in zip(rows, other, strict=True)]
-    rows = [row | {"ms": latency_ms(bundle_of(asked.work, row["task"]))} for row in rows]
+    for row in rows:
+        row["ms"] = round(latency_ms(bundle_of(asked.work, row["task"]), 3.0), 2)
     releases = [current(store)]
     for _ in range(2):
         edgecil("rollback", "--store", store)

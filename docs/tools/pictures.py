@@ -137,7 +137,9 @@ def main() -> None:
         for name, commands in TERMINALS.items():
             (PICTURES / name).write_text(terminal(commands, folder))
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            # Root cannot have Chromium's sandbox.
+            options = ["--no-sandbox"] if os.getuid() == 0 else []
+            browser = playwright.chromium.launch(executable_path=chromium, args=options)
             look(browser, folder)
             browser.close()
 
