@@ -16,7 +16,7 @@ def test_the_workflow_and_the_script_for_one_machine_run_the_same_scripts() -> N
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     steps = re.findall(r"- run: (\S+)", workflow)
     on_github = {step for step in steps if NAMED.fullmatch(step)}
-    (_, checks) = (ROOT / ".ci" / "run").read_text("utf-8").split("\nbeside() {")
+    (_, checks) = (ROOT / ".ci" / "run").read_text("utf-8").split("\ntimed() {")
     assert on_github == set(NAMED.findall(checks))
     assert len(on_github) == 5
 
@@ -30,6 +30,6 @@ def test_every_script_can_be_read_by_bash(script: Path) -> None:
 def test_what_tests_are_slow_is_said_to_pytest_and_run_by_ci() -> None:
     tests = (ROOT / ".ci" / "tests").read_text("utf-8")
     assert "pytest -n 2\n" in tests  # as the README has it
-    assert "pytest -n 2 -m slow\n" in tests
+    assert " -m slow\n" in tests
     assert "-m 'not slow'" in (ROOT / "pyproject.toml").read_text("utf-8")
     assert "&& pytest -n 2 " in (ROOT / "README.md").read_text("utf-8")
