@@ -44,25 +44,30 @@ class Case(NamedTuple):
 
 def make(folder: Path, kinds: Sequence[str]) -> None:
     """Write bundles of these kinds in fp32 and int8, and this script."""
-    from edgecil_export import ExportRequest, export
-    from latency_contenders import random_state
-    from lite0_contenders import write_bundles
-
     folder.mkdir(parents=True)
     for kind in kinds:
         work = folder / "work"
-        (work / "run").mkdir(parents=True)
-        if kind == LITE0:
-            write_bundles(work, 160, 1)
-        else:
-            random_state(int(kind.rpartition("-")[2])).write(work / "run" / "state", None)
-            for compute in ("fp32", "int8"):
-                request = ExportRequest(compute=compute, force=True)
-                export(work / "run", work / f"{compute}.edgecil", request)
+        write_network(work, kind)
         for compute in ("fp32", "int8"):
             (work / f"{compute}.edgecil").rename(folder / f"{kind}-{compute}.edgecil")
         shutil.rmtree(work)
     shutil.copy(__file__, folder)
+
+
+def write_network(folder: Path, kind: str) -> None:
+    """A run with random weights, `run`, and its bundles, `fp32.edgecil` and `int8.edgecil`."""
+    from edgecil_export import ExportRequest, export
+    from latency_contenders import random_state
+    from lite0_contenders import write_bundles
+
+    (folder / "run").mkdir(parents=True)
+    if kind == LITE0:
+        write_bundles(folder, 160, 1)
+        return
+    random_state(int(kind.rpartition("-")[2])).write(folder / "run" / "state", None)
+    for compute in ("fp32", "int8"):
+        request = ExportRequest(compute=compute, force=True)
+        export(folder / "run", folder / f"{compute}.edgecil", request)
 
 
 def cases(bundles: Sequence[Path], cores: int) -> Iterator[Case]:
