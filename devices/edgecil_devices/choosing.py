@@ -1,8 +1,8 @@
 """The choice among arrangements and computations: the one kept, or else measured now.
 
-- Side by side or one graph: measured where threads are several and blocks few. With many blocks it
-  is side by side: that was not slower, and trying one graph would take half as much memory again
-  (ten blocks of ResNet32: 180 MB, not 122).
+- Side by side or one graph: measured where threads are several, blocks few and graphs small. With
+  many blocks it is side by side: that was not slower, and trying one graph would take half as much
+  memory again (ten blocks of ResNet32: 180 MB, not 122).
 - The bundle's own computation or another one that the processor admits: the other one, where it
   gives the golden samples' answers and is clearly faster. It is tried alone in memory, after the
   bundle's own, in the arrangement that was faster there.
@@ -43,6 +43,9 @@ kernels for ARM; what computes something else moves by far more."""
 
 _NO_GOLDEN = "the bundle has no golden samples"
 _MANY_BLOCKS, _MANY_BLOCKS_A_THREAD = 8, 2
+_MOST_BYTES_TRIED = 8_000_000
+"""Of graphs that are tried in both arrangements, for a moment both in memory (ResNet32, x86-64:
+five blocks, 7 MB, peak at 122 MB; seven, 10 MB, at 144)."""
 _CLEARLY_FASTER = 0.95
 """The other computation's part of the time, at most. Less gain is not worth another rounding."""
 _MOST_KERNEL_BYTES = 6_000_000
@@ -122,7 +125,8 @@ def choose(
         BundleError: a graph cannot be loaded.
     """
     many = len(parts.blocks) >= max(_MANY_BLOCKS, _MANY_BLOCKS_A_THREAD * threads)
-    settled = threads == 1 or many
+    large = sum(map(len, (parts.trunk, *parts.blocks))) > _MOST_BYTES_TRIED
+    settled = threads == 1 or many or large
     if settled and proof is None:
         return Chosen(SideBySide(parts, threads), parts.compute)
     known = read_choice(kept, key) if kept else None

@@ -110,9 +110,8 @@ def test_one_thread_needs_no_measurement_and_keeps_nothing(bundle: Bundle, tmp_p
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_many_blocks_need_no_measurement(
-    tiny: "TinyNetwork", graphs: "Graphs", monkeypatch: pytest.MonkeyPatch
-) -> None:
+def measured_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where arrangements are measured from now on: how many blocks they have."""
     measured: list[int] = []
 
     def count(parts: Parts, threads: int, image_size_px: int) -> tuple[SideBySide, Choice]:
@@ -120,17 +119,34 @@ def test_many_blocks_need_no_measurement(
         return SideBySide(parts, threads), Choice(SIDE, 0.5, "fp32")
 
     monkeypatch.setattr(choosing, "_measured", count)
+    return measured
+
+
+def of_blocks(count: int, tiny: "TinyNetwork", graphs: "Graphs") -> Parts:
+    trunk, block = graphs.trunk(tiny.trunk), graphs.block(tiny.blocks[0])
+    names = ("block.onnx",) * count
+    return Parts(trunk, (block,) * count, "trunk.onnx", names, (3,) * count, "fp32")
+
+
+def test_many_blocks_need_no_measurement(
+    tiny: "TinyNetwork", graphs: "Graphs", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = measured_blocks(monkeypatch)
     for threads, blocks in ((2, 7), (2, 8), (4, 8), (5, 9), (5, 10)):
-        parts = Parts(
-            graphs.trunk(tiny.trunk),
-            (graphs.block(tiny.blocks[0]),) * blocks,
-            "trunk.onnx",
-            ("block.onnx",) * blocks,
-            (3,) * blocks,
-            "fp32",
-        )
-        choosing.choose(parts, threads, 8, None, "key")
+        choosing.choose(of_blocks(blocks, tiny, graphs), threads, 8, None, "key")
     assert measured == [7, 9]
+
+
+def test_large_graphs_are_not_in_memory_twice_to_be_measured(
+    tiny: "TinyNetwork", graphs: "Graphs", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = measured_blocks(monkeypatch)
+    parts = of_blocks(3, tiny, graphs)
+    size_bytes = len(parts.trunk) + 3 * len(parts.blocks[0])
+    for most_bytes in (size_bytes, size_bytes - 1):
+        monkeypatch.setattr(choosing, "_MOST_BYTES_TRIED", most_bytes)
+        choosing.choose(parts, 2, 8, None, "key")
+    assert measured == [3]
 
 
 def test_the_faster_arrangement_is_chosen_and_kept(
