@@ -9,7 +9,7 @@ An emulator counts what the real aarch64 wheels execute, `board_instructions.sh`
 one picture, after two that are not counted; exact to a thousandth, and the same on a busy machine.
 It also says how much a cache as large as the board's last one (0.5, 1 and 2 MB) would have fetched.
 
-- runtime: as `edgecil_devices` runs the bundle, by each of its computations. `winograd` is counted
+- runtime: as `edgecil_devices` runs the bundle, by each of its computations. Winograd's is counted
   where it would take too much memory to be chosen, too.
 - onnxruntime: the same bundle as one graph, head included, with default options.
 - ncnn: the network converted by pnnx, from pixels in float, where the packages ncnn and pnnx are
@@ -45,6 +45,7 @@ import board_instructions_guest
 import board_times
 from edgecil.memory.state import State
 from edgecil_devices import read_bundle
+from edgecil_devices.computation import FP16, FP32, INT8, WINOGRAD
 from edgecil_export.inference import for_inference
 from latency_contenders import merged_graph, operations
 from measurements import Measurements
@@ -56,9 +57,9 @@ OWN = ("numpy", "onnxruntime", "pillow")
 NCNN = ("ncnn", "pnnx")
 """ncnn, and what converts for it."""
 LEAST = "least"
-AT_ONCE = {"fp32": 4, "fp16": 8, "int8": 16}
+AT_ONCE = {FP32: 4, FP16: 8, INT8: 16}
 """Multiplications an instruction."""
-MOST_OFF = {"fp32": 1e-3, "winograd": 1e-3, "fp16": 3e-2, "int8": 0.5}
+MOST_OFF = {FP32: 1e-3, WINOGRAD: 1e-3, FP16: 3e-2, INT8: 0.5}
 """How far logits may be from torch's, as a part of the largest: more, and it is not the network."""
 HALF_BOARD = "pi5"
 """The only one with instructions for half precision, and for dot products of bytes."""
@@ -74,7 +75,7 @@ class Case(NamedTuple):
     way: str
     """runtime, onnxruntime, ncnn or least."""
     compute: str
-    """fp32, fp16, int8 or winograd."""
+    """One of `computation.COMPUTATIONS`."""
     board: str
     """One of `BOARDS`."""
 
@@ -82,13 +83,13 @@ class Case(NamedTuple):
 def cases(network: str, boards: Sequence[str], *, with_ncnn: bool) -> Iterator[Case]:
     """Everything about a network, in the order of the table."""
     for board in boards:
-        half = ("fp16",) if board == HALF_BOARD else ()
-        for compute in ("fp32", *(half or ("winograd",)), "int8"):
+        half = (FP16,) if board == HALF_BOARD else ()
+        for compute in (FP32, *(half or (WINOGRAD,)), INT8):
             yield Case(network, "runtime", compute, board)
-        yield Case(network, "onnxruntime", "fp32", board)
-        for compute in ("fp32", *half) * with_ncnn:
+        yield Case(network, "onnxruntime", FP32, board)
+        for compute in (FP32, *half) * with_ncnn:
             yield Case(network, "ncnn", compute, board)
-        for compute in AT_ONCE if board == HALF_BOARD else ("fp32",):
+        for compute in AT_ONCE if board == HALF_BOARD else (FP32,):
             yield Case(network, LEAST, compute, board)
 
 
@@ -116,7 +117,7 @@ def counted(case: Case, network: Network, packages: str) -> dict[str, Any]:
     """
     made = network.folder
     words: Sequence[str | Path] = {
-        "runtime": (made / f"{'int8' if case.compute == 'int8' else 'fp32'}.edgecil", case.compute),
+        "runtime": (made / f"{INT8 if case.compute == INT8 else FP32}.edgecil", case.compute),
         "onnxruntime": (made / "one.onnx",),
         "ncnn": (made / "network", case.compute, str(network.size_px)),
     }[case.way]

@@ -1,6 +1,6 @@
 """One picture between two marks, after two that are not counted; `board_instructions.py` runs it.
 
-    board_instructions_guest.py runtime BUNDLE fp32|fp16|int8|winograd
+    board_instructions_guest.py runtime BUNDLE COMPUTATION
     board_instructions_guest.py onnxruntime MODEL.onnx
     board_instructions_guest.py ncnn STEM fp32|fp16 SIZE_PX
 
@@ -10,10 +10,8 @@ On one thread, from the same random pixels; it prints the logits as JSON.
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,28 +31,12 @@ def floats(size_px: str) -> Any:
 
 
 def in_runtime(path: str, compute: str) -> Run:
-    """As a device runs a bundle, by a computation that somebody names.
-
-    Winograd's cannot be named; it is what was chosen the last time here. So it is run where it
-    would take too much memory to be chosen, too.
-    """
+    """As a device runs a bundle."""
+    from chosen_runtime import runtime_in
     from edgecil_devices import read_bundle
-    from edgecil_devices.arrangement_choice import SIDE_BY_SIDE, Choice, keep_choice, key_of
-    from edgecil_devices.computation import AUTO, WINOGRAD
-    from edgecil_devices.runtime import Runtime
 
     bundle = read_bundle(path)
-    if compute == "winograd":
-        kept = Path(tempfile.mkdtemp(), "choices.json")
-        key = key_of(bundle.manifest_json, 1, AUTO)
-        keep_choice(kept, key, Choice(SIDE_BY_SIDE, 0.5, WINOGRAD))
-        runtime = Runtime(bundle, 1, kept, AUTO)
-        asked = WINOGRAD
-    else:
-        runtime = Runtime(bundle, 1, compute=compute)
-        asked = compute
-    if runtime.compute != asked:
-        raise SystemExit(runtime.note)
+    runtime = runtime_in(bundle, compute)
     picture = pixels(bundle.manifest.preprocessing.image_size_px)
     return lambda: runtime.run(picture).logits
 
