@@ -21,7 +21,7 @@ from edgecil_devices.files import replace_atomically
 ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
 ARRANGEMENTS = (ONE_GRAPH, SIDE_BY_SIDE)
 
-_REVISION = 1
+_REVISION = 2
 """Of what graphs are turned into: with another one every choice is measured anew."""
 _MOST_CHOICES = 32
 _MOST_BYTES = 65_536

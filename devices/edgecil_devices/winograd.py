@@ -1,12 +1,13 @@
-"""3x3 convolutions with half the multiplications: Winograd's F(4,3) along the rows, in the graph.
+"""3x3 convolutions with half the multiplications: Winograd's F(4,3) down the columns, in the graph.
 
-Four neighbours of a row are computed at once from six columns, with 6 products instead of 12 for
-each row of the kernel (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016).
-onnxruntime has no such convolution, so it is written with MatMul, Slice and Concat, pixels times
-channels. Weights become twice as large. A sum of 576 products is off by up to about a millionth of
-the largest, where onnxruntime's own are off by a third of that.
+Four rows of a picture are computed at once from six, with 6 products instead of 12 for each column
+of the kernel (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016). onnxruntime
+has no such convolution, so it is written with MatMul and Gather, pixels times channels; each node
+costs a board some 5,000 instructions, so there are few. Weights become twice as large. A sum of 576
+products is off by up to about a millionth of the largest, where onnxruntime's own are off by a
+third of that.
 
-Shapes: N pictures, H x W pixels, C and O channels before and behind, T = W/4 tiles, rounded up.
+Shapes: N pictures, H x W pixels, C and O channels before and behind, T = H/4 tiles, rounded up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ from edgecil_devices.graph_shapes import Known, Shape, result_shape
 from edgecil_devices.graphs import ports
 
 _TILE, _WINDOW = 4, 6
-"""Columns that are computed at once, and those that they need."""
+"""Rows that are computed at once, and those that they need."""
 _LEAST_CHANNELS = 16
 """With fewer, copying takes longer than multiplying."""
 
@@ -121,19 +122,19 @@ def _shapes(graph: Editable, model: bytes) -> dict[str, Shape]:
 
 
 def _matrices() -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """For columns (6, 6), kernels (6, 3) and products (4, 6): Toom and Cook's, transposed."""
+    """For rows (6, 6), kernels (6, 3) and products (4, 6): Toom and Cook's, transposed."""
     powers = np.vander(_POINTS, _TILE, increasing=True)  # (5, 4)
     kernels = np.vstack([powers[:, :3], [0, 0, 1]])
     products = np.vstack([powers, [0, 0, 0, 1]]).T
-    columns = np.zeros((_WINDOW, _WINDOW))
+    rows = np.zeros((_WINDOW, _WINDOW))
     for index, point in enumerate(_POINTS):
         others = [other for other in _POINTS if other != point]
-        columns[index, :-1] = np.poly(others)[::-1] / np.prod([point - one for one in others])
-    columns[-1] = np.poly(_POINTS)[::-1]
-    return columns.astype(np.float32), kernels, products.astype(np.float32)
+        rows[index, :-1] = np.poly(others)[::-1] / np.prod([point - one for one in others])
+    rows[-1] = np.poly(_POINTS)[::-1]
+    return rows.astype(np.float32), kernels, products.astype(np.float32)
 
 
-_OF_COLUMNS, _OF_KERNELS, _OF_PRODUCTS = _matrices()
+_OF_ROWS, _OF_KERNELS, _OF_PRODUCTS = _matrices()
 
 
 class _Writing:
@@ -148,61 +149,46 @@ class _Writing:
         kernel = weights[node.inputs[1]].astype(np.float64)  # (O, C, 3, 3)
         bias = weights[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
         (channels, height, width), outputs = shape[1:], kernel.shape[0]
-        tiles = -(-width // _TILE)
-        rows = self._transformed_rows(node.inputs[0], channels, height, width)
-        products = self._products(rows, kernel)  # 6 times (1, NHT, O)
-        flat = self._reshaped(self._concat(products, 0), [_WINDOW, -1])
-        found = self._add("MatMul", [self._weight(_OF_PRODUCTS), flat])  # (4, NHTO)
-        found = self._reshaped(found, [_TILE, -1, outputs])
-        found = self._add("Transpose", [found], integers("perm", (1, 0, 2)))
-        found = self._reshaped(found, [-1, height, _TILE * tiles, outputs])
-        if width % _TILE:
-            found = self._sliced(found, 2, 0, width)
+        tiles = -(-height // _TILE)
+        transformed = np.einsum("ik,ockj->ijco", _OF_KERNELS, kernel)  # (6, 3, C, O)
+        matrices = transformed.reshape(_WINDOW, -1, outputs).astype(np.float32)
+        windows = self._windows(node.inputs[0], channels, height, width)
+        products = self._add("MatMul", [windows, self._weight(matrices)])  # (N, 6, TW, O)
+        flat = self._reshaped(products, [-1, _WINDOW, tiles * width * outputs])
+        found = self._add("MatMul", [self._weight(_OF_PRODUCTS), flat])  # (N, 4, TWO)
+        found = self._reshaped(found, [-1, _TILE, tiles, width, outputs])
+        found = self._transposed(found, 0, 2, 1, 3, 4)  # (N, T, 4, W, O)
+        found = self._reshaped(found, [-1, _TILE * tiles, width, outputs])
+        if height % _TILE:
+            found = self._gathered(found, 1, np.arange(height))
         if bias is not None:
             found = self._add("Add", [found, self._weight(bias)])
-        self._add("Transpose", [found], integers("perm", (0, 3, 1, 2)), name=self._name)
+        self._transposed(found, 0, 3, 1, 2, name=self._name)
 
-    def _transformed_rows(self, source: str, channels: int, height: int, width: int) -> str:
-        """(6, NHT, 3C): of each row of tiles the three rows that it needs."""
-        tiles = -(-width // _TILE)
-        right = _TILE * tiles + 1 - width
-        nhwc = self._add("Transpose", [source], integers("perm", (0, 2, 3, 1)))
-        margins = self._numbers([0, 1, 1, 0, 0, 1, right, 0])
-        padded = self._add("Pad", [nhwc, margins])  # (N, H+2, 4T+2, C)
-        columns = [
-            self._reshaped(
-                self._sliced(padded, 2, first, first + _TILE * (tiles - 1) + 1, _TILE), [1, -1]
-            )
-            for first in range(_WINDOW)
-        ]
-        found = self._add("MatMul", [self._weight(_OF_COLUMNS), self._concat(columns, 0)])
-        found = self._reshaped(found, [_WINDOW, -1, height + 2, tiles * channels])
-        shifted = [
-            self._reshaped(self._sliced(found, 2, row, row + height), [_WINDOW, -1, channels])
-            for row in range(3)
-        ]
-        return self._concat(shifted, 2)
+    def _windows(self, source: str, channels: int, height: int, width: int) -> str:
+        """(N, 6, TW, 3C): of each tile its rows, transformed, each with both neighbours."""
+        tiles = -(-height // _TILE)
+        below = _TILE * tiles + 1 - height
+        margins = self._numbers([0, 1, 1, 0, 0, below, 1, 0])
+        padded = self._add("Pad", [self._transposed(source, 0, 2, 3, 1), margins])
+        of_tiles = np.arange(_WINDOW)[:, None] + _TILE * np.arange(tiles)
+        rows = self._gathered(padded, 1, of_tiles)  # (N, 6, T, W+2, C)
+        flat = self._reshaped(rows, [-1, _WINDOW, tiles * (width + 2) * channels])
+        found = self._add("MatMul", [self._weight(_OF_ROWS), flat])
+        found = self._reshaped(found, [-1, _WINDOW * tiles, width + 2, channels])
+        threes = self._gathered(found, 2, np.arange(width)[:, None] + np.arange(3))
+        return self._reshaped(threes, [-1, _WINDOW, tiles * width, 3 * channels])
 
-    def _products(self, rows: str, kernel: NDArray[np.float64]) -> list[str]:
-        transformed = np.einsum("ik,ocrk->irco", _OF_KERNELS, kernel)  # (6, 3, C, O)
-        matrices = transformed.reshape(_WINDOW, -1, kernel.shape[0]).astype(np.float32)
-        found = []
-        for index, matrix in enumerate(matrices):
-            part = self._sliced(rows, 0, index, index + 1)
-            found.append(self._add("MatMul", [part, self._weight(matrix)]))
-        return found
+    def _transposed(self, source: str, *order: int, name: str = "") -> str:
+        return self._add("Transpose", [source], integers("perm", order), name=name)
 
-    def _sliced(self, source: str, axis: int, start: int, end: int, step: int = 1) -> str:
-        bounds = [self._numbers([value]) for value in (start, end, axis, step)]
-        return self._add("Slice", [source, *bounds])
+    def _gathered(self, source: str, axis: int, places: NDArray[np.integer]) -> str:
+        return self._add("Gather", [source, self._numbers(places)], integer("axis", axis))
 
     def _reshaped(self, source: str, sizes: Sequence[int]) -> str:
         return self._add("Reshape", [source, self._numbers(sizes)])
 
-    def _concat(self, sources: Iterable[str], axis: int) -> str:
-        return self._add("Concat", sources, integer("axis", axis))
-
-    def _numbers(self, values: Sequence[int]) -> str:
+    def _numbers(self, values: Sequence[int] | NDArray[np.integer]) -> str:
         return self._weight(np.array(values, np.int64))
 
     def _weight(self, weight: Weight) -> str:

@@ -429,12 +429,18 @@ def test_winograd_is_not_tried_where_it_takes_too_much_memory_or_changes_nothing
     proof = winograd_proof(parts)
     monkeypatch.setattr(choosing, "_otherwise", pytest.fail)
     monkeypatch.setattr(choosing, "_typical_ms", pytest.fail)
-    monkeypatch.setattr(choosing, "_MOST_KERNEL_BYTES", 2 * 4 * 9 * 16 * 16 - 1)
+    monkeypatch.setattr(choosing, "_MOST_KERNEL_BYTES", 0)
+    monkeypatch.setattr(choosing, "available_bytes", lambda: 100 * 2 * 4 * 9 * 16 * 16 - 100)
     found = choosing.choose(parts, 1, 8, None, "key", proof)
     assert (found.compute, found.note) == (
         "fp32",
         "fp32 by Winograd is not used: its weights would take too much memory",
     )
+    with monkeypatch.context() as patch:
+        patch.setattr(choosing, "_MOST_KERNEL_BYTES", 2 * 4 * 9 * 16 * 16)
+        assert not proof.hindrance(parts)
+    monkeypatch.setattr(choosing, "available_bytes", lambda: 100 * 2 * 4 * 9 * 16 * 16)
+    assert not proof.hindrance(parts)
     plain = replace(
         parts,
         trunk=Graphs.trunk(tiny.trunk),

@@ -85,14 +85,14 @@ def test_it_multiplies_half_as_often() -> None:
     model = onnx.load_from_string(with_winograd(model_of(8, 8, weights(64, 64))))
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     tensors = {t.name: tuple(t.dims) for t in inferred.initializer}
-    shapes = [
+    (shape,) = [
         tensors[node.input[1]]
         for node in model.graph.node
         if node.input[1:2] and node.input[1] in tensors and node.op_type == "MatMul"
     ]
-    assert shapes == [(3 * 64, 64)] * 6  # each for 8 x 2 tiles
+    assert shape == (6, 3 * 64, 64)  # each of the six for 2 tiles x 8
     assert kernel_bytes(model_of(8, 8, weights(64, 64))) == 4 * 9 * 64 * 64
-    assert 8 * 2 * sum(rows * columns for rows, columns in shapes) * 2 == 8 * 8 * 9 * 64 * 64
+    assert 2 * 8 * np.prod(shape) * 2 == 8 * 8 * 9 * 64 * 64
 
 
 def test_weights_that_are_stored_small_are_restored() -> None:
