@@ -186,7 +186,7 @@ def _tell_points(requests: list[TrainRequest], facts: "DataFacts", as_json: bool
     if as_json:
         print(
             json.dumps(
-                {"protocol": request.protocol, "method": request.method, "points": plans},
+                {"protocol": request.protocol, "method": request.chosen_method, "points": plans},
                 allow_nan=False,
             )
         )

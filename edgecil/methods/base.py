@@ -80,7 +80,7 @@ class Method:
     nearest_mean: ClassVar[bool] = False
     """Whether it is also measured with the nearest mean of exemplars for a classifier."""
     price: ClassVar[str] = ""
-    """What it gives up, in a sentence, where that should be known before it is trained."""
+    """What it gives up from scratch, in a sentence, where that should be known before training."""
     takes_wide_backbones: ClassVar[bool] = False
     """Whether the planner may propose backbones that are wider than the published ones."""
 

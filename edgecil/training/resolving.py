@@ -120,10 +120,11 @@ def resolve(
         "mirrors": facts.mirrors and not request.no_mirror,
         "brightens": request.followed.brightens if request.followed else True,
         "augmentation": request.augmentation
-        or recipe_named(request.chosen_recipe, request.method).augmentation,
+        or recipe_named(request.chosen_recipe, request.chosen_method).augmentation,
         "tasks": tuple(
             PlannedTask(tuple(facts.classes[c] for c in task.classes), 0) for task in scenario.tasks
         ),
+        "method": request.chosen_method,
         "cut": request.chosen_cut,
         "recipe": request.chosen_recipe,
     }
@@ -141,7 +142,7 @@ def resolve(
     backbone, reason = request.backbone, ""
     if backbone is None and (published := request.published_backbone):
         backbone = published
-        reason = f"{published} is the published backbone of {request.method} at this budget"
+        reason = f"{published} is the published backbone of {request.chosen_method} at this budget"
     work = None
     # Behind a pretrained trunk training takes seconds, and more of it brings nothing.
     if pace and request.time and not comes:
@@ -172,7 +173,8 @@ def resolve(
         told.append(_length_in_words(images, work, choice))
     elif pace and request.time:
         told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
-    told.append(method_named(request.method).price)
+    if not comes:
+        told.append(method_named(request.chosen_method).price)
     return settings, choice.plan, "; ".join(filter(None, told))
 
 

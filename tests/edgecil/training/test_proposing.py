@@ -46,20 +46,52 @@ def test_few_photos_are_brought_to_the_size_of_the_pretrained_network(photos: Pa
     request, dataset = asked(photos)
     assert dataset.image_size_px == 88
     found = proposed(request, dataset)
-    assert found.request == replace(request, backbone=LITE0)
+    assert found.request == replace(request, backbone=LITE0, method="slda")
     assert "comes pretrained" in found.reason
     assert "5 photos a class" in found.reason
+    assert "--method memo keeps pictures" in found.reason
     settings, planned, _ = resolve(found.request, found.facts)
-    assert (settings.image_size_px, planned.cut, settings.precision) == (128, "b14", "int8")
+    assert (settings.image_size_px, planned.cut, settings.precision) == (128, "b14-copied", "int8")
     loaded = load_requested(replace(request, backbone=LITE0))  # as --backbone would have it
     assert found.dataset.fingerprint == loaded.fingerprint
     assert (found.dataset.test.pixels() == loaded.test.pixels()).all()
     assert (found.dataset.train.pixels([1, 3]) == loaded.train.pixels([1, 3])).all()
 
 
-def test_the_shallower_cut_is_taken_where_bytes_are_few(photos: Path) -> None:
+def test_pictures_are_kept_behind_a_shallower_cut_where_bytes_are_few(photos: Path) -> None:
     found = proposed(*asked(photos, budget="2MB"))
+    assert found.request.chosen_method == "memo"
+    assert "slda" not in found.reason
     assert resolve(found.request, found.facts)[1].cut == "b10"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"method": "memo"},
+        {"method": "replay"},
+        {"codec": "webp:90"},
+        {"max_blocks": 5},
+        {"no_merge": True},
+        {"epochs": 3},
+        {"recipe": "frozen"},
+        {"trunk": "freeze"},
+    ],
+    ids=lambda more: str(more),
+)
+def test_pictures_are_kept_where_something_is_asked_for_that_needs_them(
+    photos: Path, more: dict[str, Any]
+) -> None:
+    request, dataset = asked(photos, **more)
+    found = proposed(request, dataset)
+    assert found.request == replace(request, backbone=LITE0)
+    assert "slda" not in found.reason
+
+
+def test_many_photos_a_class_are_rehearsed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposing, "MOST_WITHOUT_PICTURES", PHOTOS - 2)
+    found = proposed(*asked(photos))
+    assert (found.request.backbone, found.request.chosen_method) == (LITE0, "memo")
 
 
 @pytest.mark.parametrize(
