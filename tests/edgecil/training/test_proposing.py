@@ -88,6 +88,27 @@ def test_pictures_are_kept_where_something_is_asked_for_that_needs_them(
     assert "slda" not in found.reason
 
 
+@pytest.mark.parametrize("extra_is_there", [True, False])
+def test_small_pictures_are_left_to_small_networks_and_a_line_says_what_would_learn_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, extra_is_there: bool
+) -> None:
+    monkeypatch.setattr(proposing, "find_spec", lambda name: extra_is_there or None)
+    for blue, name in enumerate(("cup", "fork")):
+        (tmp_path / name).mkdir()
+        for number in range(PHOTOS):
+            Image.new("RGB", (32, 32), (number, 9, blue)).save(tmp_path / name / f"{number}.png")
+    request, dataset = asked(tmp_path)
+    found = proposed(request, dataset)
+    assert (found.request, found.dataset) == (request, dataset)
+    assert "of 32 px" in found.reason
+    assert found.reason.endswith(f"--backbone {LITE0} --method slda")
+    assert ("pip install" in found.reason) != extra_is_there
+    # Not where there are many, or where what they are learned by is named.
+    monkeypatch.setattr(proposing, "MOST_IMAGES_PER_CLASS", PHOTOS - 2)
+    assert proposed(request, dataset).reason == ""
+    assert proposed(*asked(tmp_path, backbone="convnet2")).reason == ""
+
+
 def test_many_photos_a_class_are_rehearsed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposing, "MOST_WITHOUT_PICTURES", PHOTOS - 2)
     found = proposed(*asked(photos))
