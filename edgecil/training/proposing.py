@@ -32,7 +32,7 @@ LEAST_EXEMPLARS_PER_CLASS = 20
 
 WITHOUT_PICTURES = "slda"
 MOST_WITHOUT_PICTURES = 50
-"""Pictures a class up to which it is taken; more were not measured."""
+"""Pictures a class that are few; more were not measured."""
 _WHY_WITHOUT = (
     "learns as much of few photos in one task and more in many, keeps no pictures, and needs no "
     "training"
@@ -84,7 +84,9 @@ def proposed(
     if instead is None:
         return as_asked
     if as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX:
-        return replace(as_asked, reason=_for_small_pictures(instead.request, as_asked.facts))
+        few = per_class <= MOST_WITHOUT_PICTURES
+        told = _for_small_pictures(instead.request, as_asked.facts) if few else ""
+        return replace(as_asked, reason=told)
     if find_spec(_PACKAGE) is None:
         _logger.warning(
             "a pretrained trunk would learn more from %d photos a class (ten classes of 50: 85 %% "

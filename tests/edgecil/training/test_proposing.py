@@ -104,8 +104,8 @@ def test_small_pictures_are_left_to_small_networks_and_a_line_says_what_would_le
     assert found.reason.endswith(f"--backbone {LITE0} --method slda")
     assert ("pip install" in found.reason) != extra_is_there
     # Not where there are many, or where what they are learned by is named.
-    monkeypatch.setattr(proposing, "MOST_IMAGES_PER_CLASS", PHOTOS - 2)
-    assert proposed(request, dataset).reason == ""
+    monkeypatch.setattr(proposing, "MOST_WITHOUT_PICTURES", PHOTOS - 2)
+    assert proposed(request, dataset) == replace(found, reason="")
     assert proposed(*asked(tmp_path, backbone="convnet2")).reason == ""
 
 
