@@ -80,13 +80,14 @@ def proposed(
     if begun or not _may_be_proposed(request, as_asked.facts):
         return as_asked
     per_class = as_asked.facts.images_per_class
+    small = as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX
+    if small and per_class > MOST_WITHOUT_PICTURES:
+        return as_asked
     instead = _fitting(request, dataset, reading, per_class)
     if instead is None:
         return as_asked
-    if as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX:
-        few = per_class <= MOST_WITHOUT_PICTURES
-        told = _for_small_pictures(instead.request, as_asked.facts) if few else ""
-        return replace(as_asked, reason=told)
+    if small:
+        return replace(as_asked, reason=_for_small_pictures(instead.request, as_asked.facts))
     if find_spec(_PACKAGE) is None:
         _logger.warning(
             "a pretrained trunk would learn more from %d photos a class (ten classes of 50: 85 %% "
