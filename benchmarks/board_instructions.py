@@ -39,15 +39,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 import board_instructions_guest
 import board_times
 from edgecil.memory.state import State
 from edgecil_devices import read_bundle
 from edgecil_devices.computation import FP16, FP32, INT8, WINOGRAD
-from edgecil_export.inference import for_inference
 from latency_contenders import merged_graph, operations
+from latency_rivals import convert_for_ncnn
 from measurements import Measurements
 
 HERE = Path(__file__).parent
@@ -165,19 +164,9 @@ def make(folder: Path, network: str, *, with_ncnn: bool) -> Network:
     picture = torch.from_numpy(board_instructions_guest.floats(str(size_px)))
     with torch.inference_mode():
         logits = learned(picture)[0].numpy()
-    # As export has it: what follows a convolution folded into it, and no slices.
-    learned.trunk = for_inference(learned.trunk)
-    learned.blocks = nn.ModuleList(map(for_inference, learned.blocks))
     if with_ncnn:
         convert_for_ncnn(learned, picture, folder)
     return Network(folder, size_px, count, logits)
-
-
-def convert_for_ncnn(network: nn.Module, picture: torch.Tensor, folder: Path) -> None:
-    """Write network.ncnn.param and .bin, in full precision."""
-    import pnnx
-
-    pnnx.export(network, str(folder / "network.pt"), (picture,), fp16=False)
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,8 @@ bytes; and every added block costs the same.
 - merged: trunk, blocks and head as one ONNX graph, with onnxruntime's default options but for the
   number of threads; of a bundle in fp32, and of one in int8.
 - runtime: these bundles, as `edgecil_devices` runs them.
+- ncnn, OpenVINO, OpenCV: other runtimes, one picture at a time, where they are installed
+  (`latency_rivals.py`).
 
 All start from the same 32x32 pixels in uint8 and end in logits, which are compared. Weights are
 random, BatchNorm statistics too. Each contender runs in bursts, taking turns with the others, so
@@ -50,6 +52,7 @@ from latency_contenders import (
     peak_flops_of,
     random_state,
 )
+from latency_rivals import RIVALS, rivals
 
 BLOCKS, THREADS, BATCHES, ROUNDS = (1, 2, 5, 10, 20), (1, 2), (1, 16), 12
 CLAIMED_BLOCKS = 10
@@ -57,7 +60,7 @@ BURSTS = Bursts(seconds=0.08, least=3, warm_up=3)
 
 EAGER, COMPILED = "eager torch", "torch.compile"
 MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8 = "merged", "runtime", "merged int8", "runtime int8"
-CONTENDERS = (EAGER, COMPILED, MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8)
+CONTENDERS = (EAGER, COMPILED, MERGED, RUNTIME, MERGED_INT8, RUNTIME_INT8, *RIVALS)
 
 
 class Row(NamedTuple):
@@ -101,6 +104,8 @@ def measure(options: argparse.Namespace, blocks: int, peak_flops: Mapping[int, f
             pixels = noise_pictures(batch)
             fast = compiled(network, pixels) if (blocks, batch) in options.compiled else None
             all_of_them = contenders | ({COMPILED: fast} if fast else {})
+            if batch == 1:
+                all_of_them |= rivals(state.network().eval(), of_fp32, of_int8, threads)
             ms = checked_ms(all_of_them, pixels, options.rounds)
             flops = 1e3 * operations(network) / ms[RUNTIME]
             rows.append(Row(blocks, threads, batch, ms, flops / peak_flops[threads]))
