@@ -1,6 +1,7 @@
 """`edgecil plan`: what fits a budget, before anything is trained."""
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -205,4 +206,6 @@ def _training_command(request: TrainRequest) -> str:
     """What trains just this, with a folder for the person to fill in where none was named."""
     if request.data is None and request.chosen_data is None:
         request = replace(request, data="FOLDER")
+    if str(request.data_dir) == os.environ.get("EDGECIL_DATA"):  # it is there for training, too
+        request = replace(request, data_dir=None)
     return shlex.join(["edgecil", "train", *words_of(request)])

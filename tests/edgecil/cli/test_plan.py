@@ -121,6 +121,14 @@ def test_the_command_trains_what_was_planned(
     words = [*asked.split(), "--data-dir", str(tmp_path)]
     assert pairs >= set(zip(words[::2], words[1::2], strict=True))
     assert {option for option, _ in pairs} == {*words[::2], "--backbone"}
+    # Where the environment says where data are, it says so to training, too.
+    monkeypatch.setenv("EDGECIL_DATA", str(tmp_path))
+    told = planned(capsys, monkeypatch, *asked.split())
+    assert told.splitlines()[-1].split() == [
+        "next:",
+        *("edgecil", "train"),
+        *(word for word in command if word not in ("--data-dir", str(tmp_path))),
+    ]
 
 
 def test_a_longer_training_is_planned_with_a_larger_network(
