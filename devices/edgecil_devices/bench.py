@@ -87,8 +87,8 @@ def notes(report: "Report") -> Iterator[str]:
     if profile.int8_compute_pays is False and setting.compute == "int8":
         yield (
             "this processor lacks dot products of bytes, so computing in int8 gains little or "
-            "nothing, unless convolutions are depthwise, as EfficientNet-Lite0's; export the bundle "
-            "with --compute fp32 too, and compare"
+            "nothing, unless convolutions are depthwise, as EfficientNet-Lite0's; export the "
+            "bundle with --compute fp32 too, and compare"
         )
     if setting.compute_note:
         yield setting.compute_note
