@@ -24,14 +24,11 @@ A76 four out of order, and a load that misses the cache counts as one. What a bo
 
 import argparse
 import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +39,7 @@ from numpy.typing import NDArray
 
 import board_instructions_guest
 import board_times
+import emulated
 from edgecil.memory.state import State
 from edgecil_devices import read_bundle
 from edgecil_devices.computation import FP16, FP32, INT8, WINOGRAD
@@ -52,7 +50,6 @@ from measurements import Measurements
 HERE = Path(__file__).parent
 BOARDS = {"pi3": 512, "pi4": 1024, "pi5": 2048}
 """Boards, and the kB of their last cache."""
-OWN = ("numpy", "onnxruntime", "pillow")
 NCNN = ("ncnn", "pnnx")
 """ncnn, and what converts for it."""
 LEAST = "least"
@@ -127,12 +124,10 @@ def counted(case: Case, network: Network, packages: str) -> dict[str, Any]:
         board,
         HERE / "board_instructions_guest.py",
     ]
-    settings = {"PI_REQ": packages, "PI_PYTHON": sys.executable}
-    settings |= {"PYTHONPATH": str(HERE.parent / "devices")}
-    settings |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [*script, case.way, *words],
-        env=os.environ | settings,
+        env=emulated.environment(packages) | one_thread,
         capture_output=True,
         text=True,
         check=False,
@@ -192,8 +187,7 @@ def main() -> None:
     asked = parser.parse_args()
     networks, boards = asked.only or board_times.KINDS, asked.board or tuple(BOARDS)
     with_ncnn = all(map(find_spec, NCNN))
-    installed = OWN + with_ncnn * NCNN[:1]
-    packages = " ".join(f"{name}=={version(name)}" for name in installed)
+    packages = emulated.requirements(emulated.NEEDED + with_ncnn * NCNN[:1])
     measurements = Measurements(asked.out, "board_instructions")
     for name in networks:
         missing = [

