@@ -24,14 +24,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from as_typed import edgecil, latency_ms, save_pictures
 from edgecil.data import load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State, recover
-from edgecil.training.run import hardware, versions
+from measurements import write_measured
 
 PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 1_000_000, 5, 1993
 KILLED, LATEST_KILL_S = 0.2, 12.0
@@ -158,10 +157,7 @@ def main() -> None:
     for row in rows:  # all at once, so that what else the machine does is the same for all
         if bundle := row.pop("bundle", None):
             row["latency_ms"] = round(latency_ms(asked.work / bundle, 4.0), 3)
-    told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), "rows": rows}
-    (asked.out / "hundred_tasks.json").write_text(
-        json.dumps(told, indent=1, allow_nan=False) + "\n"
-    )
+    write_measured(asked.out / "hundred_tasks.json", rows)
     lines = "\n".join(table(rows))
     print(lines)
     about = f"CIFAR-100, {PHOTOS} pictures a class, one class a task, {BUDGET_BYTES:,} bytes."

@@ -12,6 +12,13 @@ from edgecil.training.run import hardware, versions
 Row = dict[str, Any]
 
 
+def write_measured(file: Path, rows: list[Row], **about: Any) -> None:
+    """Write rows as JSON, with processor and versions, and whatever else is told `about` them."""
+    told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), **about}
+    text = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
+    file.write_text(f"{text}\n", "utf-8")
+
+
 class Measurements:
     """The rows of `NAME.json`, and the table of them in `NAME.md`.
 
@@ -40,9 +47,7 @@ class Measurements:
         """Keep rows, with processor and versions beside them."""
         for row in rows:
             print(row, flush=True)
-        told: Row = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-        told["rows"] = [*self.rows, *rows]
-        self._file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
+        write_measured(self._file, [*self.rows, *rows])
 
     def write_table(self, about: str, table: Callable[[list[Row]], Iterator[str]]) -> None:
         """Print the table and write it, under a line or two that say what its figures are."""

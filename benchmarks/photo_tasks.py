@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from as_typed import LITE0, edgecil, latency_ms, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State
-from edgecil.training.run import hardware, versions
+from measurements import write_measured
 
 PHOTOS, A_TASK, BUDGET, MOST_BLOCKS, SEED = 50, 2, "5MB", 8, 1993
 
@@ -163,10 +162,8 @@ def main() -> None:
     for _ in range(2):
         edgecil("rollback", "--store", store)
         releases.append(current(store))
-    told: dict[str, Any] = {"hardware": hardware(torch.device("cpu")), "versions": versions()}
-    told |= {"releases": releases, "rows": rows}
     file = asked.out / "photo_tasks.json"
-    file.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    write_measured(file, rows, releases=releases)
     lines = "\n".join(table(rows))
     print(lines)
     file.with_suffix(".md").write_text(

@@ -33,10 +33,9 @@ from edgecil.evaluation.accuracy import percent_correct, predicted_labels
 from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.state import State
 from edgecil.methods import METHODS, Method, TaskView
-from edgecil.methods.base import align_weights, distillation_loss
+from edgecil.methods.base import align_weights, distillation_loss, log_priors
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
-from edgecil.methods.thrift import log_priors
 from edgecil.networks import ExpandableNetwork, frozen_copy
 from edgecil.pictures.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.api import train
@@ -174,7 +173,7 @@ class Varied(Method):
             phases.append(Phase("balance", short, even_loss, [network.head]))
         return Lesson(phases)
 
-    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
+    def finish(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> None:
         """Align the head, perhaps."""
         if task.stage == 1 or self.variant.alignment == "no":
             return

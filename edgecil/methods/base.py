@@ -4,7 +4,7 @@ Shapes in the methods: B images of a batch, C classes, F features.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -138,7 +138,7 @@ class Method:
         """The same, from the second task on."""
         raise NotImplementedError
 
-    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
+    def finish(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> None:
         """Correct the trained network, before exemplars are chosen and the state is written."""
 
     def finish_from(self, network: ExpandableNetwork, statistics: ClassStatistics) -> None:
@@ -172,6 +172,17 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float = 2.0) 
     """
     old = logits[:, : taught.shape[1]] / temperature
     return F.cross_entropy(old, F.softmax(taught / temperature, dim=1))
+
+
+def log_priors(counts: Sequence[int]) -> Tensor:
+    """Logarithm of each class's part of the pictures, (C,).
+
+    Added to the logits in training, and left out in use, it takes the imbalance of old classes,
+    known by their exemplars, and new ones out of the head (logit adjustment: Menon et al., ICLR
+    2021, equation 10, with tau = 1).
+    """
+    pictures = torch.tensor(counts, dtype=torch.float64)
+    return (pictures / pictures.sum()).log().float()
 
 
 def rarity_shift(task: TaskView, device: torch.device) -> Tensor | None:

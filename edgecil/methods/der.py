@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecil.methods.base import Method, TaskView, align_weights, rarity_shift, shifted
+from edgecil.methods.base import (
+    Method,
+    TaskView,
+    align_weights,
+    log_priors,
+    rarity_shift,
+    shifted,
+)
 from edgecil.methods.block_merge import begun, merge_phase
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
@@ -27,7 +34,9 @@ class DER(Method):
     2023), and its loss equation 3. The new backbone starts from the one before it, which its own
     paper does not say (PyCIL, `models/der.py`). Older ones are frozen, BatchNorm statistics
     included. An auxiliary head over |Y_b|+1 classes, all old classes in one, trains the new
-    backbone alone and is not kept. The new rows of the head are aligned to the old ones at the end.
+    backbone alone and is not kept. Where the recipe does so, as the published ones do, the new rows
+    of the head are aligned to the old ones at the end; elsewhere logits are shifted in training by
+    how often each class is seen.
 
     The trunk is empty, and every block takes the picture itself. Only a trunk that comes pretrained
     is shared; then this is MEMO with a frozen trunk.
@@ -56,7 +65,11 @@ class DER(Method):
         if task.merge and before:
             phases.append(merge_phase(network, before, task.merge, task.class_counts, recipe))
         auxiliary = new_linear(network.feature_size, task.new_classes + 1)
-        shift = rarity_shift(task, network.mean.device)
+        device = network.mean.device
+        if recipe.aligns:
+            shift = rarity_shift(task, device)
+        else:
+            shift = log_priors(task.class_counts).to(device)
 
         def loss(pixels: Tensor, labels: Tensor) -> Tensor:
             features = network.block_features(pixels)
@@ -79,12 +92,12 @@ class DER(Method):
         """Whether the trunk goes on training after a first task of `first_classes` classes."""
         return False
 
-    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
-        """Align the new rows of the head to the old ones.
+    def finish(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> None:
+        """Align the new rows of the head to the old ones, where the recipe does so.
 
         Not where blocks were merged: the old rows are then fitted to features that others were made
         for, and are as long as that takes, which says nothing of how they compare to new ones.
         Aligned to these, the new classes took all answers (`benchmarks/merging_cifar100.py`).
         """
-        if task.stage > 1 and not task.is_merged:
+        if recipe.aligns and task.stage > 1 and not task.is_merged:
             align_weights(network.head, task.known_classes)

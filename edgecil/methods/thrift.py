@@ -1,21 +1,12 @@
 """Thrift: one network, as wide as bytes allow, and all compressed exemplars that fit beside it."""
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgecil.methods.base import Method, TaskView
+from edgecil.methods.base import Method, TaskView, log_priors
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-
-
-def log_priors(counts: Sequence[int]) -> Tensor:
-    """Logarithm of each class's part of the pictures, (C,)."""
-    pictures = torch.tensor(counts, dtype=torch.float64)
-    return (pictures / pictures.sum()).log().float()
 
 
 class Thrift(Method):

@@ -2,6 +2,7 @@
 
 from edgecil.methods.base import TaskView, align_weights
 from edgecil.methods.icarl import ICaRL
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
 
 
@@ -21,7 +22,7 @@ class WA(ICaRL):
         known = task.known_classes / task.total_classes
         return 1 - known, known
 
-    def finish(self, network: ExpandableNetwork, task: TaskView) -> None:
+    def finish(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> None:
         """Align the new rows of the head to the old ones."""
         if task.stage > 1:
             align_weights(network.head, task.known_classes)

@@ -25,6 +25,7 @@ from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
 from edgecil.methods import TaskView, method_named
 from edgecil.methods.block_merge import BlockMerge
+from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
 from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
 from edgecil.pictures.readers import death_of_readers_told
@@ -174,7 +175,7 @@ class Learner:
         keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
         seed = self._settings.seed
         seconds = train_task(network, lesson, images, task, seed, keeper, merging)
-        seconds += lead(partial(self._finish_task, task, network, state, new, images))
+        seconds += lead(partial(self._finish_task, task, recipe, network, state, new, images))
         return seconds, merging
 
     def _merging(
@@ -218,6 +219,7 @@ class Learner:
     def _finish_task(
         self,
         task: TaskView,
+        recipe: Recipe,
         network: ExpandableNetwork,
         before: State | None,
         new: Sequence[Pictures],
@@ -225,7 +227,7 @@ class Learner:
     ) -> float:
         """Write the state after training; returns the seconds it took."""
         started = time.perf_counter()
-        self._method.finish(network, task)
+        self._method.finish(network, task, recipe)
         after = self._state_after(task, network, before, new, images)
         self._run.take_grown()
         bound_bytes = self._settings.budget_bytes if self._accounting.bounds_files else None

@@ -11,7 +11,7 @@ from edgecil.methods import TaskView
 from edgecil.methods.recipes import recipe_named
 from edgecil.networks import ExpandableNetwork, cut_backbone
 
-RECIPE = recipe_named("fast", "memo")
+RECIPE, PUBLISHED = recipe_named("fast", "memo"), recipe_named("published", "memo")
 FIRST_TASK = TaskView(stage=1, first_classes=3, class_counts=(9, 9, 9), known_classes=0)
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,15 @@ from torch import nn
 from edgecil.methods.block_merge import BlockMerge, begun, merge_phase
 from edgecil.methods.memo import Memo
 from edgecil.networks import ExpandableNetwork
-from tests.edgecil.methods.by_hand import RECIPE, network, numbers, pictures, second_task, softmax
+from tests.edgecil.methods.by_hand import (
+    PUBLISHED,
+    RECIPE,
+    network,
+    numbers,
+    pictures,
+    second_task,
+    softmax,
+)
 
 
 def three_blocks() -> ExpandableNetwork:
@@ -87,7 +95,7 @@ def test_new_rows_are_aligned_to_old_ones_only_where_none_of_these_was_fitted_an
         with torch.no_grad():
             grown.head.weight[:] = 1.0
             grown.head.weight[: task.known_classes] = 8.0  # as ridge regression may leave them
-        Memo().finish(grown, task)
+        Memo().finish(grown, task, PUBLISHED)
         return [row.norm().item() / grown.head.in_features**0.5 for row in grown.head.weight]
 
     known = second_task().known_classes

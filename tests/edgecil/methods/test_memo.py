@@ -12,6 +12,7 @@ from edgecil.methods.der import DER, auxiliary_targets
 from edgecil.methods.memo import Memo
 from tests.edgecil.methods.by_hand import (
     FIRST_TASK,
+    PUBLISHED,
     RECIPE,
     cross_entropy,
     network,
@@ -48,7 +49,7 @@ def test_blocks_of_der_take_the_picture_itself() -> None:
 
 def test_the_later_loss_adds_the_auxiliary_cross_entropy_of_the_newest_block() -> None:
     net = network()
-    lesson = Memo(auxiliary_weight=0.7).prepare(net, second_task(), RECIPE)
+    lesson = Memo(auxiliary_weight=0.7).prepare(net, second_task(), PUBLISHED)
     net.eval()
     labels = [1, 3, 4]
     features = net.block_features(pictures())
@@ -61,7 +62,7 @@ def test_the_later_loss_adds_the_auxiliary_cross_entropy_of_the_newest_block() -
 def test_new_classes_rarer_than_old_ones_are_trained_with_shifted_logits() -> None:
     net = network()
     rare = replace(second_task(), class_counts=(40, 30, 50, 8, 60))  # 40 on average, then 8 and 60
-    lesson = Memo(auxiliary_weight=0).prepare(net, rare, RECIPE)
+    lesson = Memo(auxiliary_weight=0).prepare(net, rare, PUBLISHED)
     net.eval()
     labels = [1, 3, 4]
     logits = net(pictures()).detach().numpy()
@@ -69,6 +70,17 @@ def test_new_classes_rarer_than_old_ones_are_trained_with_shifted_logits() -> No
     loss = lesson.phases[0].loss(pictures(), torch.tensor(labels))
     assert loss.item() == pytest.approx(by_hand, rel=1e-4)
     assert loss.item() != pytest.approx(cross_entropy(logits, labels), rel=1e-2)
+
+
+def test_a_recipe_that_does_not_align_shifts_all_logits_by_how_often_each_class_is_seen() -> None:
+    net = network()
+    lesson = Memo(auxiliary_weight=0).prepare(net, second_task(), RECIPE)  # 4, 4, 4, 9, 9 pictures
+    net.eval()
+    labels = [1, 3, 4]
+    logits = net(pictures()).detach().numpy()
+    by_hand = cross_entropy(logits + np.log(np.array([4, 4, 4, 9, 9]) / 30), labels)
+    loss = lesson.phases[0].loss(pictures(), torch.tensor(labels))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +101,9 @@ def test_the_trunk_follows_its_policy(policy: str, first_classes: int, trained: 
 def test_finish_aligns_only_after_the_first_task() -> None:
     net = network(5)
     before = net.head.weight.clone()
-    Memo().finish(net, FIRST_TASK)
+    Memo().finish(net, FIRST_TASK, PUBLISHED)
     assert torch.equal(net.head.weight, before)
-    Memo().finish(net, second_task())
+    Memo().finish(net, second_task(), PUBLISHED)
     norms = net.head.weight.norm(dim=1)
     assert norms[:3].mean().item() == pytest.approx(norms[3:].mean().item(), rel=1e-5)
 

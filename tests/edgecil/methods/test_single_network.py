@@ -11,6 +11,7 @@ from edgecil.methods import METHODS, method_named
 from edgecil.methods.base import align_weights, distillation_loss
 from tests.edgecil.methods.by_hand import (
     FIRST_TASK,
+    PUBLISHED,
     RECIPE,
     cross_entropy,
     network,
@@ -124,8 +125,16 @@ def test_alignment_scales_new_rows_by_the_ratio_of_mean_norms_and_leaves_the_bia
 def test_only_the_methods_that_say_so_align_the_head(name: str) -> None:
     net = network(5)
     before = net.head.weight.clone()
-    method_named(name).finish(net, second_task())
+    method_named(name).finish(net, second_task(), PUBLISHED)
     assert torch.equal(net.head.weight, before) == (name not in {"wa", "der", "memo", "memo-2"})
+
+
+def test_a_short_recipe_leaves_the_head_to_wa_alone() -> None:
+    for name in METHODS:
+        net = network(5)
+        before = net.head.weight.clone()
+        method_named(name).finish(net, second_task(), RECIPE)
+        assert torch.equal(net.head.weight, before) == (name != "wa")
 
 
 def test_joint_training_takes_the_first_recipe_and_the_whole_network_every_time() -> None:
