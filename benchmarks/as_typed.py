@@ -16,6 +16,8 @@ from edgecil_devices.bench_measuring import measure
 
 LITE0 = ("--backbone", "efficientnet-lite0")
 """Behind a trunk that comes pretrained."""
+THIN_BLOCKS = (*LITE0, "--method", "memo")
+"""With a thin block a task; unless told so, few photos are learned by slda there."""
 
 
 def edgecil(*words: str | Path) -> str:

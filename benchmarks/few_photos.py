@@ -5,9 +5,9 @@ all their test pictures; of Tiny-ImageNet with --tiny, whose figures flatter, si
 pretrained on pictures like these. What a person would type, by the commands alone:
 
     scratch     edgecil train --data FOLDER --budget 5MB
-    thin        the same with --backbone efficientnet-lite0: a frozen trunk, a thin block a task
-    copied      the same with --cut b14-copied: the copied last stage is the block
-    slda        the same with --method slda: the closed-form head, and no pictures are kept
+    thin        with --backbone efficientnet-lite0 --method memo: a frozen trunk, thin blocks
+    copied      and with --cut b14-copied: the copied last stage is the block
+    slda        instead with --method slda: the closed-form head, and no pictures are kept
 
 all classes in one task, and in five tasks of two. The last of five comes by `edgecil learn`, so
 that the update for it is a file: its bytes are those. Seconds are of training, on what the
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from as_typed import LITE0, edgecil, save_pictures
+from as_typed import LITE0, THIN_BLOCKS, edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.results import read_results
@@ -38,8 +38,8 @@ from measurements import Measurements
 CLASSES = 10
 WAYS: dict[str, tuple[str, ...]] = {
     "scratch": (),
-    "thin": LITE0,
-    "copied": (*LITE0, "--cut", "b14-copied"),
+    "thin": THIN_BLOCKS,
+    "copied": (*THIN_BLOCKS, "--cut", "b14-copied"),
     "slda": (*LITE0, "--method", "slda"),
 }
 """What is added to the plain command."""

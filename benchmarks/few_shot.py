@@ -10,8 +10,8 @@ as a person would; the sessions are the device's own code on the bundle, closed 
 Classes come in the order of their labels, as in CEC's code; the pictures are drawn three times.
 
     scratch    edgecil train --backbone resnet20 --method replay, the 60 classes in one task
-    lite0      edgecil train --backbone efficientnet-lite0, pretrained on ImageNet: not to be ranked
-               with the published ones, which all start from random weights
+    lite0      edgecil train --backbone efficientnet-lite0 --method memo, pretrained on ImageNet:
+               not to be ranked with the published ones, which all start from random weights
 
     python benchmarks/few_shot.py --out benchmarks/results [--bases scratch,lite0] [--work DIR]
 
@@ -27,13 +27,14 @@ from typing import Any
 
 import numpy as np
 
+from as_typed import THIN_BLOCKS
 from edgecil.data import ImageDataset
 from teaching_bases import Device, drawn, measure_bases, tested_on, trained_bundle
 
 BASE, STEP, SHOTS, DRAWS = 60, 5, 5, (1, 2, 3)
 BASES = {
     "scratch": ("--backbone", "resnet20", "--method", "replay", "--epochs", "20"),
-    "lite0": ("--backbone", "efficientnet-lite0"),
+    "lite0": THIN_BLOCKS,
 }
 PICTURES = 500
 """Of each base class, in training."""

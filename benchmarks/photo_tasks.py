@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from as_typed import LITE0, edgecil, latency_ms, save_pictures
+from as_typed import LITE0, THIN_BLOCKS, edgecil, latency_ms, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State
@@ -65,7 +65,7 @@ def learned(run: Path, photos: Path, task: int) -> dict[str, Any]:
     bound = ("--max-blocks", str(MOST_BLOCKS))
     if task == 1 and not (run / "results.json").exists():
         words = ("--budget", BUDGET, "--increment", str(A_TASK), "--seed", str(SEED))
-        edgecil("train", "--data", photos, "--run", run, *LITE0, *words, *bound)
+        edgecil("train", "--data", photos, "--run", run, *THIN_BLOCKS, *words, *bound)
     elif len(read_results(run).stages) < task:
         edgecil("learn", run, "--data", photos, *bound)
     stage = read_results(run).stages[-1]

@@ -2,15 +2,16 @@
 
 Ten classes of CIFAR-100 with 50 pictures each are learned as any folder is:
 
-    edgecil train --data FOLDER --budget 5MB --backbone efficientnet-lite0 --increment 10
+    edgecil train --data FOLDER --budget 5MB --backbone efficientnet-lite0 --method memo \
+        --increment 10
 
 and then four more with 5, 20 and 50 pictures each, by `edgecil learn`. Three draws of classes and
 pictures, one training each; all test pictures of the fourteen classes. Percent right of old, new
 and all, by the head that training leaves:
 
     before          the ten classes alone, as the first task left them
-    with shift      as edgecil learns: rarity_shift of edgecil.methods.base
-    without shift   the same with rarity_shift replaced, in this process, by one that gives None
+    with shift      as edgecil learns: log_priors of edgecil.methods.base
+    without shift   the same with log_priors replaced, in this process, by zeros
 
     python benchmarks/rare_classes.py --out benchmarks/results [--bases draw-1,draw-2] [--work DIR]
 
@@ -30,16 +31,17 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import torch
 
-from as_typed import edgecil, save_pictures
+from as_typed import THIN_BLOCKS, edgecil, save_pictures
 from edgecil.cli.learn import learn
 from edgecil.data import ImageDataset
 from teaching_bases import Labels, accuracies, measure_bases, table_of_accuracies
 
 OLD, NEW, PHOTOS, COUNTS = 10, 4, 50, (5, 20, 50)
-WORDS = ("--budget", "5MB", "--backbone", "efficientnet-lite0", "--increment", str(OLD))
+WORDS = (*THIN_BLOCKS, "--budget", "5MB", "--increment", str(OLD))
 DRAWS = {f"draw-{draw}": draw for draw in (1, 2, 3)}
-SHIFT = "edgecil.methods.der.rarity_shift"
+SHIFT = "edgecil.methods.der.log_priors"
 """Where memo, which such a run learns by, looks it up."""
 
 
@@ -70,7 +72,7 @@ def learned(run: Path, photos: Path, *, shift: bool) -> dict[str, float]:
         if shift:
             learn(copy, str(photos))
         else:
-            with patch(SHIFT, lambda task, device: None):
+            with patch(SHIFT, lambda counts: torch.zeros(len(counts))):
                 learn(copy, str(photos))
         return accuracies(*confusion(copy), OLD)
 

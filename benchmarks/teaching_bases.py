@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from as_typed import save_pictures
+from as_typed import THIN_BLOCKS, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
@@ -39,7 +39,7 @@ OLD, NEW = 30, 10
 BASES = {
     "one": ("--backbone", "resnet14", "--increment", "30", "--budget", "4MB"),
     "ten": ("--backbone", "resnet14", "--increment", "3", "--budget", "7MB"),
-    "lite0": ("--backbone", "efficientnet-lite0", "--increment", "3", "--budget", "8MB"),
+    "lite0": (*THIN_BLOCKS, "--increment", "3", "--budget", "8MB"),
 }
 PHOTOS = {"one": 500, "ten": 500, "lite0": 50}
 """Pictures of each old class that the base is trained on."""
