@@ -147,8 +147,8 @@ def _print_table(planning: _Planning) -> None:
         print(planning.reason)
     settings = planning.settings
     print(
-        f"{planned.backbone}, cut at {planned.cut}, weights in {settings.precision}, exemplars in "
-        f"{settings.codec}, {format_bytes(planned.budget_bytes)}"
+        f"{planned.backbone}, cut at {planned.cut}, weights in {settings.precision}, "
+        f"{settings.exemplars_in_words}, {format_bytes(planned.budget_bytes)}"
     )
     head = f"{'task':>4} {'classes':>7} {'blocks':>7} {'model':>10} {'exemplars':>9}"
     print(f"{head} {'total':>10} {'spare':>8}")

@@ -41,7 +41,7 @@ class TerminalReporter(Reporter):
             _say(reason)
         _say(
             f"run {run.folder}: {settings.method}, {settings.backbone} in {settings.precision}, "
-            f"exemplars in {settings.codec}"
+            f"{settings.exemplars_in_words}"
         )
         _say(
             f"budget {format_bytes(settings.budget_bytes)} = after task {last.stage} about "

@@ -103,7 +103,7 @@ def proposed(
         f"can teach ({_MEASURED}); --backbone takes another"
     )
     if instead.request.method == WITHOUT_PICTURES and request.method is None:
-        reason += f"; behind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
+        reason += f"\nbehind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
     return replace(instead, reason=reason)
 
 

@@ -181,6 +181,14 @@ class RunSettings:
         return "the edgecil train command that started it, with --resume"
 
     @property
+    def exemplars_in_words(self) -> str:
+        """What is kept of pictures."""
+        from edgecil.methods import method_named
+
+        keeps = method_named(self.method).keeps_exemplars
+        return f"exemplars in {self.codec}" if keeps else "no pictures kept"
+
+    @property
     def horizon_sizes(self) -> tuple[int, ...]:
         """Classes of every task that the budget must hold; those ahead are like the last."""
         sizes = tuple(len(task.classes) for task in self.tasks)

@@ -45,6 +45,10 @@ def test_the_table_shows_stages_spare_bytes_and_alternatives(
     for backbone in ("convnet2", "resnet14", "resnet20", "resnet26", "resnet32"):
         assert backbone in told
     assert told.splitlines()[-1].startswith("next: edgecil train --data cifar100 --budget 7.6MB")
+    assert "exemplars in webp:80, 7 600 000 bytes" in told
+    told = planned(capsys, monkeypatch, *words[:4], "--method", "slda")
+    assert "no pictures kept, 7 600 000 bytes" in told  # and so no codec
+    assert "webp" not in told
     assert list(tmp_path.iterdir()) == []
 
 
