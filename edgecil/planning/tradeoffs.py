@@ -185,7 +185,8 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
             if demand.method.keeps_exemplars:
                 told += f" with {other.exemplars_per_class:.0f} in {other_demand.codec}"
             break
-    if demand.method.keeps_exemplars and ACCOUNTINGS[demand.accounting].bounds_files:
+    grows = demand.method.blocks_after(2) > 1 and demand.method.keeps_exemplars
+    if grows and ACCOUNTINGS[demand.accounting].bounds_files:
         block_bytes = encoded_sizes(planned.backbone, planned.cut, demand.precision)[1]
         told += (
             f"; a block costs {format_bytes(block_bytes)}, "
