@@ -13,6 +13,7 @@ from edgecil.cli import options
 from edgecil.errors import UsageError
 from edgecil.words import tasks_in_words
 from edgecil_devices._json import json_object
+from edgecil_devices.counting import counted
 
 if TYPE_CHECKING:
     from edgecil_devices import Bundle
@@ -148,15 +149,17 @@ def _run_info(folder: Path, as_json: bool) -> None:
         return
     classes = sum(len(task.classes) for task in settings.tasks)
     print(f"{folder}: run of {settings.method}, {settings.backbone} cut at {settings.cut}")
-    print(f"exemplars: {settings.codec}; weights: {settings.precision}")
+    print(f"{settings.exemplars_in_words}; weights in {settings.precision}")
     if origin := settings.origin:
         print(f"starts from: {origin.source}, sha256 {origin.sha256}")
         print(f"licence of these weights: {origin.licence}; trained on: {origin.trained_on}")
-    print(f"tasks: {len(results)} of {settings.stage_count} learned, {classes} classes in all")
+    in_all = f"{counted(classes, 'class')} in all"
+    print(f"tasks: {len(results)} of {settings.stage_count} learned, {in_all}")
     for result in results:
         print(
-            f"task {result.stage}: {result.classes} classes, accuracy {result.accuracy_in_words}, "
-            f"{result.exemplars} exemplars, {format_bytes(result.state_bytes)}"
+            f"task {result.stage}: {counted(result.classes, 'class')}, accuracy "
+            f"{result.accuracy_in_words}, {counted(result.exemplars, 'exemplar')}, "
+            f"{format_bytes(result.state_bytes)}"
         )
         if result.merge:
             print(f"  before it, {result.merge.in_words}")

@@ -18,6 +18,7 @@ from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.words import duration_in_words
 from edgecil.work import is_watched
+from edgecil_devices.counting import counted
 
 LONG_SECONDS = 3600.0
 """A run that takes longer is announced as long."""
@@ -45,14 +46,14 @@ class TerminalReporter(Reporter):
         )
         _say(
             f"budget {format_bytes(settings.budget_bytes)} = after task {last.stage} about "
-            f"{last.model_bytes} of model + {last.exemplars} exemplars"
+            f"{last.model_bytes} of model + {counted(last.exemplars, 'exemplar')}"
         )
 
     def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
         """A task starts, with `image_count` images to train on, exemplars included."""
         _say(
-            f"task {task.stage}/{stage_count}: {task.new_classes} new classes, "
-            f"{image_count} images to train on"
+            f"task {task.stage}/{stage_count}: {counted(task.new_classes, 'new class')}, "
+            f"{counted(image_count, 'image')} to train on"
         )
 
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
@@ -80,11 +81,11 @@ class TerminalReporter(Reporter):
             _say(f"  merged: {result.merge.in_words}")
         accuracy = result.accuracy_in_words
         if result.whole_accuracy is not None:
-            accuracy += f" over {result.classes} classes"
+            accuracy += f" over {counted(result.classes, 'class')}"
         owners = ", ".join(f"{owner} {n}" for owner, n in ledger.by_owner().items() if n)
         _say(
             f"  accuracy {accuracy}; "
-            f"{result.exemplars} exemplars; state {format_bytes(result.state_bytes)} "
+            f"{counted(result.exemplars, 'exemplar')}; state {format_bytes(result.state_bytes)} "
             f"({owners})"
         )
 

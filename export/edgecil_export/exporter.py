@@ -22,6 +22,7 @@ from edgecil_devices.blobs import (
     TRUNK,
     Blob,
 )
+from edgecil_devices.counting import counted
 from edgecil_devices.files import (
     cannot_be_written,
     remove_leftovers,
@@ -102,7 +103,8 @@ class ExportReport:
             f"check: {parity.images} {images}, max |difference| {parity.max_difference:.1e}, "
             f"top-1 agree {parity.agreeing}/{parity.images}",
             f"wrote {self.path} ({_grouped(self.size_bytes)} bytes, "
-            f"{len(manifest.classes)} classes, {len(manifest.tasks)} tasks{number})",
+            f"{counted(len(manifest.classes), 'class')}, "
+            f"{counted(len(manifest.tasks), 'task')}{number})",
         ]
 
 

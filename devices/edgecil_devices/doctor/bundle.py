@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecil_devices._json import json_object
 from edgecil_devices.children import run_python
+from edgecil_devices.counting import counted
 from edgecil_devices.doctor.finding import Finding
 from edgecil_devices.doctor.software import DEATHS, UPGRADE
 from edgecil_devices.errors import EdgecilError
@@ -56,7 +57,8 @@ def _agreement(found: dict[str, Any]) -> Finding:
         return Finding("warn", "bundle", found["warning"])
     if not found["samples"]:
         return Finding("warn", "bundle", "runs, but has no golden samples; export it again")
-    told = f"{found['samples']} golden samples agree, within {found['max_difference']:.1e}"
+    samples = counted(found["samples"], "golden sample")
+    told = f"same answers to {samples}, within {found['max_difference']:.1e}"
     return Finding("ok", "bundle", told)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgecil_devices.counting import counted
 from edgecil_devices.errors import StoreError
 from edgecil_devices.options import JSON
 from edgecil_devices.store._verbs import StoreRequest
@@ -57,7 +58,8 @@ class Status:
         """For people."""
         previous = "none" if self.previous is None else f"release {self.previous}"
         lines = [
-            f"{self.store}: release {self.release}, {self.classes} classes, {self.tasks} tasks",
+            f"{self.store}: release {self.release}, {counted(self.classes, 'class')}, "
+            f"{counted(self.tasks, 'task')}",
             f"current for {self.age_days:.1f} days; previous: {previous}; "
             f"newest ever: release {self.floor}",
             f"blobs: {self.size_bytes} bytes",

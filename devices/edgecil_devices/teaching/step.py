@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecil_devices.counting import counted
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import read_pixels
 from edgecil_devices.preprocessing import Preprocessing
@@ -39,11 +40,13 @@ class TeachingStep:
         """For people."""
         few = self.total < FEW_PICTURES
         advice = f"; {FEW_PICTURES} or more are surer" if few else ""
-        told = [f"taught {self.label!r}: {_pictures(self.taught)}, {self.total} now{advice}"]
+        told = [
+            f"taught {self.label!r}: {counted(self.taught, 'picture')}, {self.total} now{advice}"
+        ]
         if self.repeated:
-            told.append(f"left out {_pictures(self.repeated)} that had been taught before")
+            told.append(f"left out {counted(self.repeated, 'picture')} that had been taught before")
         told += [
-            f"made room: {_pictures(count)} of {label!r} went, those most like the others"
+            f"made room: {counted(count, 'picture')} of {label!r} went, those most like the others"
             for label, count in self.made_room.items()
         ]
         return told
@@ -101,7 +104,3 @@ def teach_pictures(
         tuple(unreadable),
         dict(Counter(one.label for one in added.made_room)),
     )
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture{'' if count == 1 else 's'}"

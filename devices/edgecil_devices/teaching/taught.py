@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecil_devices.counting import counted
 from edgecil_devices.errors import UsageError
 from edgecil_devices.options import BUNDLE, JSON, described, option
 
@@ -85,7 +86,9 @@ def _forget(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list
     count = classifier.forget(request.label or "")
     record = {"label": request.label, "forgotten": count}
     back = f"edgecil taught undo {request.bundle}"
-    return record, [f"forgot {request.label!r}, {count} pictures; to bring them back: {back}"]
+    return record, [
+        f"forgot {request.label!r}, {counted(count, 'picture')}; to bring them back: {back}"
+    ]
 
 
 def _undo(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
@@ -102,7 +105,7 @@ def _export(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list
     counts = export_taught(classifier.overlay, request.out)
     pictures = sum(counts.values())
     lines = [
-        f"wrote {request.out}: {pictures} pictures of {len(counts)} labels",
+        f"wrote {request.out}: {counted(pictures, 'picture')} of {counted(len(counts), 'label')}",
         f"next, at the workstation: edgecil learn RUN --data {request.out.name}",
     ]
     return {"out": str(request.out), "pictures": counts}, lines
