@@ -51,11 +51,12 @@ def save_pictures(
     photos: int,
     folder: Path,
     draw: np.random.Generator,
+    tested: int | None = None,
 ) -> None:
-    """Folders of PNG files: train/, with so many photos of each class, and test/, with all."""
+    """Folders of PNG files, train/ and test/: so many photos of each class, None for all."""
     for split, name, limit in (
         (dataset.train, "train", photos),
-        (dataset.test, "test", None),
+        (dataset.test, "test", tested),
     ):
         for label in classes:
             rows = draw.permutation(np.flatnonzero(split.labels == label))[:limit]

@@ -1,7 +1,7 @@
 """Claim: a run goes on for a hundred tasks under the same bytes, blocks and milliseconds.
 
-CIFAR-100 with 50 pictures of each class and all test pictures, one class a task, in the order of
-the seed: `edgecil train` learns the first, and each other one comes by `edgecil learn`, a process
+CIFAR-100 with 50 pictures of each class and 20 test pictures, one class a task, in the order of the
+seed: `edgecil train` learns the first, and each other one comes by `edgecil learn`, a process
 of its own. ConvNet2 with weights in int8, under 500 kB, and at most five blocks. About every fifth
 process is killed at a random moment and begun again. After every task, and after every kill, the
 state is read and must be whole, of at most 500,000 bytes and five blocks.
@@ -32,7 +32,7 @@ from edgecil.evaluation.results import read_results
 from edgecil.memory.state import State, recover
 from measurements import write_measured
 
-PHOTOS, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 500_000, 5, 1993
+PHOTOS, TESTED, BUDGET_BYTES, MOST_BLOCKS, SEED = 50, 20, 500_000, 5, 1993
 KILLED, LATEST_KILL_S = 0.2, 12.0
 OPTIONS: tuple[str, ...] = ("--backbone", "convnet2", "--state-precision", "int8")
 OPTIONS += ("--increment", "1", "--epochs", "6", "--seed", str(SEED))
@@ -146,7 +146,7 @@ def main() -> None:
         folder = asked.work / "classes" / f"{number:03}"
         if not folder.exists():
             draw = np.random.default_rng([SEED, number])
-            save_pictures(dataset, np.array([label]), PHOTOS, folder, draw)
+            save_pictures(dataset, np.array([label]), PHOTOS, folder, draw, TESTED)
         if number < len(rows):
             continue
         rows.append(learned(run, folder, random.Random(number)))
@@ -161,7 +161,10 @@ def main() -> None:
     write_measured(asked.out / "hundred_tasks.json", rows)
     lines = "\n".join(table(rows))
     print(lines)
-    about = f"CIFAR-100, {PHOTOS} pictures a class, one class a task, {BUDGET_BYTES:,} bytes."
+    about = (
+        f"CIFAR-100, {PHOTOS} pictures a class and {TESTED} to test it, one class a task, "
+        f"{BUDGET_BYTES:,} bytes."
+    )
     (asked.out / "hundred_tasks.md").write_text(
         f"{about}\n\n{lines}\n\n![Accuracy over tasks](hundred_tasks.svg)\n"
     )

@@ -6,7 +6,7 @@ those it stands for, and learns, with the head, to give the logits that the netw
 Shapes: B images of a batch, D features a block, C old classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,9 +72,9 @@ def merge_phase(
     """
     known = old.class_count
 
-    def merged_logits(feature_map: Tensor, kept: Sequence[Tensor]) -> Tensor:
+    def merged_logits(feature_map: Tensor, kept: Callable[[int], Tensor]) -> Tensor:
         features = [
-            block(feature_map) if len(group) > 1 else kept[group[0]]
+            block(feature_map) if len(group) > 1 else kept(group[0])
             for block, group in zip(network.blocks, merge.groups, strict=False)
         ]
         columns = sum(part.shape[1] for part in features)
@@ -83,7 +83,7 @@ def merge_phase(
 
     def answer(pixels: Tensor) -> Tensor:
         feature_map = old.feature_map(pixels)
-        return merged_logits(feature_map, [block(feature_map) for block in old.blocks])
+        return merged_logits(feature_map, lambda k: old.blocks[k](feature_map))
 
     rarity = torch.tensor(counts, dtype=torch.float32)
     weights = (rarity.mean() / rarity.clamp(min=1)).to(network.mean.device)
@@ -93,7 +93,7 @@ def merge_phase(
             feature_map = old.feature_map(pixels)
             kept = [block(feature_map) for block in old.blocks]
             taught = F.softmax(old.head(torch.cat(kept, dim=1)), dim=1)
-        logits = merged_logits(feature_map, kept)
+        logits = merged_logits(feature_map, kept.__getitem__)
         of_each = F.cross_entropy(logits, taught, reduction="none")
         return (of_each * weights[labels]).mean()
 
