@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from edgecil.networks import ExpandableNetwork
-from edgecil.pictures.batches import Images
+from edgecil.pictures.batches import PlainImages
 from edgecil.work import work
 
 
 def predicted_labels(
     network: ExpandableNetwork,
-    images: Images,
+    images: PlainImages,
     logits: Callable[[Tensor], Tensor] | None = None,
 ) -> np.ndarray:
     """The label of the highest logit for every image, (N,) int64; full precision, no crops.

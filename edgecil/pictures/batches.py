@@ -51,6 +51,15 @@ class TrainingImages(Protocol):
         """
 
 
+class PlainImages(Protocol):
+    """Images as a test sees them."""
+
+    def __len__(self) -> int: ...
+
+    def plain_batches(self, batch_size: int) -> Iterator[Batch]:
+        """One pass over all of them, first to last."""
+
+
 class Images(TrainingImages, Protocol):
     """A task's labelled images, as the learner wants them."""
 

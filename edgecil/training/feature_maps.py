@@ -129,8 +129,13 @@ class MappedImages:
         """What the trunk makes of pixels (B, 3, S, S), B at most `PORTION`."""
         largest = torch.finfo(MAP_TYPE).max
         for pixels in batches:
-            filled = torch.arange(PORTION, device=pixels.device).clamp(max=len(pixels) - 1)
             with torch.no_grad():
-                portion = pixels[filled].contiguous(memory_format=torch.channels_last)
-                maps = self._trunk(portion)[: len(pixels)]
+                maps = in_portion(self._trunk, pixels)
                 yield maps.clamp(-largest, largest).to(MAP_TYPE)
+
+
+def in_portion(trunk: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """What a trunk makes of pixels (B, 3, S, S), B at most `PORTION`, whatever B is."""
+    filled = torch.arange(PORTION, device=pixels.device).clamp(max=len(pixels) - 1)
+    portion = pixels[filled].contiguous(memory_format=torch.channels_last)
+    return trunk(portion)[: len(pixels)]

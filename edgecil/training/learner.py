@@ -27,7 +27,13 @@ from edgecil.methods import TaskView, method_named
 from edgecil.methods.block_merge import BlockMerge
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.pictures.batches import Images, JoinedPictures, Pictures, images_on
+from edgecil.pictures.batches import (
+    Images,
+    JoinedPictures,
+    Pictures,
+    PlainImages,
+    images_on,
+)
 from edgecil.pictures.readers import death_of_readers_told
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.candidates import Candidates, Offer
@@ -36,6 +42,7 @@ from edgecil.training.class_features import class_features, round_as_kept, with_
 from edgecil.training.distributed import lead
 from edgecil.training.efforts import efforts_of, known_speed
 from edgecil.training.forecast import Forecast
+from edgecil.training.known_maps import KnownMaps
 from edgecil.training.loop import epoch_seed
 from edgecil.training.merging import Accuracies, Merging, block_tasks_after, choose_merge
 from edgecil.training.rehearsal import rehearsed_speed
@@ -77,6 +84,7 @@ class Learner:
         self._reporter, self._deadline, self._planned = reporter, deadline, planned
         self._forecast: Forecast | None = None
         self._library = RunData(datasets, settings.tasks)
+        self._known_maps = KnownMaps()
         self._method = method_named(settings.method, trunk=settings.trunk)
         self._codec = codec_named(settings.codec)
         self._accounting = ACCOUNTINGS[settings.accounting]
@@ -213,7 +221,7 @@ class Learner:
         test = self._library.test(stage - 1)
         if not len(test.labels):
             return (None,) * len(sizes)
-        predicted = predicted_labels(network, self._images(test), answer)
+        predicted = predicted_labels(network, self._test_images(network, test), answer)
         return tuple(accuracy_by_task(test.labels, predicted, sizes))
 
     def _finish_task(
@@ -296,7 +304,7 @@ class Learner:
         state = State.read(self._run.state_folder)
         network = state.network().to(self._device)
         test = self._library.test(stage)
-        images = self._images(test) if len(test.labels) else None
+        images = self._test_images(network, test) if len(test.labels) else None
         predicted = predicted_labels(network, images) if images else test.labels
         classes = len(state.settings.classes)
         self._run.record_confusion(confusion_matrix(test.labels, predicted, classes))
@@ -338,6 +346,9 @@ class Learner:
             shorter_side_px=self._settings.shorter_side_px,
             scratch=self._run.folder,
         )
+
+    def _test_images(self, network: ExpandableNetwork, test: Labelled) -> PlainImages:
+        return self._known_maps.of(network, self._images(test), torch.from_numpy(test.labels))
 
     def _no_exemplars(self) -> ExemplarSet:
         return ExemplarSet.empty(self._codec, self._settings.image_size_px)
