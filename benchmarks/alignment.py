@@ -14,8 +14,8 @@ Three ways:
 
     python benchmarks/alignment.py --out benchmarks/results [--seeds 1993,1994,1995]
 
-prints the table and writes alignment.json and .md, with processor and versions; some three minutes
-a run on one core. What is there already is not measured again.
+prints the table and writes alignment.json and .md, with processor and versions; some five minutes a
+run on one core. What is there already is not measured again.
 """
 
 import argparse

@@ -27,13 +27,7 @@ from edgecil.methods import TaskView, method_named
 from edgecil.methods.block_merge import BlockMerge
 from edgecil.methods.recipes import Recipe
 from edgecil.networks import ExpandableNetwork
-from edgecil.pictures.batches import (
-    Images,
-    JoinedPictures,
-    Pictures,
-    PlainImages,
-    images_on,
-)
+from edgecil.pictures.batches import Images, JoinedPictures, Pictures, PlainImages, images_on
 from edgecil.pictures.readers import death_of_readers_told
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.candidates import Candidates, Offer

@@ -23,11 +23,11 @@ LABELS = np.arange(COUNT) % 5
 class Seen:
     """A network whose trunk never learns, and how many batches passed it."""
 
-    def __init__(self, seed: int = 0, *, frozen: bool = True) -> None:
+    def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
         parts = cut_backbone("convnet2")
         self.network = ExpandableNetwork(parts, 5, mean=(0.5,) * 3, std=(0.2,) * 3).eval()
-        self.network.frozen_trunk = frozen
+        self.network.frozen_trunk = True
         self.portions = 0
         self.network.trunk.register_forward_hook(self._count)
 
