@@ -18,24 +18,15 @@ import pytest
 
 from edgecil.cli import main
 from edgecil.comparison import comparison as comparison_module
-
-TASKS = """
-[[task]]
-classes = ["digit-1", "digit-2", "symbol-plus"]
-
-[[task]]
-classes = ["upper-A", "upper-B"]
-"""
+from tests.edgecil.training.tiny import two_tasks
 
 
 class Comparing:
-    """`edgecil compare` on a few glyphs, as processes of their own."""
+    """`edgecil compare` on five tiny classes, as processes of their own."""
 
     def __init__(self, folder: Path, *more: str) -> None:
         self.out, self.errors, self.table = folder / "out", folder / "errors", folder / "table"
-        tasks = folder / "tasks.toml"
-        tasks.write_text(TASKS)
-        self._words = ["compare", "--data", "glyphs", "--tasks", str(tasks), "--device", "cpu"]
+        self._words = ["compare", *two_tasks(folder), "--device", "cpu"]
         self._words += ["--backbone", "convnet2", "--out", str(self.out), *more]
 
     def words(self, *more: str) -> list[str]:

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.edgecil.training.tiny import two_tasks
+
 pytestmark = pytest.mark.slow
-
-TASKS = """
-[[task]]
-classes = ["digit-1", "digit-2", "symbol-plus"]
-
-[[task]]
-classes = ["upper-A", "upper-B"]
-"""
 
 
 class Training:
@@ -26,10 +20,8 @@ class Training:
     def __init__(self, folder: Path) -> None:
         self.run = folder / "run"
         self.log = folder / "log.txt"
-        tasks = folder / "tasks.toml"
-        tasks.write_text(TASKS)
-        self._command = [sys.executable, "-m", "edgecil", "train", "--data", "glyphs"]
-        self._command += ["--tasks", str(tasks), "--budget", "400kB", "--backbone", "convnet2"]
+        self._command = [sys.executable, "-m", "edgecil", "train", *two_tasks(folder)]
+        self._command += ["--budget", "400kB", "--backbone", "convnet2"]
         self._command += ["--epochs", "3", "--device", "cpu", "--run", str(self.run), "--resume"]
 
     def start(self, *more: str) -> subprocess.Popen[bytes]:

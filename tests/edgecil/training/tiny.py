@@ -42,3 +42,12 @@ def picture_folder(dataset: ImageDataset, folder: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     return folder
+
+
+def two_tasks(folder: Path, train: int = 80) -> list[str]:
+    """What `edgecil train` or `compare` is told to learn three tiny classes, then two."""
+    pictures = picture_folder(tiny_dataset(classes=5, train=train), folder / "pictures")
+    tasks = folder / "tasks.toml"
+    names = [f"colour-{number}" for number in range(5)]
+    tasks.write_text(f"[[task]]\nclasses = {names[:3]}\n[[task]]\nclasses = {names[3:]}\n")
+    return ["--data", str(pictures), "--tasks", str(tasks), "--image-size", str(SIZE_PX)]
