@@ -5,7 +5,8 @@ of three; memo with ConvNet2, blocks in int8, exemplars in webp:50, recipe `fast
 in the first task). At most so many blocks, older ones merged, against a block a task:
 
     same exemplars   the budget is what the blocks take and 400 kB more: what merging itself costs
-    same bytes       the budget is 500 kB, however many blocks: what it brings
+    same bytes       the budget is 500 kB, however many blocks: what it brings; beside it thrift,
+                     and foster, which grows a pair and compresses it after every task
 
     python benchmarks/merging.py --out benchmarks/results [--seeds 1993]
 
@@ -44,6 +45,8 @@ class Case:
 
     same: str
     """`exemplars` or `bytes`."""
+    method: str
+    """`memo`, or what is beside it."""
     blocks: int
     """At most so many."""
     seed: int
@@ -62,7 +65,9 @@ def cases(seeds: list[int]) -> Iterator[Case]:
     for seed in seeds:
         for same in ("exemplars", "bytes"):
             for blocks in BLOCKS:
-                yield Case(same, blocks, seed)
+                yield Case(same, "memo", blocks, seed)
+        for method in ("thrift", "foster"):
+            yield Case("bytes", method, 1, seed)
 
 
 def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]:
@@ -70,17 +75,12 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
     draw = np.random.default_rng(case.seed)
     classes = draw.permutation(len(dataset.classes))[:CLASSES]
     save_pictures(dataset, classes, PHOTOS, scratch / "photos", draw)
-    words: list[str | Path] = [
-        "--data",
-        scratch / "photos",
-        "--increment",
-        str(INCREMENT),
-        "--backbone",
-        BACKBONE,
-    ]
-    words += ["--state-precision", "int8", "--codec", "webp:50", "--seed", str(case.seed)]
+    words: list[str | Path] = ["--data", scratch / "photos", "--increment", str(INCREMENT)]
+    words += ["--method", case.method, "--backbone", BACKBONE, "--state-precision", "int8"]
+    words += ["--codec", "webp:50", "--seed", str(case.seed)]
     words += ["--epochs", "10", "--first-epochs", "20"]
-    words += ["--no-merge"] if case.blocks == TASKS else ["--max-blocks", str(case.blocks)]
+    if case.method == "memo":
+        words += ["--no-merge"] if case.blocks == TASKS else ["--max-blocks", str(case.blocks)]
     run = scratch / "run"
     edgecil("train", *words, "--budget", str(case.budget_bytes), "--run", run)
     stages = read_results(run).stages
@@ -109,11 +109,13 @@ def mean_lost(stages: Sequence[StageResult]) -> float | None:
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: one line a kind, means over the seeds."""
     columns = ("average", "last", "exemplars", "state_bytes", "lost_in_a_merge", "seconds")
-    yield f"| same | blocks | n | {' | '.join(name.replace('_', ' ') for name in columns)} |"
-    yield "|---" * (3 + len(columns)) + "|"
-    for same, blocks in dict.fromkeys((row["same"], row["blocks"]) for row in rows):
-        alike = [row for row in rows if (row["same"], row["blocks"]) == (same, blocks)]
-        cells = [same, blocks, len(alike)]
+    about = ("same", "method", "blocks")
+    names = (*about, "n", *(name.replace("_", " ") for name in columns))
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+    for kind in dict.fromkeys(tuple(row[name] for name in about) for row in rows):
+        alike = [row for row in rows if tuple(row[name] for name in about) == kind]
+        cells = [*kind, len(alike)]
         for name in columns:
             there = [row[name] for row in alike if row[name] is not None]
             exact = name in ("average", "last", "lost_in_a_merge")

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 Logits: TypeAlias = NDArray[np.float32]
 
 HERE = Path(__file__).parent
-PICTURES = 24
+PICTURES = 18
 """Emulated, a picture takes up to a second."""
 CLASSES = 6
 ILLEGAL = "1.21.0"
