@@ -1,6 +1,7 @@
 """--latency bounds the blocks, by what this machine takes or what bench said on a device."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,9 +12,22 @@ from typer.testing import CliRunner, Result
 
 from edgecil.cli import app
 from edgecil.training.run import Run
+from tests.edgecil.training.tiny import picture_folder, tiny_dataset
 
-PLAN = ("plan", "--data", "glyphs", "--budget", "1MB", "--increment", "3", "--backbone", "convnet2")
 STAGES = 21
+PLAN = ("plan", "--method", "memo", "--budget", "1MB", "--increment", "1", "--backbone", "convnet2")
+
+
+Asked = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    """Plans for a class a task; what more is said follows."""
+    tiny = tiny_dataset(classes=STAGES, train=20, test=2)
+    pictures = picture_folder(tiny, tmp_path_factory.mktemp("pictures"))
+    words = (*PLAN, "--data", str(pictures), "--image-size", "32")
+    return lambda *more: CliRunner().invoke(app, [*words, *map(str, more)])
 
 
 def bench_file(folder: Path, *, size_px: int = 32, blocks: int = 10) -> Path:
@@ -26,16 +40,12 @@ def bench_file(folder: Path, *, size_px: int = 32, blocks: int = 10) -> Path:
     return file
 
 
-def asked(*more: str | Path) -> Result:
-    return CliRunner().invoke(app, [*PLAN, *map(str, more)])
-
-
 def blocks_of(done: Result) -> list[int]:
     assert done.exit_code == 0, done.output
     return [stage["blocks"] for stage in json.loads(done.stdout)["stages"]]
 
 
-def test_the_device_s_times_say_how_many_blocks_there_are(tmp_path: Path) -> None:
+def test_the_device_s_times_say_how_many_blocks_there_are(asked: Asked, tmp_path: Path) -> None:
     # (4 - 1) / 0.5
     done = asked("--latency", "4ms", "--bench", bench_file(tmp_path), "--json")
     assert blocks_of(done) == [min(stage, 6) for stage in range(1, STAGES + 1)]
@@ -43,12 +53,14 @@ def test_the_device_s_times_say_how_many_blocks_there_are(tmp_path: Path) -> Non
     assert "so 4 ms hold 6 blocks" in done.stderr
 
 
-def test_what_is_quick_enough_with_all_blocks_is_left_to_the_planner(tmp_path: Path) -> None:
+def test_what_is_quick_enough_with_all_blocks_is_left_to_the_planner(
+    asked: Asked, tmp_path: Path
+) -> None:
     bounded = asked("--latency", "0.5s", "--bench", bench_file(tmp_path), "--json")
     assert blocks_of(bounded) == blocks_of(asked("--json"))
 
 
-def test_this_machine_is_measured_where_no_file_is_given() -> None:
+def test_this_machine_is_measured_where_no_file_is_given(asked: Asked) -> None:
     done = asked("--latency", "10s", "--json")
     assert len(blocks_of(done)) == STAGES
     assert "on this machine: a block takes" in done.stderr
@@ -65,7 +77,7 @@ def test_this_machine_is_measured_where_no_file_is_given() -> None:
     ],
 )
 def test_what_cannot_be_kept_is_told_with_what_can_be_done(
-    words: tuple[str, ...], told: str, tmp_path: Path
+    asked: Asked, words: tuple[str, ...], told: str, tmp_path: Path
 ) -> None:
     done = asked(*words, "--bench", bench_file(tmp_path))
     assert done.exit_code
@@ -73,13 +85,15 @@ def test_what_cannot_be_kept_is_told_with_what_can_be_done(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"setting": {"blocks": 0}}'])
-def test_another_file_is_told_from_what_bench_prints(content: str, tmp_path: Path) -> None:
+def test_another_file_is_told_from_what_bench_prints(
+    asked: Asked, content: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.json").write_text(content)
     done = asked("--latency", "4ms", "--bench", tmp_path / "x.json")
     assert "is not what edgecil bench --json prints" in str(done.exception or done.output)
 
 
-def test_a_bench_of_another_size_of_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_bench_of_another_size_of_pictures_is_refused(asked: Asked, tmp_path: Path) -> None:
     done = asked("--latency", "4ms", "--bench", bench_file(tmp_path, size_px=64))
     assert "of pictures of 64 pixels" in str(done.exception or done.output)
 
