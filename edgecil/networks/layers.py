@@ -35,7 +35,7 @@ def _conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
     with a sixth of 2 / (9 * channels_in): PyCIL, `convs/cifar_resnet.py`.
     """
     convolution = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
-    if not convolution.weight.is_meta:  # for those torch would first load a second's worth of modules
+    if not convolution.weight.is_meta:  # torch takes a second to load what would fill those
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
 
