@@ -42,8 +42,9 @@ MOST_SECONDS = 150
 """Of each of the first two parts."""
 LEAST_SECONDS = 40
 """A training is not begun or gone on with for less."""
-REHEARSAL = "--data glyphs --image-size 16 --increment 21 "
-REHEARSAL += "--budget 1MB --backbone convnet2 --epochs 1"
+REHEARSAL = (
+    "--data glyphs --image-size 16 --increment 21 --budget 1MB --backbone convnet2 --epochs 1"
+)
 
 
 @dataclass(frozen=True)

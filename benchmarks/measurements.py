@@ -1,8 +1,9 @@
 """What a script measured, row by row, so that it can be stopped and goes on where it was."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -17,6 +18,29 @@ def write_measured(file: Path, rows: list[Row], **about: Any) -> None:
     told = {"hardware": hardware(torch.device("cpu")), "versions": versions(), **about}
     text = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
     file.write_text(f"{text}\n", "utf-8")
+
+
+def table_of_means(
+    rows: list[Row], about: Sequence[str], columns: Sequence[str], exact: Container[str] = ()
+) -> Iterator[str]:
+    """Markdown: one line for rows that are alike in `about`, and how many they are.
+
+    Args:
+        rows: with all these names; None stands for nothing to measure.
+        about: what tells the lines apart.
+        columns: what the means are of.
+        exact: those of the columns that have two decimals; the others have none.
+    """
+    names = (*about, "n", *columns)
+    yield f"| {' | '.join(name.replace('_', ' ') for name in names)} |"
+    yield "|---" * len(names) + "|"
+    for kind in dict.fromkeys(tuple(row[name] for name in about) for row in rows):
+        alike = [row for row in rows if tuple(row[name] for name in about) == kind]
+        cells = [*kind, len(alike)]
+        for name in columns:
+            there = [row[name] for row in alike if row[name] is not None]
+            cells.append(f"{mean(there):,.{2 if name in exact else 0}f}" if there else "-")
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 class Measurements:

@@ -29,7 +29,7 @@ from as_typed import edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.evaluation.results import StageResult, read_results
 from edgecil.planning.accounting import encoded_sizes
-from measurements import Measurements
+from measurements import Measurements, table_of_means
 
 CLASSES, INCREMENT, PHOTOS = 30, 3, 100
 TASKS = CLASSES // INCREMENT
@@ -37,6 +37,8 @@ BACKBONE = "convnet2"
 BLOCKS = (10, 5, 3, 2)
 """The first is a block a task."""
 EXEMPLAR_BYTES, SAME_BYTES = 400_000, 500_000
+POINTS = ("average", "last", "lost_in_a_merge")
+"""In percent or points."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +111,7 @@ def mean_lost(stages: Sequence[StageResult]) -> float | None:
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: one line a kind, means over the seeds."""
     columns = ("average", "last", "exemplars", "state_bytes", "lost_in_a_merge", "seconds")
-    about = ("same", "method", "blocks")
-    names = (*about, "n", *(name.replace("_", " ") for name in columns))
-    yield f"| {' | '.join(names)} |"
-    yield "|---" * len(names) + "|"
-    for kind in dict.fromkeys(tuple(row[name] for name in about) for row in rows):
-        alike = [row for row in rows if tuple(row[name] for name in about) == kind]
-        cells = [*kind, len(alike)]
-        for name in columns:
-            there = [row[name] for row in alike if row[name] is not None]
-            exact = name in ("average", "last", "lost_in_a_merge")
-            cells.append(f"{mean(there):,.{2 if exact else 0}f}" if there else "-")
-        yield f"| {' | '.join(map(str, cells))} |"
+    return table_of_means(rows, ("same", "method", "blocks"), columns, exact=POINTS)
 
 
 def main() -> None:

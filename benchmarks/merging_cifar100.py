@@ -27,8 +27,8 @@ from typing import Any
 from as_typed import edgecil
 from edgecil.evaluation.results import read_results
 from edgecil.planning.accounting import encoded_sizes
-from measurements import Measurements
-from merging import mean_lost
+from measurements import Measurements, table_of_means
+from merging import POINTS, mean_lost
 
 NEW = 2_500
 """Training pictures of a task."""
@@ -85,16 +85,7 @@ COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown: one line a way, means over the seeds."""
-    yield f"| way | n | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |"
-    yield "|---" * (2 + len(COLUMNS)) + "|"
-    for way in dict.fromkeys(row["way"] for row in rows):
-        alike = [row for row in rows if row["way"] == way]
-        cells = [way, str(len(alike))]
-        for name in COLUMNS:
-            there = [row[name] for row in alike if row[name] is not None]
-            digits = 2 if name in ("average", "last", "lost_in_a_merge") else 0
-            cells.append(f"{mean(there):,.{digits}f}" if there else "-")
-        yield f"| {' | '.join(cells)} |"
+    return table_of_means(rows, ("way",), COLUMNS, exact=POINTS)
 
 
 def main() -> None:

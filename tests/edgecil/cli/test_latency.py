@@ -16,9 +16,8 @@ from tests.edgecil.training.tiny import picture_folder, tiny_dataset
 
 STAGES = 21
 PLAN = ("plan", "--method", "memo", "--budget", "1MB", "--increment", "1", "--backbone", "convnet2")
-
-
 Asked = Callable[..., Result]
+"""Plans, with more words than those."""
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,10 @@ def picture_folder(dataset: ImageDataset, folder: Path) -> Path:
     return folder
 
 
-def two_tasks(folder: Path, train: int = 80) -> list[str]:
+def two_tasks(folder: Path) -> list[str]:
     """What `edgecil train` or `compare` is told to learn three tiny classes, then two."""
-    pictures = picture_folder(tiny_dataset(classes=5, train=train), folder / "pictures")
-    tasks = folder / "tasks.toml"
-    names = [f"colour-{number}" for number in range(5)]
+    tiny = tiny_dataset(classes=5, train=80)
+    pictures, tasks, names = folder / "pictures", folder / "tasks.toml", list(tiny.classes)
+    picture_folder(tiny, pictures)
     tasks.write_text(f"[[task]]\nclasses = {names[:3]}\n[[task]]\nclasses = {names[3:]}\n")
     return ["--data", str(pictures), "--tasks", str(tasks), "--image-size", str(SIZE_PX)]
