@@ -12,9 +12,11 @@ In this order, each part in processes of its own, so that a fault in one does no
     memo      MEMO by the published recipe and accounting at these budgets, the largest first,
               beside the published averages
 
-The last two share the time that is left, stop in good order, and go on when the script is run
-again; what is finished is not run again. CIFAR-100 has to be where EDGECIL_DATA says, or it is
-downloaded; edgecil must be installed, since a run notes its version.
+The last two take turns, stop in good order when the time is over, and go on when the script is run
+again; what is finished is not run again. Between steps a training encodes, evaluates and writes, so
+that two share a card well (`--at-once`); the seconds of each are then those of both. CIFAR-100 has
+to be where EDGECIL_DATA says, or it is downloaded; edgecil must be installed, since a run notes its
+version.
 """
 
 import argparse
@@ -22,7 +24,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -104,14 +107,12 @@ def ran(words: Sequence[str | Path], seconds: float) -> int:
         return 124
 
 
-def trained(method: str, work: Path, until: float, rehearsed: bool) -> Iterator[str]:
-    """Train a method at one budget after the other, as far as the time goes; lines of the table."""
-    budgets = protocol_named(PROTOCOL).budgets_bytes
-    for budget_bytes in (0,) if rehearsed else budgets if method == "thrift" else budgets[::-1]:
-        one = Training(method, budget_bytes, work)
-        one.go_on(until - time.monotonic())
-        if one.stages():
-            yield one.line()
+def trainings(methods: Sequence[str], work: Path, rehearsed: bool) -> list[Training]:
+    """What is trained: thrift from the smallest budget on, memo from the largest, in turns."""
+    budgets = (0,) if rehearsed else protocol_named(PROTOCOL).budgets_bytes
+    of = {"thrift": budgets, "memo": budgets[::-1]}
+    turns = zip(*(of[method] for method in methods), strict=True)
+    return [Training(*one, work) for turn in turns for one in zip(methods, turn, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/card"))
     parser.add_argument("--minutes", type=float, default=13)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--at-once", type=int, default=1, help="rows, and trainings, at a time")
     parser.add_argument("--rehearse", action="store_true", help="tiny, on whatever there is")
     asked = parser.parse_args(arguments)
     if not (asked.rehearse or torch.cuda.is_available()):
@@ -132,21 +134,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tiny = ("--only", "replay", "--pictures", "8", "--epochs", "1") if asked.rehearse else ()
     if "smoke" in asked.only:
         words = (HERE / "card_smoke.py", "--out", asked.out / "card_smoke.md", *tiny)
+        words += ("--at-once", str(asked.at_once))
         code |= ran(words, MOST_SECONDS)
     if "speed" in asked.only:
         few = ("--tiny", "--device", device.type) if asked.rehearse else ()
         code |= ran((HERE / "card_speed.py", "--out", asked.out, *few), MOST_SECONDS)
+    asked_for = trainings(
+        [one for one in ("thrift", "memo") if one in asked.only], asked.work, asked.rehearse
+    )
+    with ThreadPoolExecutor(asked.at_once) as threads:
+        list(threads.map(lambda one: one.go_on(end - time.monotonic()), asked_for))
     lines = [
-        f"# On a graphics card\n\n{json.dumps(hardware(device) | versions(), allow_nan=False)}\n",
+        f"# On a graphics card\n\n{json.dumps(hardware(device) | versions(), allow_nan=False)}; "
+        f"{asked.at_once} trainings at a time.\n",
         "| method | budget, bytes | tasks | average / last | published | s |",
         "|---|---|---|---|---|---|",
+        *(one.line() for one in asked_for if one.stages()),
     ]
-    for method in ("thrift", "memo"):
-        if method in asked.only:
-            share = 0.5 if method == "thrift" and "memo" in asked.only else 1
-            until = time.monotonic() + share * (end - time.monotonic())
-            lines += trained(method, asked.work, until, asked.rehearse)
-            (asked.out / "card_session.md").write_text("\n".join(lines) + "\n")
+    if asked_for:
+        (asked.out / "card_session.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     return min(code, 1)
 

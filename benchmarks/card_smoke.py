@@ -5,7 +5,8 @@
 
 The first thing to run on a graphics card that edgecil has not met; a minute or two. Each method
 learns four colours in two tasks: on the processor, on the device, and there again, stopped in the
-second task and gone on with. Two more rows have augmented pictures, and larger ones. Shown are
+second task (slda, which trains in the first alone, in that) and gone on with. Two more rows have
+augmented pictures, and larger ones. Shown are
 
 - the last accuracies, which differ by chance where the bits do: the trainings are short;
 - how alike the two networks' features are (linear CKA, worked out on the device, 1 at best);
@@ -19,8 +20,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +34,9 @@ from edgecil.analysis.views import FEATURES, similarities
 from edgecil.data import ImageDataset, Split
 from edgecil.data.datasets import fingerprint_of
 from edgecil.memory.state import State
-from edgecil.methods import METHODS
+from edgecil.methods import METHODS, method_named
 from edgecil.methods.lesson import Phase
+from edgecil.methods.recipes import recipe_named
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.loop import EpochReport, choose_device, half_precision_pays
 from edgecil.training.request import TrainRequest
@@ -40,6 +45,8 @@ from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil_devices.images import Preprocessing
 
 CPU = torch.device("cpu")
+FAILED = "failed"
+"""What the table says of a row that did."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,15 @@ ROWS = (
 
 
 class _StopsOnce(SilentReporter):
-    """Stops the run after the first epoch of its second phase, which is the second task's."""
+    """Stops the run after the first epoch of the second task, or of the only one that has any."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str) -> None:
         self._phases = 0
+        self._in = 2 if method_named(method).epochs(recipe_named("fast", method), 2) else 1
 
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
         self._phases += report.epoch == 1
-        if report.epoch == 1 and self._phases == 2:
+        if report.epoch == 1 and self._phases == self._in:
             raise Stopped("to be gone on with", EXIT_STOPPED)
 
 
@@ -142,7 +150,7 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
     on_device = learned("device", device.type)
     seconds = time.perf_counter() - started
     try:
-        learned("stopped", device.type, _StopsOnce())
+        learned("stopped", device.type, _StopsOnce(row.method))
     except Stopped:
         stopped = learned("stopped", device.type)
     else:
@@ -163,7 +171,29 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
     return f"| {' | '.join(cells)} |"
 
 
-def heading(device: torch.device, epochs: int, pictures: int) -> str:
+def line_of(row: Row, device_name: str, epochs: int, pictures: int) -> str:
+    """The line of a row, which says so where it failed: the other rows are to be seen, too."""
+    try:
+        device = choose_device(device_name)
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = colours(row.image_size_px, pictures)
+            return smoked(row, dataset, device, epochs, Path(folder))
+    except Exception as error:
+        traceback.print_exc()
+        return f"| {row.name} | {FAILED}: {type(error).__name__} | | | | | | |"
+
+
+def lines_of(rows: Sequence[Row], at_once: int, asked: argparse.Namespace) -> Iterator[str]:
+    """The line of each row, in their order; so many are learned at once, in processes."""
+    one = partial(line_of, device_name=asked.device, epochs=asked.epochs, pictures=asked.pictures)
+    if at_once == 1:
+        yield from map(one, rows)
+        return
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, rows)
+
+
+def heading(device: torch.device, epochs: int, pictures: int, at_once: int) -> str:
     """What was run on what, and the head of the table."""
     machine = hardware(device)
     packages = ", ".join(f"{name} {number}" for name, number in versions().items())
@@ -173,7 +203,8 @@ def heading(device: torch.device, epochs: int, pictures: int) -> str:
         f"{'on' if half_precision_pays(device) else 'not on'} the device, "
         f"{'on' if half_precision_pays(CPU) else 'not on'} the processor; "
         f"{packages}. Four classes of {pictures} pictures in two tasks, {epochs} epochs each, "
-        "once. Made by `benchmarks/card_smoke.py`, which says what is compared.\n\n"
+        f"once, {at_once} rows at a time. "
+        "Made by `benchmarks/card_smoke.py`, which says what is compared.\n\n"
         "| | processor, % | device, % | stopped, % | features alike | processor's bytes "
         "| same bytes after a stop | seconds |\n|---|---|---|---|---|---|---|---|"
     )
@@ -186,29 +217,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=8, help="a task")
     parser.add_argument("--pictures", type=int, default=32, help="to learn from, a class")
     parser.add_argument("--only", nargs="+", choices=METHODS, help="rows of these methods")
+    parser.add_argument("--at-once", type=int, default=1, help="rows that are learned at once")
     parser.add_argument("--out", type=Path, help="a file for the table")
     asked = parser.parse_args(arguments)
-    device = choose_device(asked.device)
     rows = [row for row in ROWS if not asked.only or row.method in asked.only]
-    sizes = {row.image_size_px for row in rows}
-    datasets = {size: colours(size, asked.pictures) for size in sizes}
-    lines = [heading(device, asked.epochs, asked.pictures)]
+    lines = [heading(choose_device(asked.device), asked.epochs, asked.pictures, asked.at_once)]
     print(lines[0], flush=True)
-    failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        for number, row in enumerate(rows):
-            here = Path(folder) / str(number)
-            here.mkdir()
-            try:
-                line = smoked(row, datasets[row.image_size_px], device, asked.epochs, here)
-            except Exception as error:  # whatever it is, the other rows are to be seen too
-                traceback.print_exc()
-                failed, line = True, f"| {row.name} | failed: {type(error).__name__} | | | | | | |"
-            lines.append(line)
-            print(line, flush=True)
-    if asked.out:
-        asked.out.write_text("\n".join(lines) + "\n")
-    return int(failed)
+    for line in lines_of(rows, asked.at_once, asked):
+        lines.append(line)
+        print(line, flush=True)
+        if asked.out:
+            asked.out.write_text("\n".join(lines) + "\n")
+    return int(any(FAILED in line for line in lines))
 
 
 if __name__ == "__main__":

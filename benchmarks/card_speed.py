@@ -53,6 +53,10 @@ class Setting:
     """All but the last are frozen."""
     augmentation: str = "plain"
     """What is done to pictures."""
+    batch_size: int = BATCH
+    """Pictures of a step."""
+    searches: bool = False
+    """Whether cuDNN tries its ways to convolve, instead of guessing the quickest."""
 
 
 SETTINGS = (
@@ -63,6 +67,11 @@ SETTINGS = (
     Setting("memo, 2 blocks of resnet32", "resnet32", 2),
     Setting("memo, 5 blocks", "resnet32", 5),
     Setting("memo, 10 blocks", "resnet32", 10),
+    Setting("resnet32x2, batches of 256", "resnet32x2", batch_size=256),
+    Setting("resnet32x2, batches of 512", "resnet32x2", batch_size=512),
+    Setting("resnet14x4", "resnet14x4"),
+    Setting("resnet32, cuDNN searches", "resnet32", searches=True),
+    Setting("resnet32x2, cuDNN searches", "resnet32x2", searches=True),
 )
 TINY = (Setting("convnet2", "convnet2"), Setting("memo, 2 blocks", "convnet2", 2))
 
@@ -74,7 +83,7 @@ def lesson_of(setting: Setting, device: torch.device) -> tuple[ExpandableNetwork
     blocks, method = max(1, setting.blocks - 1), method_named("memo", trunk="freeze")
     network = ExpandableNetwork(parts, CLASSES, blocks, mean=(0.5,) * 3, std=(0.25,) * 3)
     network.to(device).to(memory_format=torch.channels_last)
-    recipe = recipe_named("fast", "memo").adapted(epochs=EPOCHS, batch_size=BATCH)
+    recipe = recipe_named("fast", "memo").adapted(epochs=EPOCHS, batch_size=setting.batch_size)
     if setting.blocks == 1:
         task = TaskView(1, CLASSES, (1,) * CLASSES, 0)
     else:
@@ -87,15 +96,16 @@ def lesson_of(setting: Setting, device: torch.device) -> tuple[ExpandableNetwork
 def trained(setting: Setting, device: torch.device, batches: int) -> tuple[float, float, bytes]:
     """Images a second in the last epoch of a short training, its loss, and the weights after it."""
     network, lesson = lesson_of(setting, device)
-    draw = np.random.default_rng(0)
+    draw, count = np.random.default_rng(0), batches * setting.batch_size
     images = ResidentImages(
-        draw.integers(0, 256, (batches * BATCH, 32, 32, 3), np.uint8),
-        draw.integers(0, network.class_count, batches * BATCH),
+        draw.integers(0, 256, (count, 32, 32, 3), np.uint8),
+        draw.integers(0, network.class_count, count),
         device,
         mirrors=True,
         augment=Augment(Policy(setting.augmentation), brightens=True),
     )
-    *_, last = train_phase(network, lesson, lesson.phases[0], images, seeds=range(EPOCHS))
+    with patch.object(torch.backends.cudnn, "benchmark", setting.searches):
+        *_, last = train_phase(network, lesson, lesson.phases[0], images, seeds=range(EPOCHS))
     tensors = [tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()]
     return last.images_per_second, last.loss, b"".join(tensors)
 
@@ -113,6 +123,7 @@ def speeds(
         eager, recorded = (median(one[0] for one in found[way]) for way in ("eager", "recorded"))
         yield {
             **asdict(setting),
+            "turns": repeats,
             "eager": round(eager),
             "recorded": round(recorded),
             "times": round(recorded / eager, 2),
@@ -120,6 +131,12 @@ def speeds(
             "same_bits": found["eager"][0][2] == found["recorded"][0][2],
             "same_bits_again": len({one[2] for one in found["recorded"]}) == 1,
         }
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What was measured before."""
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -138,17 +155,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/card"))
     parser.add_argument("--device", default="cuda", help="as edgecil train takes it")
+    parser.add_argument("--only", nargs="+", default=[""], help="settings with one of these words")
+    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--tiny", action="store_true", help="two small settings, a few steps")
     asked = parser.parse_args(arguments)
-    device, rows = choose_device(asked.device), []
+    device = choose_device(asked.device)
     asked.out.mkdir(parents=True, exist_ok=True)
-    given = (TINY, device, 5, 1) if asked.tiny else (SETTINGS, device, BATCHES, TURNS)
+    file, turns, batches = asked.out / "card_speed.json", asked.turns, BATCHES
+    settings = [one for one in SETTINGS if any(word in one.name for word in asked.only)]
+    if asked.tiny:
+        settings, turns, batches = list(TINY), 1, 5
     told = {"hardware": hardware(device), "versions": versions()}
-    for row in speeds(*given):
-        rows.append(row)
+    rows = []
+    if file.exists() and told == {name: read(file)[name] for name in told}:
+        rows = read(file)["rows"]
+    for row in speeds(settings, device, batches, turns):
+        rows = [one for one in rows if one["name"] != row["name"]] + [row]
         print(row, flush=True)
         content = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
-        (asked.out / "card_speed.json").write_text(content + "\n")
+        file.write_text(content + "\n")
         head = f"# Steps on a card\n\n{told['hardware']}; {told['versions']}.\n\n"
         (asked.out / "card_speed.md").write_text(f"{head}{table(rows)}\n")
     print(table(rows))
