@@ -60,6 +60,8 @@ class Training:
     """The budget; 0 for a rehearsal."""
     work: Path
     """Where runs are kept."""
+    more: tuple[str, ...] = ()
+    """More options of `edgecil train`."""
 
     @property
     def run(self) -> Path:
@@ -76,7 +78,7 @@ class Training:
             given += ("--protocol", PROTOCOL, "--accounting", "published")
         else:
             given += ("--data", "cifar100", "--increment", "10", "--recipe", "thorough")
-        return ("-m", "edgecil", "train", *given, "--run", self.run, "--resume")
+        return ("-m", "edgecil", "train", *given, *self.more, "--run", self.run, "--resume")
 
     def stages(self) -> tuple[StageResult, ...]:
         """What was learned by now."""
@@ -107,12 +109,19 @@ def ran(words: Sequence[str | Path], seconds: float) -> int:
         return 124
 
 
-def trainings(methods: Sequence[str], work: Path, rehearsed: bool) -> list[Training]:
+def trainings(
+    methods: Sequence[str], work: Path, rehearsed: bool, thrift: Sequence[str]
+) -> list[Training]:
     """What is trained: thrift from the smallest budget on, memo from the largest, in turns."""
     budgets = (0,) if rehearsed else protocol_named(PROTOCOL).budgets_bytes
     of = {"thrift": budgets, "memo": budgets[::-1]}
     turns = zip(*(of[method] for method in methods), strict=True)
-    return [Training(*one, work) for turn in turns for one in zip(methods, turn, strict=True)]
+    more = {"thrift": tuple(thrift)}
+    return [
+        Training(method, budget_bytes, work, more.get(method, ()))
+        for turn in turns
+        for method, budget_bytes in zip(methods, turn, strict=True)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=13)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--at-once", type=int, default=1, help="rows, and trainings, at a time")
+    parser.add_argument("--thrift", default="", help="more options of edgecil train for thrift")
     parser.add_argument("--rehearse", action="store_true", help="tiny, on whatever there is")
     asked = parser.parse_args(arguments)
     if not (asked.rehearse or torch.cuda.is_available()):
@@ -140,13 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         few = ("--tiny", "--device", device.type) if asked.rehearse else ()
         code |= ran((HERE / "card_speed.py", "--out", asked.out, *few), MOST_SECONDS)
     asked_for = trainings(
-        [one for one in ("thrift", "memo") if one in asked.only], asked.work, asked.rehearse
+        [one for one in ("thrift", "memo") if one in asked.only],
+        asked.work,
+        asked.rehearse,
+        asked.thrift.split(),
     )
     with ThreadPoolExecutor(asked.at_once) as threads:
         list(threads.map(lambda one: one.go_on(end - time.monotonic()), asked_for))
     lines = [
         f"# On a graphics card\n\n{json.dumps(hardware(device) | versions(), allow_nan=False)}; "
-        f"{asked.at_once} trainings at a time.\n",
+        f"{asked.at_once} trainings at a time; thrift by `thorough {asked.thrift}`.\n",
         "| method | budget, bytes | tasks | average / last | published | s |",
         "|---|---|---|---|---|---|",
         *(one.line() for one in asked_for if one.stages()),

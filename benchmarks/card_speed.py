@@ -5,10 +5,12 @@
 
 Images a second of training as `edgecil train` does it, on random pictures: with steps that are
 started one by one, and with steps that are recorded and replayed. For single networks, with
-augmentation, and for MEMO with K blocks, all but the last of which are frozen. Each kind takes
-turns with the other; the last epoch of three counts, in which everything has been recorded, and the
-median of the turns is told. Both begin alike: whether they end with the same bits, and whether two
-recorded ones do, is told as well.
+augmentation, and for MEMO with K blocks, all but the last of which are frozen; then with larger
+batches, a wider network, cuDNN looking for its quickest convolutions, and without the branches of a
+recording (`edgecil.networks.streams`). Each kind takes turns with the other; the last epoch of
+three counts, in which everything has been recorded, and the median of the turns is told. Both begin
+alike: whether they end with the same bits, and whether two recorded ones do, is told as well. A
+setting that is measured again, or one kind of it, takes the place of what is in the file.
 
 On one H100 at least twice as many were expected for ResNet-32, and four times for ten blocks.
 """
@@ -16,7 +18,8 @@ On one H100 at least twice as many were expected for ResNet-32, and four times f
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -29,14 +32,16 @@ import torch
 from edgecil.methods import TaskView, method_named
 from edgecil.methods.lesson import Lesson
 from edgecil.methods.recipes import recipe_named
-from edgecil.networks import ExpandableNetwork, cut_backbone
+from edgecil.networks import ExpandableNetwork, cut_backbone, expandable
 from edgecil.pictures.batches import ResidentImages
 from edgecil.pictures.policies import Augment, Policy
-from edgecil.training import loop
+from edgecil.training import loop, recording
 from edgecil.training.loop import choose_device, train_phase
 from edgecil.training.run import hardware, versions
 
 BATCH, BATCHES, EPOCHS, TURNS = 128, 100, 3, 3
+KINDS = ("eager", "recorded")
+"""Steps that are started one by one, and steps that are replayed."""
 CLASSES = 10
 """Of a task."""
 
@@ -51,12 +56,16 @@ class Setting:
     """Name of the backbone."""
     blocks: int = 1
     """All but the last are frozen."""
+    trunk: str = "freeze"
+    """Whether the trunk learns where there are several blocks."""
     augmentation: str = "plain"
     """What is done to pictures."""
     batch_size: int = BATCH
     """Pictures of a step."""
     searches: bool = False
     """Whether cuDNN tries its ways to convolve, instead of guessing the quickest."""
+    branches: bool = True
+    """Whether recorded work that does not wait for other work is beside it."""
 
 
 SETTINGS = (
@@ -72,6 +81,11 @@ SETTINGS = (
     Setting("resnet14x4", "resnet14x4"),
     Setting("resnet32, cuDNN searches", "resnet32", searches=True),
     Setting("resnet32x2, cuDNN searches", "resnet32x2", searches=True),
+    Setting("resnet32, no branches", "resnet32", branches=False),
+    Setting("resnet32x2, no branches", "resnet32x2", branches=False),
+    Setting("memo, 10 blocks, no branches", "resnet32", 10, branches=False),
+    Setting("memo, 10 blocks, trunk learns", "resnet32", 10, trunk="train"),
+    Setting("memo, 10 blocks, trunk learns, no branches", "resnet32", 10, "train", branches=False),
 )
 TINY = (Setting("convnet2", "convnet2"), Setting("memo, 2 blocks", "convnet2", 2))
 
@@ -80,7 +94,7 @@ def lesson_of(setting: Setting, device: torch.device) -> tuple[ExpandableNetwork
     """A network of so many blocks, and how its last one is learned; always the same."""
     torch.manual_seed(0)
     parts = cut_backbone(setting.backbone)
-    blocks, method = max(1, setting.blocks - 1), method_named("memo", trunk="freeze")
+    blocks, method = max(1, setting.blocks - 1), method_named("memo", trunk=setting.trunk)
     network = ExpandableNetwork(parts, CLASSES, blocks, mean=(0.5,) * 3, std=(0.25,) * 3)
     network.to(device).to(memory_format=torch.channels_last)
     recipe = recipe_named("fast", "memo").adapted(epochs=EPOCHS, batch_size=setting.batch_size)
@@ -91,6 +105,11 @@ def lesson_of(setting: Setting, device: torch.device) -> tuple[ExpandableNetwork
     lesson = method.prepare(network, task, recipe)
     lesson.extras.to(device)
     return network, lesson
+
+
+def one_by_one(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[Any]:
+    """What stands for `side_by_side`."""
+    return [call() for call in calls]
 
 
 def trained(setting: Setting, device: torch.device, batches: int) -> tuple[float, float, bytes]:
@@ -104,33 +123,44 @@ def trained(setting: Setting, device: torch.device, batches: int) -> tuple[float
         mirrors=True,
         augment=Augment(Policy(setting.augmentation), brightens=True),
     )
-    with patch.object(torch.backends.cudnn, "benchmark", setting.searches):
+    torch.backends.cudnn.benchmark = setting.searches
+    with ExitStack() as stack:
+        if not setting.branches:
+            stack.enter_context(patch.object(expandable, "side_by_side", one_by_one))
+            stack.enter_context(patch.object(recording, "WeightGradientsBeside", nullcontext))
         *_, last = train_phase(network, lesson, lesson.phases[0], images, seeds=range(EPOCHS))
     tensors = [tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()]
     return last.images_per_second, last.loss, b"".join(tensors)
 
 
 def speeds(
-    settings: Sequence[Setting], device: torch.device, batches: int, repeats: int
+    settings: Sequence[Setting],
+    device: torch.device,
+    batches: int,
+    turns: int,
+    kinds: Sequence[str] = KINDS,
 ) -> Iterator[dict[str, Any]]:
-    """Each setting with its steps one by one and recorded, in turns; the median of all but one."""
+    """Each setting with its steps one by one and recorded, in turns: the median of these."""
     for setting in settings:
-        found: dict[str, list[tuple[float, float, bytes]]] = {"eager": [], "recorded": []}
-        for _ in range(repeats):
-            with patch.object(loop, "recorded", lambda step, device: step):
-                found["eager"].append(trained(setting, device, batches))
-            found["recorded"].append(trained(setting, device, batches))
-        eager, recorded = (median(one[0] for one in found[way]) for way in ("eager", "recorded"))
-        yield {
-            **asdict(setting),
-            "turns": repeats,
-            "eager": round(eager),
-            "recorded": round(recorded),
-            "times": round(recorded / eager, 2),
-            "losses": [found[way][0][1] for way in ("eager", "recorded")],
-            "same_bits": found["eager"][0][2] == found["recorded"][0][2],
-            "same_bits_again": len({one[2] for one in found["recorded"]}) == 1,
-        }
+        found: dict[str, list[tuple[float, float, bytes]]] = {kind: [] for kind in kinds}
+        for _ in range(turns):
+            for kind in kinds:
+                with ExitStack() as stack:
+                    if kind == "eager":
+                        stack.enter_context(patch.object(loop, "recorded", lambda step, _: step))
+                    found[kind].append(trained(setting, device, batches))
+        row: dict[str, Any] = asdict(setting)
+        for kind, ends in found.items():
+            row[kind] = {
+                "images_per_second": round(median(speed for speed, _, _ in ends)),
+                "turns": turns,
+                "loss": ends[0][1],
+            }
+            if turns > 1:
+                row[kind]["same_bits"] = len({bits for _, _, bits in ends}) == 1
+        if len(kinds) == len(KINDS):
+            row["same_bits"] = len({ends[0][2] for ends in found.values()}) == 1
+        yield row
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -144,9 +174,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| step | one by one, images/s | recorded | times | same bits | twice the same |"]
     lines.append("|---|---|---|---|---|---|")
     for row in rows:
-        same = ["yes" if row[name] else "no" for name in ("same_bits", "same_bits_again")]
-        cells = [row["name"], f"{row['eager']:,}", f"{row['recorded']:,}", f"{row['times']:.2f}"]
-        lines.append(f"| {' | '.join(cells + same)} |")
+        eager, recorded = (row.get(kind, {}).get("images_per_second") for kind in KINDS)
+        cells = [
+            row["name"],
+            f"{eager:,}" if eager else "",
+            f"{recorded:,}" if recorded else "",
+            f"{recorded / eager:.2f}" if eager and recorded else "",
+            *(
+                "" if asked is None else "yes" if asked else "no"
+                for asked in (row.get("same_bits"), row.get("recorded", {}).get("same_bits"))
+            ),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -156,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/card"))
     parser.add_argument("--device", default="cuda", help="as edgecil train takes it")
     parser.add_argument("--only", nargs="+", default=[""], help="settings with one of these words")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--tiny", action="store_true", help="two small settings, a few steps")
     asked = parser.parse_args(arguments)
@@ -169,9 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     if file.exists() and told == {name: read(file)[name] for name in told}:
         rows = read(file)["rows"]
-    for row in speeds(settings, device, batches, turns):
-        rows = [one for one in rows if one["name"] != row["name"]] + [row]
-        print(row, flush=True)
+    for row in speeds(settings, device, batches, turns, asked.kinds):
+        before = {one["name"]: one for one in rows}
+        rows = [*(before | {row["name"]: before.get(row["name"], {}) | row}).values()]
+        print(json.dumps(row, allow_nan=False), flush=True)
         content = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
         file.write_text(content + "\n")
         head = f"# Steps on a card\n\n{told['hardware']}; {told['versions']}.\n\n"

@@ -5,12 +5,14 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from edgecil.networks.backbones import Parts
+from edgecil.networks.streams import side_by_side
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -147,7 +149,8 @@ class ExpandableNetwork(nn.Module):
     def block_features(self, pixels: Tensor) -> list[Tensor]:
         """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first."""
         feature_map = self.feature_map(pixels)
-        return [block(feature_map) for block in self.blocks]
+        calls = [partial(block, feature_map) for block in self.blocks]
+        return side_by_side(calls, feature_map.device)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, S, S) in 0..255 -> concatenated features (N, K*D)."""

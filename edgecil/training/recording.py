@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgecil.networks.streams import WeightGradientsBeside
 from edgecil.team import team
 
 Step = Callable[[Tensor, Tensor, int], None]
@@ -58,7 +59,8 @@ def recorded(step: Step, device: torch.device) -> Step:
         pool = next((other.graph.pool() for other in recordings.values()), None)
         # Threads that pin memory for batches to come may go on meanwhile.
         mode = "thread_local"
-        with torch.cuda.graph(made.graph, pool=pool, stream=aside, capture_error_mode=mode):
+        beside = WeightGradientsBeside(device)
+        with torch.cuda.graph(made.graph, pool=pool, stream=aside, capture_error_mode=mode), beside:
             step(made.pixels, made.labels, size)
         return made
 

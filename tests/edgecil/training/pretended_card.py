@@ -20,6 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -370,6 +371,10 @@ class _Autocast(torch.amp.autocast_mode.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+def _of_processor(asked: Callable[[str], Any], device_type: str) -> Any:
+    return asked("cpu" if device_type == "cuda" else device_type)
+
+
 @contextlib.contextmanager
 def pretended_card(*, bf16: bool = False) -> Iterator[Card]:
     """While it lasts there is one card, `cuda:0`, that may be one for bfloat16."""
@@ -384,6 +389,7 @@ def pretended_card(*, bf16: bool = False) -> Iterator[Card]:
         "Stream": _Stream,
         "current_stream": _Stream,
         "stream": contextlib.nullcontext,
+        "is_current_stream_capturing": lambda: OnCard.card.recording is not None,
         "CUDAGraph": Graph,
         "graph": _recording,
     }
@@ -393,6 +399,8 @@ def pretended_card(*, bf16: bool = False) -> Iterator[Card]:
         for name, answer in answers.items():
             patch.setattr(torch.cuda, name, answer)
         patch.setattr(torch, "autocast", _Autocast)
+        for name in ("is_autocast_enabled", "get_autocast_dtype"):
+            patch.setattr(torch, name, partial(_of_processor, getattr(torch, name)))
         patch.setattr(OnCard, "card", Card())
         # As torch has it at its start, and again after this.
         patch.setattr(torch.backends.cudnn, "allow_tf32", True)
