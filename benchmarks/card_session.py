@@ -45,6 +45,10 @@ MOST_SECONDS = 150
 """Of each of the first two parts."""
 LEAST_SECONDS = 40
 """A training is not begun or gone on with for less."""
+HEAD = (
+    "| method | budget, bytes | after each task, % | average / last of these "
+    "| published, all tasks | training, s |\n|---|---|---|---|---|---|"
+)
 REHEARSAL = (
     "--data glyphs --image-size 16 --increment 21 --budget 1MB --backbone convnet2 --epochs 1"
 )
@@ -94,9 +98,14 @@ class Training:
         accuracies = [stage.whole_accuracy or 0.0 for stage in self.stages()]
         found = published_at(published_accuracies(PROTOCOL), max(1, self.budget_bytes) / 2**20)
         beside = [f"{one.average} / {one.last}" for one in found if one.method == self.method]
-        ours = f"{mean(accuracies):.2f} / {accuracies[-1]:.2f}" if accuracies else "-"
         seconds = sum(stage.seconds for stage in self.stages())
-        cells = (self.method, f"{self.budget_bytes:,}", len(accuracies), ours, *(beside or ["-"]))
+        cells = (
+            self.method,
+            f"{self.budget_bytes:,}",
+            " ".join(f"{accuracy:.1f}" for accuracy in accuracies),
+            f"{mean(accuracies):.2f} / {accuracies[-1]:.2f}",
+            *(beside or ["-"]),
+        )
         return f"| {' | '.join(map(str, cells))} | {seconds:.0f} |"
 
 
@@ -160,8 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = [
         f"# On a graphics card\n\n{json.dumps(hardware(device) | versions(), allow_nan=False)}; "
         f"{asked.at_once} trainings at a time; thrift by `thorough {asked.thrift}`.\n",
-        "| method | budget, bytes | tasks | average / last | published | s |",
-        "|---|---|---|---|---|---|",
+        HEAD,
         *(one.line() for one in asked_for if one.stages()),
     ]
     if asked_for:

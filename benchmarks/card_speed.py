@@ -170,23 +170,39 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown, a line a setting."""
-    lines = ["| step | one by one, images/s | recorded | times | same bits | twice the same |"]
-    lines.append("|---|---|---|---|---|---|")
+    """Markdown, a line a setting; what was not measured is left blank."""
+    lines = [
+        "| step | one by one, images/s | recorded | times | same loss | same bits "
+        "| twice the same bits |\n|---|---|---|---|---|---|---|"
+    ]
     for row in rows:
-        eager, recorded = (row.get(kind, {}).get("images_per_second") for kind in KINDS)
+        eager, recorded = (row.get(kind, {}) for kind in KINDS)
+        speeds = [kind.get("images_per_second") for kind in (eager, recorded)]
+        asked = [row.get("same_bits"), recorded.get("same_bits")]
+        if eager and recorded:
+            asked.insert(0, eager["loss"] == recorded["loss"])
         cells = [
             row["name"],
-            f"{eager:,}" if eager else "",
-            f"{recorded:,}" if recorded else "",
-            f"{recorded / eager:.2f}" if eager and recorded else "",
-            *(
-                "" if asked is None else "yes" if asked else "no"
-                for asked in (row.get("same_bits"), row.get("recorded", {}).get("same_bits"))
-            ),
+            *(f"{speed:,}" if speed else "" for speed in speeds),
+            f"{speeds[1] / speeds[0]:.2f}" if all(speeds) else "",
+            *([""] * (3 - len(asked))),
+            *({None: "", True: "yes", False: "no"}[answer] for answer in asked),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def page(content: dict[str, Any]) -> str:
+    """Markdown, whole."""
+    machine, packages = content["hardware"], content["versions"]
+    return (
+        "# Steps on a graphics card\n\nImages a second of training, as `edgecil train` does it. "
+        f"{machine.get('gpu', machine['device'])} beside {machine['processor']}, "
+        f"{machine['cores']} cores; {', '.join(f'{name} {packages[name]}' for name in packages)}. "
+        f"Batches of {BATCH} but where another size is told. Made by `benchmarks/card_speed.py`, "
+        "which says what is compared; card_speed.json has how often each was measured.\n\n"
+        f"{table(content['rows'])}\n"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,12 +227,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = read(file)["rows"]
     for row in speeds(settings, device, batches, turns, asked.kinds):
         before = {one["name"]: one for one in rows}
-        rows = [*(before | {row["name"]: before.get(row["name"], {}) | row}).values()]
+        kept = before.get(row["name"], {})
+        kept.pop("same_bits", None)
+        rows = [*(before | {row["name"]: kept | row}).values()]
         print(json.dumps(row, allow_nan=False), flush=True)
         content = json.dumps(told | {"rows": rows}, indent=1, allow_nan=False)
         file.write_text(content + "\n")
-        head = f"# Steps on a card\n\n{told['hardware']}; {told['versions']}.\n\n"
-        (asked.out / "card_speed.md").write_text(f"{head}{table(rows)}\n")
+        (asked.out / "card_speed.md").write_text(page(told | {"rows": rows}))
     print(table(rows))
     return 0
 

@@ -19,6 +19,7 @@ from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import resolve
 from edgecil.training.run_data import RunData
 from edgecil.training.settings import RunSettings
+from tests.edgecil.training.pretended_card import pretended_card
 from tests.edgecil.training.tiny import tiny_dataset
 
 TASKS = [
@@ -122,10 +123,10 @@ def test_no_method_counts_for_less_than_a_step_and_foster_has_two_phases(name: s
     assert [method.epochs(recipe, stage) for stage in (1, 2)] == [5, epochs]
 
 
-def rehearsed(batch_size: int | None = None, images: int = 48) -> float | None:
+def rehearsed(batch_size: int | None = None, images: int = 48, device: str = "cpu") -> float | None:
     network = ExpandableNetwork(
         cut_backbone("convnet2", "last"), 2, 1, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
-    )
+    ).to(device)
     settings = replace(settings_of("memo"), batch_size=batch_size)
     efforts = [Effort(images, 5, 3, 0)]
     return rehearsed_speed(network, method_named("memo"), settings, efforts)
@@ -148,17 +149,35 @@ def test_a_rehearsal_measures_a_long_run_by_steps_of_its_own_size(
     assert sum(sizes) * SECONDS_A_PICTURE < 1.0
 
 
+def test_what_a_card_needs_to_set_itself_up_is_not_taken_for_its_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pretended_card():
+        sizes = counted_steps(monkeypatch, first_step=1.5)
+        assert rehearsed(100, device="cuda") == pytest.approx(SECONDS_A_PICTURE / 3)
+        assert sizes == [100, 100]
+
+
+def test_a_long_run_on_a_card_is_measured_by_steps_that_are_replayed() -> None:
+    with pretended_card() as card:
+        assert rehearsed(100, device="cuda")
+        assert card.replays == 0
+        assert rehearsed(100, images=10**9, device="cuda")
+        assert card.replays > 0
+
+
 SECONDS_A_PICTURE = 0.0004
 
 
-def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def counted_steps(monkeypatch: pytest.MonkeyPatch, first_step: float = 0.0) -> list[int]:
     """The sizes of a rehearsal's steps, on a machine whose clock depends on them alone."""
     sizes: list[int] = []
 
     def step(phase: Phase, size: int, image_size_px: int, device: torch.device) -> float:
-        assert phase.loss(torch.zeros(2, 3, 16, 16), torch.zeros(2, dtype=torch.int64)) > 0
+        pictures = torch.zeros(2, 3, 16, 16, device=device)
+        assert phase.loss(pictures, torch.zeros(2, dtype=torch.int64, device=device)) > 0
         sizes.append(size)
-        return SECONDS_A_PICTURE * size
+        return SECONDS_A_PICTURE * size + (first_step if len(sizes) == 1 else 0.0)
 
     monkeypatch.setattr(rehearsal, "_step", step)
     monkeypatch.setattr(
