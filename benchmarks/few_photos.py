@@ -33,6 +33,7 @@ from as_typed import LITE0, THIN_BLOCKS, edgecil, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil.errors import BudgetError
 from edgecil.evaluation.results import read_results
+from edgecil.training.run import Run
 from measurements import Measurements
 
 CLASSES = 10
@@ -114,6 +115,7 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
     accuracies = [accuracy or float("nan") for accuracy in results.accuracies]
     return found | {
         "backbone": results.backbone,
+        "image_size_px": Run(run).settings().image_size_px,
         "average": round(mean(accuracies), 2),
         "last": round(accuracies[-1], 2),
         "nearest_mean_last": results.nearest_mean_accuracies[-1],
@@ -124,6 +126,7 @@ def measured(case: Case, dataset: ImageDataset, scratch: Path) -> dict[str, Any]
 
 
 COLUMNS = {
+    "image_size_px": "px",
     "average": "average",
     "last": "last",
     "exemplars": "exemplars",
@@ -160,6 +163,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="1993")
     parser.add_argument("--tiny", type=Path)
     parser.add_argument("--photos", type=int, help="only the rows with so many photos a class")
+    parser.add_argument("--budget", help="only the rows with this budget, such as 5MB")
     asked = parser.parse_args()
     measurements = Measurements(asked.out, "few_photos")
     datasets = {"cifar": load_dataset("cifar100")}
@@ -168,7 +172,8 @@ def main() -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     for case in (one for pictures in datasets for one in cases(pictures, seeds)):
         about = asdict(case)
-        if measurements.has(about) or asked.photos not in (None, case.photos):
+        wanted = asked.photos in (None, case.photos) and asked.budget in (None, case.budget)
+        if measurements.has(about) or not wanted:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             try:

@@ -93,6 +93,7 @@ def within(
     Raises:
         UsageError: the latency cannot be kept, or another bound is given.
     """
+    from edgecil.networks.backbones import pretrained_named
     from edgecil.training.resolving import resolve
 
     require_one_bound(request.max_blocks, latency)
@@ -100,7 +101,11 @@ def within(
     most = most_blocks(latency, settings, bench)
     if most < min(settings.stage_count, settings.max_blocks or settings.stage_count):
         request = replace(request, max_blocks=most)
-    return replace(request, backbone=settings.backbone)  # what was measured
+    # What was measured, and not what more bytes for fewer blocks might change.
+    size_px = settings.image_size_px if pretrained_named(settings.backbone) else None
+    return replace(
+        request, backbone=settings.backbone, image_size_px=size_px or request.image_size_px
+    )
 
 
 def require_one_bound(max_blocks: int | None, latency: str | None) -> None:
@@ -136,7 +141,8 @@ def _of_device(file: Path, settings: "RunSettings") -> _Times:
     if size_px != settings.image_size_px:
         raise UsageError(
             f"{file} is of pictures of {size_px} pixels, and this run's have "
-            f"{settings.image_size_px}; measure a bundle of this network on the device"
+            f"{settings.image_size_px}; give --image-size {size_px}, or measure a bundle of this "
+            "network on the device"
         )
     return times
 

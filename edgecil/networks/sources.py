@@ -101,8 +101,9 @@ class Pretrained:
     """Channel means of pixels scaled to [0, 1] that its weights want."""
     std: Colour = (0.229, 0.224, 0.225)
     """Channel standard deviations, likewise."""
-    image_size_px: int = 128
-    """Height and width that photos are brought to where no other is asked for."""
+    image_sizes_px: tuple[int, ...] = (128, 160, 224)
+    """Heights and widths that photos may be brought to where none is asked for: the first, or a
+    later one that costs nothing else."""
 
     def own_cut(self, *, learned: bool) -> PretrainedCut:
         """The cut where none is asked for.

@@ -1,6 +1,7 @@
 """Training from Python: `edgecil.train`, which the command line uses too."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -73,9 +74,13 @@ def train(
         run = Run(lead(lambda: folder))
         # A run from before colour profiles were followed goes on without them.
         reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
-        dataset = dataset or in_turn(partial(load_requested, request, reading))
         begins = not run.exists
         begun = None if begins else run.settings()
+        decided = dataset or begun
+        if pretrained_named(request.backbone) and not request.image_size_px:
+            # Decided already, and not to be found anew; None leaves it open.
+            request = replace(request, image_size_px=decided.image_size_px if decided else None)
+        dataset = dataset or in_turn(partial(load_requested, request, reading))
         if begun and request.time:
             # Measured again, it might be another number.
             request = as_begun(request, begun)

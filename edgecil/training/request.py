@@ -230,6 +230,8 @@ class TrainRequest:
     def chosen_image_size_px(self) -> int | None:
         """The size asked for, the protocol's, or a pretrained network's; None lets the data decide.
 
+        A pretrained network may be given larger ones yet: see `training.proposing`.
+
         Built-in data sets have pictures of one size.
         """
         if self.image_size_px:
@@ -237,7 +239,7 @@ class TrainRequest:
         if self.followed:
             return self.followed.images.image_size_px
         comes = pretrained_named(self.backbone)
-        return comes.image_size_px if comes and self.data not in DATASETS else None
+        return comes.image_sizes_px[0] if comes and self.data not in DATASETS else None
 
     @property
     def chosen_recipe(self) -> str:

