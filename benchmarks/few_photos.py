@@ -8,6 +8,7 @@ pretrained on pictures like these. What a person would type, by the commands alo
     thin        with --backbone efficientnet-lite0 --method memo: a frozen trunk, thin blocks
     copied      and with --cut b14-copied: the copied last stage is the block
     slda        instead with --method slda: the closed-form head, and no pictures are kept
+    slda-128    and with --image-size 128, as all others have it, instead of 224
 
 all classes in one task, and in five tasks of two. The last of five comes by `edgecil learn`, so
 that the update for it is a file: its bytes are those. Seconds are of training, on what the
@@ -42,6 +43,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "thin": THIN_BLOCKS,
     "copied": (*THIN_BLOCKS, "--cut", "b14-copied"),
     "slda": (*LITE0, "--method", "slda"),
+    "slda-128": (*LITE0, "--method", "slda", "--image-size", "128"),
 }
 """What is added to the plain command."""
 
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="1993")
     parser.add_argument("--tiny", type=Path)
     parser.add_argument("--photos", type=int, help="only the rows with so many photos a class")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--budget", help="only the rows with this budget, such as 5MB")
     asked = parser.parse_args()
     measurements = Measurements(asked.out, "few_photos")
@@ -173,7 +176,7 @@ def main() -> None:
     for case in (one for pictures in datasets for one in cases(pictures, seeds)):
         about = asdict(case)
         wanted = asked.photos in (None, case.photos) and asked.budget in (None, case.budget)
-        if measurements.has(about) or not wanted:
+        if measurements.has(about) or not wanted or case.way not in asked.ways:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             try:

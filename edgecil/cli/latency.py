@@ -93,7 +93,6 @@ def within(
     Raises:
         UsageError: the latency cannot be kept, or another bound is given.
     """
-    from edgecil.networks.backbones import pretrained_named
     from edgecil.training.resolving import resolve
 
     require_one_bound(request.max_blocks, latency)
@@ -101,11 +100,7 @@ def within(
     most = most_blocks(latency, settings, bench)
     if most < min(settings.stage_count, settings.max_blocks or settings.stage_count):
         request = replace(request, max_blocks=most)
-    # What was measured, and not what more bytes for fewer blocks might change.
-    size_px = settings.image_size_px if pretrained_named(settings.backbone) else None
-    return replace(
-        request, backbone=settings.backbone, image_size_px=size_px or request.image_size_px
-    )
+    return replace(request, backbone=settings.backbone)  # what was measured
 
 
 def require_one_bound(max_blocks: int | None, latency: str | None) -> None:

@@ -29,6 +29,10 @@ class Memo(DER):
     """`train` or `freeze` the trunk after the first task; `auto` follows the paper's rule."""
 
     name = "memo"
+    price = (
+        "memo keeps old blocks as they are and updates small; thrift, one network that learns on, "
+        "was 6 to 7 points ahead in the same bytes (benchmarks/results/merging.md)"
+    )
     cuts: ClassVar[tuple[str, ...]] = ("last", "last-two")
 
     def __post_init__(self) -> None:

@@ -101,9 +101,19 @@ class Pretrained:
     """Channel means of pixels scaled to [0, 1] that its weights want."""
     std: Colour = (0.229, 0.224, 0.225)
     """Channel standard deviations, likewise."""
-    image_sizes_px: tuple[int, ...] = (128, 160, 224)
-    """Heights and widths that photos may be brought to where none is asked for: the first, or a
-    later one that costs nothing else."""
+    image_size_px: int = 128
+    """Height and width that photos are brought to where no other is asked for ..."""
+    unlearned_image_size_px: int = 224
+    """... and where nothing is learned from them but the head's closed form. Then none is kept, and
+    larger ones cost nothing but time on the device (`benchmarks/few_photos.py`)."""
+
+    def own_image_size_px(self, *, learned: bool) -> int:
+        """Height and width that photos are brought to where no other is asked for.
+
+        Args:
+            learned: as of `own_cut`.
+        """
+        return self.image_size_px if learned else self.unlearned_image_size_px
 
     def own_cut(self, *, learned: bool) -> PretrainedCut:
         """The cut where none is asked for.

@@ -114,7 +114,7 @@ def _blocks(demand: Demand) -> int:
 def _joined(found: Choice, told: str) -> str:
     """The reason for a choice in which blocks are merged."""
     merged = f"older blocks are merged so that there are {found.demand.max_blocks} at most: {told}"
-    return "; ".join(filter(None, (found.reason, merged)))
+    return "\n".join(filter(None, (found.reason, merged)))
 
 
 def _limits(demand: Demand) -> list[int]:

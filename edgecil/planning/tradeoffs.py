@@ -189,7 +189,7 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
     if grows and ACCOUNTINGS[demand.accounting].bounds_files:
         block_bytes = encoded_sizes(planned.backbone, planned.cut, demand.precision)[1]
         told += (
-            f"; a block costs {format_bytes(block_bytes)}, "
+            f"\na block costs {format_bytes(block_bytes)}, "
             f"or {block_bytes / demand.exemplar_bytes:.0f} exemplars"
         )
     return told

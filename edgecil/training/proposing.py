@@ -9,7 +9,6 @@ the more tasks they come in, without keeping any (`benchmarks/photo_tasks.py`).
 """
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -20,7 +19,6 @@ from edgecil.methods import method_named
 from edgecil.networks import BACKBONES
 from edgecil.networks.backbones import pretrained_named
 from edgecil.planning.data_facts import DataFacts, facts_of
-from edgecil.planning.plans import Plan
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import resolve
 from edgecil.training.settings import RunSettings
@@ -35,8 +33,6 @@ LEAST_EXEMPLARS_PER_CLASS = 20
 WITHOUT_PICTURES = "slda"
 MOST_WITHOUT_PICTURES = 50
 """Pictures a class that are few; more were not measured."""
-_DECIDED = ("cut", "max_blocks")
-"""What is worth more than larger pictures, beside the number of exemplars; their codec is not."""
 _MEASURED = "ten classes of 50: 85 % instead of 49"
 _INSTALL = "pip install 'edgecil[pretrained]'"
 _WHY_WITHOUT = (
@@ -80,10 +76,8 @@ def proposed(
         begun: the run that goes on, which stays with what it has.
     """
     if begun and request.backbone is None and pretrained_named(begun.backbone):
-        request = replace(request, method=request.method or begun.method, backbone=begun.backbone)
-        return _of_size(request, dataset, begun.image_size_px)
-    if request.backbone and not begun and _may_be_resized(request):
-        return _resized(request, dataset, reading)[0]
+        request = replace(request, method=request.method or begun.method)
+        return _with_backbone(request, dataset, begun.backbone, begun.image_size_px)
     as_asked = Proposal(request, dataset, facts_of(dataset, request.possible_codecs))
     if begun or not _may_be_proposed(request, as_asked.facts):
         return as_asked
@@ -110,7 +104,21 @@ def proposed(
     )
     if instead.request.method == WITHOUT_PICTURES and request.method is None:
         reason += f"\nbehind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
-    return replace(instead, reason="\n".join(filter(None, (reason, instead.reason))))
+    if instead.request.image_size_px is None:
+        reason += _why_larger(instead)
+    return replace(instead, reason=reason)
+
+
+def _why_larger(instead: Proposal) -> str:
+    """Why pictures are larger than a device would be quickest with; "" where they are not."""
+    comes, size_px = pretrained_named(instead.request.backbone), instead.dataset.image_size_px
+    if not comes or size_px <= comes.image_size_px:
+        return ""
+    part = 100 * comes.image_size_px**2 / size_px**2
+    return (
+        f"\npictures are brought to {size_px} px, which tells more and costs no bytes; "
+        f"--image-size {comes.image_size_px} takes a device about {part:.0f} % of the time"
+    )
 
 
 def _fitting(
@@ -121,57 +129,16 @@ def _fitting(
     if _may_go_without_pictures(request) and per_class <= MOST_WITHOUT_PICTURES:
         methods = (WITHOUT_PICTURES, None)
     for method in methods:
-        asked = replace(request, backbone=PROPOSED, method=method)
-        instead, planned = _resized(asked, dataset, reading)
-        rehearsed = method_named(asked.chosen_method).keeps_exemplars
+        instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
+        try:
+            _, planned, _ = resolve(instead.request, instead.facts, reading)
+        except BudgetError:
+            continue
+        rehearsed = method_named(instead.request.chosen_method).keeps_exemplars
         least = min(LEAST_EXEMPLARS_PER_CLASS, per_class) if rehearsed else 0
-        if planned and planned.exemplars_per_class >= least:
+        if planned.exemplars_per_class >= least:
             return instead
     return None
-
-
-def _may_be_resized(request: TrainRequest) -> bool:
-    """Whether it is left to the planner which size a pretrained network's pictures have."""
-    return bool(
-        pretrained_named(request.backbone)
-        and request.image_size_px is None
-        and request.protocol is None
-        and request.data not in DATASETS
-    )
-
-
-def _resized(
-    request: TrainRequest, dataset: ImageDataset, reading: str
-) -> tuple[Proposal, Plan | None]:
-    """The request for a pretrained backbone with pictures of the size that pays, and its plan.
-
-    Larger pictures tell more, and behind such a trunk only those that are kept take more bytes: the
-    largest is taken that costs nothing else. The plan is None where the budget is too small.
-    """
-    comes = pretrained_named(request.backbone)
-    sizes_px = comes.image_sizes_px if comes and _may_be_resized(request) else ()
-    smallest, *larger = sizes_px or (request.image_size_px or dataset.image_size_px,)
-    found = _of_size(request, dataset, smallest)
-    try:
-        settings, planned, _ = resolve(request, found.facts, reading)
-    except BudgetError:
-        return found, None
-    for size_px in larger:
-        other = _of_size(request, dataset, size_px)
-        with suppress(BudgetError):
-            sharper, plan, _ = resolve(request, other.facts, reading)
-            same = all(getattr(sharper, name) == getattr(settings, name) for name in _DECIDED)
-            if same and plan.exemplars_per_class >= planned.exemplars_per_class:
-                found, planned = replace(other, reason=_why_larger(size_px, smallest)), plan
-    return found, planned
-
-
-def _why_larger(size_px: int, smallest_px: int) -> str:
-    part = 100 * smallest_px**2 / size_px**2
-    return (
-        f"pictures are brought to {size_px} px, which tells more and costs no bytes; "
-        f"--image-size {smallest_px} takes a device about {part:.0f} % of the time"
-    )
 
 
 def _for_small_pictures(better: TrainRequest, facts: DataFacts) -> str:
@@ -212,9 +179,13 @@ def _may_be_proposed(request: TrainRequest, facts: DataFacts) -> bool:
     )
 
 
-def _of_size(request: TrainRequest, dataset: ImageDataset, size_px: int) -> Proposal:
+def _with_backbone(
+    request: TrainRequest, dataset: ImageDataset, backbone: str, size_px: int | None = None
+) -> Proposal:
+    named = replace(request, backbone=backbone)
+    size_px = size_px or named.chosen_image_size_px or dataset.image_size_px
     brought = _brought_to(dataset, size_px)
-    return Proposal(request, brought, facts_of(brought, request.possible_codecs))
+    return Proposal(named, brought, facts_of(brought, named.possible_codecs))
 
 
 def _brought_to(dataset: ImageDataset, size_px: int) -> ImageDataset:

@@ -230,8 +230,6 @@ class TrainRequest:
     def chosen_image_size_px(self) -> int | None:
         """The size asked for, the protocol's, or a pretrained network's; None lets the data decide.
 
-        A pretrained network may be given larger ones yet: see `training.proposing`.
-
         Built-in data sets have pictures of one size.
         """
         if self.image_size_px:
@@ -239,7 +237,10 @@ class TrainRequest:
         if self.followed:
             return self.followed.images.image_size_px
         comes = pretrained_named(self.backbone)
-        return comes.image_sizes_px[0] if comes and self.data not in DATASETS else None
+        if not comes or self.data in DATASETS:
+            return None
+        learned = not method_named(self.chosen_method).keeps_statistics
+        return comes.own_image_size_px(learned=learned)
 
     @property
     def chosen_recipe(self) -> str:

@@ -173,9 +173,9 @@ def resolve(
         told.append(_length_in_words(images, work, choice))
     elif pace and request.time:
         told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
-    if not comes:
+    if not comes and request.counting.bounds_files:
         told.append(method_named(request.chosen_method).price)
-    return settings, choice.plan, "; ".join(filter(None, told))
+    return settings, choice.plan, "\n".join(filter(None, told))
 
 
 def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:

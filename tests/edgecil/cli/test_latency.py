@@ -109,10 +109,10 @@ def test_photos_are_brought_to_the_size_of_the_network_that_was_measured(tmp_pat
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     run = tmp_path / "run"
     words = ["train", "--data", tmp_path / "photos", "--budget", "4MB", "--increment", "1"]
-    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=224), "--epochs", "1"]
+    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=128), "--epochs", "1"]
     done = CliRunner().invoke(app, [*map(str, words), "--run", str(run)])
     assert done.exit_code == 0, done.output
     settings = Run(run).settings()
-    assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 224)
+    assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 128)
     assert settings.max_blocks == 2  # (2 - 1) / 0.5
     assert "efficientnet-lite0 comes pretrained" in done.stderr
