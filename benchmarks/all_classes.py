@@ -2,8 +2,9 @@
 
 CIFAR-100 as photos: folders of PNG files, all test pictures, 50 training pictures of each class or
 all 500; ten tasks of ten classes in the order of seed 1993; EfficientNet-Lite0, which knows
-ImageNet already, at 128 px; 5 MB, and the smallest published budget, 7,998,016 bytes. `memo` adds a
-thin block a task, `slda` keeps no pictures. What a person would type, by the commands alone.
+ImageNet already; 5 MB, and the smallest published budget, 7,998,016 bytes. `memo` adds a thin block
+a task and sees pictures at 128 px, `slda` keeps none and sees them at 224. What a person would
+type, by the commands alone.
 
 Published curves of the same tasks and bytes start from scratch, so they stand in a table of their
 own: the two are no ranking.

@@ -7,6 +7,7 @@ the card did, not what Python did: numbers that Python worked out stay what they
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,10 @@ from edgecil.team import team
 
 Step = Callable[[Tensor, Tensor, int], None]
 """Pixels (B, 3, S, S), labels (B,), and B, of all processes together where there are several."""
+
+MOST_NUMBERS = 3 * 128 * 64 * 64
+"""In a batch whose layers leave much of a card idle. Larger ones fill it one by one, and what is
+done beside the rest takes memory: all that the gradients of weights are made of, until the end."""
 
 FIRST_STEPS = 3
 """Steps of every kind that run as they are before one is recorded. In them libraries set themselves
@@ -59,7 +64,8 @@ def recorded(step: Step, device: torch.device) -> Step:
         pool = next((other.graph.pool() for other in recordings.values()), None)
         # Threads that pin memory for batches to come may go on meanwhile.
         mode = "thread_local"
-        beside = WeightGradientsBeside(device)
+        small = pixels.numel() <= MOST_NUMBERS
+        beside = WeightGradientsBeside(device) if small else nullcontext()
         with torch.cuda.graph(made.graph, pool=pool, stream=aside, capture_error_mode=mode), beside:
             step(made.pixels, made.labels, size)
         return made

@@ -1,6 +1,7 @@
 """Branches of a recorded step: same numbers, and everything that is read was waited for."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecil.networks.streams import WeightGradientsBeside, side_by_side
+from edgecil.training import recording
 from tests.edgecil.training.pretended_card import CUDA, bare, pretended_card
 
 CPU = torch.device("cpu")
@@ -148,3 +150,24 @@ def test_what_a_gradient_needs_is_kept_until_it_is_waited_for(log: list[str]) ->
             (2, 3, 8, 8),  # what came in,
             (6, 3, 3, 3),  # and the weight as it was used
         ]
+
+
+def test_large_batches_fill_a_card_without_branches_that_take_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[torch.device] = []
+
+    def beside(device: torch.device) -> AbstractContextManager[None]:
+        made.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(recording, "WeightGradientsBeside", beside)
+    with pretended_card() as card:
+        for batch, size_px, branches in ((128, 64, 1), (129, 64, 1), (512, 32, 2), (9, 256, 2)):
+            run = recording.recorded(lambda pixels, labels, size: None, CUDA)
+            pixels = torch.zeros(batch, 3, size_px, size_px, device=CUDA)
+            labels = torch.zeros(batch, dtype=torch.int64, device=CUDA)
+            for _ in range(recording.FIRST_STEPS + 2):
+                run(pixels, labels, batch)
+            assert len(made) == branches
+        assert card.replays == 4 * 2
