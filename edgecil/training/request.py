@@ -290,7 +290,12 @@ class TrainRequest:
         from edgecil.planning.tradeoffs import tradeoffs  # takes torch, which --help does not
 
         codec = self.codec or self.counting.codec
-        return (codec,) if codec else tuple(tradeoffs().codec)
+        if codec:
+            return (codec,)
+        lost = tradeoffs().codec
+        if not method_named(self.chosen_method).keeps_exemplars:
+            return (min(lost, key=lost.__getitem__),)  # for nothing; each takes a second to try
+        return tuple(lost)
 
     @property
     def possible_precisions(self) -> tuple[str, ...]:

@@ -188,3 +188,10 @@ def test_a_run_goes_on_with_what_it_began_with(
     from_scratch = replace(begun, backbone="convnet4")
     monkeypatch.setattr(proposing, "find_spec", lambda name: name)
     assert proposed(request, dataset, begun=from_scratch).request.backbone is None
+
+
+@pytest.mark.parametrize("method", ["slda", "finetune"])
+def test_no_codec_is_tried_for_pictures_that_are_not_kept(method: str) -> None:
+    assert TrainRequest(data="photos", method=method).possible_codecs == ("webp-lossless",)
+    assert TrainRequest(data="photos", method=method, codec="raw").possible_codecs == ("raw",)
+    assert len(TrainRequest(data="photos", method="memo").possible_codecs) > 3
