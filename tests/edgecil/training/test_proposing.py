@@ -192,6 +192,10 @@ def test_a_run_goes_on_with_what_it_began_with(
 
 @pytest.mark.parametrize("method", ["slda", "finetune"])
 def test_no_codec_is_tried_for_pictures_that_are_not_kept(method: str) -> None:
-    assert TrainRequest(data="photos", method=method).possible_codecs == ("webp-lossless",)
-    assert TrainRequest(data="photos", method=method, codec="raw").possible_codecs == ("raw",)
-    assert len(TrainRequest(data="photos", method="memo").possible_codecs) > 3
+    assert TrainRequest(data="photos", budget="5MB", method=method).possible_codecs == (
+        "webp-lossless",
+    )
+    assert TrainRequest(
+        data="photos", budget="5MB", method=method, codec="raw"
+    ).possible_codecs == ("raw",)
+    assert len(TrainRequest(data="photos", budget="5MB", method="memo").possible_codecs) > 3
