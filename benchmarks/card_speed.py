@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file, turns, batches = asked.out / "card_speed.json", asked.turns, BATCHES
     settings = [one for one in SETTINGS if any(word in one.name for word in asked.only)]
     if asked.tiny:
-        settings, turns, batches = list(TINY), 1, 5
+        settings, turns, batches = list(TINY), 2, 5
     told = {"hardware": hardware(device), "versions": versions()}
     rows = []
     if file.exists() and told == {name: read(file)[name] for name in told}:
