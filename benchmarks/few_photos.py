@@ -8,7 +8,7 @@ pretrained on pictures like these. What a person would type, by the commands alo
     thin        with --backbone efficientnet-lite0 --method memo: a frozen trunk, thin blocks
     copied      and with --cut b14-copied: the copied last stage is the block
     slda        instead with --method slda: the closed-form head, and no pictures are kept
-    slda-128    and with --image-size 128, as all others have it, instead of 224
+    slda-128    and with --image-size 128, as thin and copied have it, instead of 224
 
 all classes in one task, and in five tasks of two. The last of five comes by `edgecil learn`, so
 that the update for it is a file: its bytes are those. Seconds are of training, on what the

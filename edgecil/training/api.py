@@ -77,9 +77,9 @@ def train(
         begins = not run.exists
         begun = None if begins else run.settings()
         decided = dataset or begun
-        if pretrained_named(request.backbone) and not request.image_size_px:
-            # Decided already, and not to be found anew; None leaves it open.
-            request = replace(request, image_size_px=decided.image_size_px if decided else None)
+        if decided and pretrained_named(request.backbone) and not request.image_size_px:
+            # What such a network would be given now may be another size.
+            request = replace(request, image_size_px=decided.image_size_px)
         dataset = dataset or in_turn(partial(load_requested, request, reading))
         if begun and request.time:
             # Measured again, it might be another number.

@@ -40,17 +40,23 @@ class _Recording:
         self.graph.replay()
 
 
-def recorded(step: Step, device: torch.device) -> Step:
-    """`step` as it is quickest on `device`; every call is one step, of the same kernels in order.
+def records(device: torch.device) -> bool:
+    """Whether steps on `device` are recorded.
 
     Several processes that train together wait for each other within a step; theirs stays as it is.
+    """
+    return device.type == "cuda" and team().size == 1
+
+
+def recorded(step: Step, device: torch.device) -> Step:
+    """`step` as it is quickest on `device`; every call is one step, of the same kernels in order.
 
     Args:
         step: what it reads and writes, but for its arguments, stays where it is from call to call,
             and whatever changes between calls is on the device. Nothing in it waits for the device.
         device: where it runs.
     """
-    if device.type != "cuda" or team().size > 1:
+    if not records(device):
         return step
     recordings: dict[tuple[object, ...], _Recording] = {}
     calls: Counter[tuple[object, ...]] = Counter()

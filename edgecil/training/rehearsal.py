@@ -25,6 +25,7 @@ from edgecil.team import team
 from edgecil.training.distributed import lead
 from edgecil.training.forecast import Effort
 from edgecil.training.loop import half_precision_pays, train_phase
+from edgecil.training.recording import records
 from edgecil.training.settings import RunSettings
 from edgecil.work import work
 
@@ -60,8 +61,7 @@ def rehearsed_speed(
     lesson = _first_lesson(network, method, settings, max(efforts[0].images, 1))
     pictures = sum(effort.whole for effort in efforts) / passes
     found = seconds_a_picture(network, lesson, settings, pictures)
-    replayed = network.mean.device.type == "cuda" and team().size == 1
-    if found and replayed and found * pictures > _SHORT_RUN_SECONDS:
+    if found and records(network.mean.device) and found * pictures > _SHORT_RUN_SECONDS:
         found = _of_an_epoch(network, lesson, settings, found)
     return found and found / passes / team().size
 
