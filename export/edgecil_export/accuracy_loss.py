@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecil.data import ImageDataset, is_here
 from edgecil.errors import EdgecilError, ExportError
 from edgecil.pictures.batches import Pictures
 from edgecil.pictures.sequences import SeenInTest
-from edgecil.training.run_data import RunData, load_source
-from edgecil.training.settings import RunSettings, Source
 from edgecil.work import work
 from edgecil_devices.manifest import Accuracy
+from edgecil_export.evenly import evenly
 from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Logits
 from edgecil_export.request import ExportRequest
@@ -91,7 +89,7 @@ def sample_for(
             "there are no pictures to measure int8 compute on: no test pictures, and no exemplars "
             "beyond those to calibrate on; give --data-dir, or export with --compute fp32"
         )
-    chosen = _spread(left)
+    chosen = evenly(left, MOST_IMAGES)
     seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
     return Sample(seen, chosen, state.exemplars.labels()[chosen], EXEMPLARS)
 
@@ -133,29 +131,16 @@ def require_small(loss: AccuracyLoss, request: ExportRequest) -> None:
 
 def held_out_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
     """Test pictures of every class of the state, or None."""
-    settings, learned = opened.settings, opened.state.settings
-    if settings is None:
-        return None
+    learned = opened.state.settings
     try:
-        datasets = [_dataset(settings, source, data_dir) for source in settings.sources]
-        labelled = RunData(datasets, settings.tasks).test(learned.stage)
+        labelled = opened.data(data_dir).test(learned.stage)
     except (EdgecilError, OSError, ValueError):  # whatever is wrong with the data, they are missing
         return None
-    chosen = _spread(np.arange(len(labelled.labels)))
+    chosen = evenly(np.arange(len(labelled.labels)), MOST_IMAGES)
     labels = labelled.labels[chosen]
     if set(labels) != set(range(len(learned.classes))):
         return None
     return Sample(labelled.pictures, chosen, labels, TEST_PICTURES)
-
-
-def _dataset(settings: RunSettings, source: Source, data_dir: Path | None) -> ImageDataset | None:
-    return load_source(settings, source, data_dir) if is_here(source.data, data_dir) else None
-
-
-def _spread(indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most as many as are measured on, evenly from all."""
-    count = min(len(indices), MOST_IMAGES)
-    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]
 
 
 def _percent(right: NDArray[np.int64], images: NDArray[np.int64]) -> float:

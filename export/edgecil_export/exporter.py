@@ -8,10 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgecil.errors import ExportError
-from edgecil.pictures.sequences import SeenInTest
 from edgecil.training.access import reading
 from edgecil.training.settings import RunSettings
 from edgecil_devices.blobs import (
@@ -51,13 +48,14 @@ from edgecil_export.accuracy_loss import (
     require_small,
     sample_for,
 )
+from edgecil_export.calibration import calibration
 from edgecil_export.contents import HEAD_NAME, Contents, contents_in_fp32, contents_in_int8
 from edgecil_export.golden import NAMES, golden_pixels, npy
 from edgecil_export.graphs import IR_VERSION, OPSET
 from edgecil_export.keys import signature
 from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Parity, comparison_images, require_parity
-from edgecil_export.quantisation import INT8_TOLERANCE, calibration_indices
+from edgecil_export.quantisation import INT8_TOLERANCE
 from edgecil_export.releases import RECORD, record, released
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 from edgecil_export.teachable import (
@@ -176,12 +174,9 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
 
 def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, AccuracyLoss]:
     """The contents for computing in eight bits, and what that costs."""
-    state = opened.state
-    chosen = calibration_indices(state)
-    sample = sample_for(opened, np.concatenate(chosen), request.data_dir)
-    seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
-    in_fp32 = contents_in_fp32(opened, "fp32")
-    contents = contents_in_int8(in_fp32, [seen.pixels(some) for some in chosen])
+    found = calibration(opened, request.data_dir)
+    sample = sample_for(opened, found.exemplars, request.data_dir)
+    contents = contents_in_int8(contents_in_fp32(opened, "fp32"), found.pixels)
     loss = accuracy_loss(sample, opened.logits, contents.logits, opened.tasks)
     require_small(loss, request)
     return contents, loss

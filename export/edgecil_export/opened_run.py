@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgecil.errors import ExportError
+from edgecil.data import is_here
+from edgecil.errors import DataError, ExportError
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_bias, nearest_mean_logits
 from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil.training.run import Run
+from edgecil.training.run_data import RunData, load_source
 from edgecil.training.settings import RunSettings
 from edgecil_devices.manifest import Accuracy
 from edgecil_export.parity import Pixels
@@ -54,6 +56,24 @@ class OpenedRun:
         """The classes of each task."""
         ends = accumulate(self.state.settings.task_sizes, initial=0)
         return tuple(range(start, end) for start, end in pairwise(ends))
+
+    def data(self, data_dir: Path | None) -> RunData:
+        """Its pictures, as far as they are on this machine.
+
+        Args:
+            data_dir: where built-in data sets are; nothing is downloaded.
+
+        Raises:
+            EdgecilError, OSError, ValueError: there is nothing that says where they are, or some
+                are there and cannot be read.
+        """
+        if self.settings is None:
+            raise DataError(f"nothing in {self.run.folder} says what it was trained on")
+        datasets = [
+            load_source(self.settings, source, data_dir) if is_here(source.data, data_dir) else None
+            for source in self.settings.sources
+        ]
+        return RunData(datasets, self.settings.tasks)
 
     @property
     def head(self) -> Floats:

@@ -23,8 +23,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edgecil.errors import ExportError
-from edgecil.memory.state import State
 from edgecil.work import work
 from edgecil_devices._onnxruntime import Graph
 from edgecil_export.graphs import check_graph, strip
@@ -34,8 +32,6 @@ INT8_TOLERANCE = 0.02
 """How far a device's logits may lie from golden ones, as a part of the largest: where a sum falls
 between two steps, another processor might take the other one."""
 
-_IMAGES_A_CLASS, _LEAST_IMAGES, _MOST_CLASSES = 4, 64, 128
-"""With four times as many, ten blocks on CIFAR-100 were neither better nor worse."""
 _BATCH = 32
 _QUANTISED = ("Add", "Clip", "Conv", "MaxPool", "Relu")
 _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
@@ -49,35 +45,6 @@ class Step(NamedTuple):
 
     scale: NDArray[np.float32]
     zero_point: NDArray[np.uint8]
-
-
-def calibration_indices(state: State) -> list[NDArray[np.int64]]:
-    """Which exemplars of a state to calibrate each of its blocks on.
-
-    A block is calibrated on the classes that were known when it was trained, and on the exemplars
-    that are given up last. So it stays the same, byte by byte, when later tasks come, and an update
-    need not carry it again. Every other exemplar is left to measure on.
-
-    Raises:
-        ExportError: the state keeps no exemplars of these classes.
-    """
-    counts = state.exemplars.counts
-    firsts = np.cumsum(counts) - counts
-    known = np.cumsum(state.settings.task_sizes)
-    ends = [known[max(tasks)] for tasks in state.settings.tasks_of_blocks]
-    chosen = []
-    for end in ends:
-        count = min(end, _MOST_CLASSES)
-        classes = np.linspace(0, end - 1, count).round().astype(np.int64)
-        most = 2 * max(_IMAGES_A_CLASS, -(-_LEAST_IMAGES // count))
-        of_classes = [firsts[c] + np.arange(0, min(counts[c], most), 2) for c in classes]
-        chosen.append(np.concatenate(of_classes))
-    if not all(map(len, chosen)):
-        raise ExportError(
-            "int8 compute is calibrated on exemplars, and the state keeps none; "
-            "export with --compute fp32"
-        )
-    return chosen
 
 
 def quantised_graphs(graphs: Mapping[str, bytes], pixels: Sequence[Pixels]) -> dict[str, bytes]:

@@ -24,7 +24,9 @@ class ExportRequest:
         shown_default="as --compute",
     )
     compute: str = option(
-        "fp32", "fp32, or int8: faster on many processors; calibrated on exemplars."
+        "fp32",
+        "fp32, or int8: faster on many processors; calibrated on exemplars or, where none are "
+        "kept, on pictures that the run was trained on.",
     )
     max_loss_points: float = option(
         1.0,

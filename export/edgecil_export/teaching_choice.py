@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edgecil_devices.closed_form import Floats
 from edgecil_devices.teaching.head import KnownClasses, Prototype, TaughtHead
 from edgecil_devices.teaching_facts import CLOSED_FORM
+from edgecil_export.evenly import evenly
 from edgecil_export.teachable import HeldOutAnswers
 
 SHRINKAGES = (0.01, 0.1, 0.3, 0.5)
@@ -193,19 +194,14 @@ def _taught_runs(
 
 def _taught(labels: Indices, label: int, most: int) -> Indices:
     mine = np.flatnonzero(labels == label)
-    return _spread(mine, min(most, len(mine) // 2))
+    return evenly(mine, min(most, len(mine) // 2))
 
 
 def _enough(held_out: HeldOutAnswers, class_count: int) -> HeldOutAnswers:
     most = max(_ENOUGH_OF_A_CLASS, _MOST_PICTURES // class_count)
     of_classes = [np.flatnonzero(held_out.labels == label) for label in range(class_count)]
-    some = np.concatenate([_spread(mine, min(most, len(mine))) for mine in of_classes])
+    some = np.concatenate([evenly(mine, most) for mine in of_classes])
     return HeldOutAnswers(held_out.features[some], held_out.logits[some], held_out.labels[some])
-
-
-def _spread(indices: Indices, count: int) -> Indices:
-    """So many of them, evenly from all."""
-    return indices[np.linspace(0, len(indices) - 1, count).round().astype(np.int64)]
 
 
 def _right_percent(

@@ -100,9 +100,13 @@ def test_where_there_is_nothing_to_measure_on_it_says_so(run: Path, exemplars: E
         sample_for(few, np.arange(5), None)
 
 
-def test_large_test_sets_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_IMAGES", 3)
-    assert module._spread(np.arange(10, 20)).tolist() == [10, 14, 19]
+def test_large_test_sets_are_thinned_evenly(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_with(str(folder_with(tmp_path / "data", CLASSES))).save(run / "config.json")
+    monkeypatch.setattr(module, "MOST_IMAGES", 5)
+    sample = sample_for(OpenedRun.read(run), np.arange(10), None)
+    assert sample.indices.tolist() == [0, 2, 4, 7, 9]  # of ten, of which 4.5 is the middle
 
 
 def answers(*classes: int) -> Callable[[Pixels], NDArray[np.float32]]:

@@ -3,8 +3,6 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,6 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import nn
 
-from edgecil.errors import ExportError
-from edgecil.memory.exemplars import ExemplarSet
-from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.graphs import joined
@@ -30,7 +25,7 @@ from edgecil_export.graphs import (
 )
 from edgecil_export.inference import for_inference
 from edgecil_export.precision import store
-from edgecil_export.quantisation import calibration_indices, quantised, quantised_graphs
+from edgecil_export.quantisation import quantised, quantised_graphs
 
 Floats = NDArray[np.float32]
 
@@ -166,59 +161,3 @@ def test_operators_around_convolutions_are_allowed(layer: nn.Module) -> None:
     (found,) = Graph(quantised(model, example.numpy()), "block", 1, "int8").run(example.numpy())
     expected = block(example).flatten(1).numpy()
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
-
-
-def state_with(run: Path, exemplars: ExemplarSet, counts: Sequence[int]) -> State:
-    """A state with so many exemplars of each of five classes, in tasks of three and two."""
-    payloads = tuple(
-        (of_class * 50)[:n] for of_class, n in zip(exemplars.payloads, counts, strict=True)
-    )
-    return replace(State.read(run / "state"), exemplars=replace(exemplars, payloads=payloads))
-
-
-def test_a_block_is_calibrated_on_the_classes_of_its_time(
-    run: Path, exemplars: ExemplarSet
-) -> None:
-    state = state_with(run, exemplars, [4] * 5)
-    first, second = calibration_indices(state)
-    assert first.tolist() == [0, 2, 4, 6, 8, 10]
-    assert second.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
-
-
-def test_a_block_is_calibrated_on_the_same_pictures_when_later_tasks_take_their_place(
-    run: Path, exemplars: ExemplarSet
-) -> None:
-    before, after = (
-        state_with(run, exemplars, counts) for counts in ([100] * 5, [44, 50, 60, 70, 9])
-    )
-    before_pixels, after_pixels = (
-        state.exemplars.pixels(calibration_indices(state)[0]) for state in (before, after)
-    )
-    assert len(before_pixels) == 3 * 22  # at least 64 pictures
-    np.testing.assert_array_equal(before_pixels, after_pixels)
-
-
-def test_many_classes_are_represented_by_some_of_them(run: Path, exemplars: ExemplarSet) -> None:
-    state = state_with(run, exemplars, [9] * 5)
-    many = replace(
-        state,
-        settings=replace(
-            state.settings,
-            classes=tuple(map(str, range(1000))),
-            task_sizes=(1000,),
-            block_count=1,
-        ),
-        exemplars=replace(state.exemplars, payloads=state.exemplars.payloads * 200),
-    )
-    (chosen,) = calibration_indices(many)
-    classes = many.exemplars.labels()[chosen]
-    assert len(chosen) == 128 * 4
-    assert (classes[0], classes[-1], len(set(classes))) == (0, 999, 128)
-
-
-def test_without_exemplars_there_is_nothing_to_calibrate_on(
-    run: Path, exemplars: ExemplarSet
-) -> None:
-    for counts in ([0] * 5, [0, 0, 0, 4, 4]):
-        with pytest.raises(ExportError, match="state keeps none; export with --compute fp32"):
-            calibration_indices(state_with(run, exemplars, counts))

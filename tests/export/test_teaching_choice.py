@@ -270,7 +270,8 @@ def test_an_export_decides_writes_it_down_and_says_so(
     plain = exporter.export(run, tmp_path / "plain.edgecil", request)
     assert plain.manifest.teaching is not None
     assert plain.manifest.teaching.rules == "trained"
-    assert sum("teaching: r 0.19, tau 0.5, the trained head" in one for one in plain.lines()) == 1
+    # 128 features of 20 exemplars in 5 classes: 128 / (128 + 15).
+    assert sum("teaching: r 0.9, tau 0.5, the trained head" in one for one in plain.lines()) == 1
     assert not [one for one in exporter.export(run, tmp_path / "x").lines() if "teaching" in one]
 
     labels = np.repeat(np.arange(5), 12)
@@ -282,7 +283,10 @@ def test_an_export_decides_writes_it_down_and_says_so(
     facts = read_bundle(tmp_path / "b.edgecil").manifest.teaching
     assert facts is not None
     assert facts.rules == "statistics"
-    assert replace(facts, rules="trained") == plain.manifest.teaching
+    # Equal noise on every picture: its covariance is known from few.
+    assert facts.shrinkage < plain.manifest.teaching.shrinkage
+    usual = plain.manifest.teaching.shrinkage
+    assert replace(facts, rules="trained", shrinkage=usual) == plain.manifest.teaching
     assert sum("the closed form decides" in one for one in report.lines()) == 1
 
     trained, ruled = (Classifier.load(tmp_path / f"{name}.edgecil") for name in ("plain", "b"))
