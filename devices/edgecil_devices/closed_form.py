@@ -5,20 +5,22 @@ pictures of any class, old or new, can be added at any time and in any order. Me
 the same to the bit in whatever order the classes come; the covariance is a sum over them, and so
 the same but for the rounding of float64.
 
-With m_c the mean and n_c the pictures of class c, S the covariance within classes, divided by the
-pictures less the classes, g the mean of the means, C the classes and F the features:
+With m_c the mean and n_c the pictures of class c, v the pictures less the classes, S the covariance
+within classes, which is divided by v, g the mean of the means, C the classes and F the features:
 
     k    = tr(S) / (mean |m_c - g|^2 - tr(S) mean(1 / n_c))    pictures at which half a mean counts
     d_c  = n_c / (n_c + k) (m_c - g)                           a mean, shrunk by its own noise
+    r    = F / (F + v)                                         the less is known, the more
     A    = ((1 - r) S + r tr(S)/F I)^-1                        the covariance, shrunk by r
     s_c  = (x - g) . A d_c - d_c . A d_c / 2                   log-odds: one row and one bias
 
 This is linear discriminant analysis with equal priors, as Deep SLDA (Hayes and Kanan, CVPR
 workshops 2020) has it, but for two shrinkages. Theirs of the covariance is an absolute 1e-4, which
 fails where pictures are about as many as features: 50 instead of 67 % with 1,000 pictures of 1280
-features. And means as they come give classes of 5 pictures beside others of 100 no chance: 11
-instead of 47 %. What all rows have in common, A g, is taken off them, which changes no answer and
-leaves their precision to what tells classes apart.
+features. With r as above, the spread that all features have in common weighs as much as F pictures
+(`benchmarks/shrinkage.py`). And means as they come give classes of 5 pictures beside others of 100
+no chance: 11 instead of 47 %. What all rows have in common, A g, is taken off them, which changes
+no answer and leaves their precision to what tells classes apart.
 
 Shapes: N pictures, F features, C classes.
 """
@@ -31,22 +33,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_NARROW, _WIDE = (64, 0.1), (1280, 0.5)
-"""Features, and the shrinkage of the covariance that was best there, on CIFAR-100."""
 _LEAST_SPREAD = 1e-3
 """The part of the means' spread that is taken for no noise at the least, so that classes stay apart
 however noisy their means are."""
-
-
-def shrinkage_for(feature_count: int) -> float:
-    """R for so many features: 0.1 for 64 and 0.5 for 1280, between these by the logarithm.
-
-    A covariance has F^2 numbers, so its noise grows with F whereas pictures do not; by the
-    logarithm, since r was measured at two sizes that are a factor of 20 apart.
-    """
-    (narrow, least), (wide, most) = _NARROW, _WIDE
-    place = np.log(feature_count / narrow) / np.log(wide / narrow)
-    return float(np.clip(least + place * (most - least), least, most))
 
 
 def noise_of_means(apart: Floats, counts: NDArray[Any], trace: float) -> float:
@@ -92,8 +81,7 @@ class ClassStatistics:
     @property
     def covariance(self) -> Floats:
         """S, (F, F): pooled within classes; zeros where no class has two pictures."""
-        freedom = int(self.counts.sum()) - int(np.count_nonzero(self.counts))
-        covariance: Floats = self.scatter / max(freedom, 1)
+        covariance: Floats = self.scatter / max(self._freedom, 1)
         return covariance
 
     def added(self, features: NDArray[np.floating], label: int) -> "ClassStatistics":
@@ -124,6 +112,16 @@ class ClassStatistics:
         between = (mine.counts * part)[:, None] * apart
         return ClassStatistics(means, counts, mine.scatter + theirs.scatter + apart.T @ between)
 
+    @property
+    def shrinkage(self) -> float:
+        """R of the covariance, above 0 and at most 1: from features and pictures alone."""
+        return self.feature_count / (self.feature_count + self._freedom)
+
+    @property
+    def _freedom(self) -> int:
+        """Pictures less classes; of classes without pictures nothing is known."""
+        return int(self.counts.sum()) - int(np.count_nonzero(self.counts))
+
     def _padded(self, class_count: int) -> "ClassStatistics":
         lacking = class_count - self.class_count
         means = np.pad(self.means, ((0, lacking), (0, 0)))
@@ -136,9 +134,9 @@ class ClassStatistics:
         identity then stands for it, and the nearest mean decides.
 
         Args:
-            shrinkage: r, above 0 and at most 1; None for `shrinkage_for` so many features.
+            shrinkage: r, above 0 and at most 1; None for the `shrinkage` of these.
         """
-        r = shrinkage_for(self.feature_count) if shrinkage is None else shrinkage
+        r = self.shrinkage if shrinkage is None else shrinkage
         centre = self.means.mean(axis=0)
         apart = self.means - centre
         spread = float(np.square(apart).sum(axis=1).mean())

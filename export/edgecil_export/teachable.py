@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edgecil.errors import ExportError
 from edgecil.memory.state import State
 from edgecil.pictures.sequences import SeenInTest
-from edgecil_devices.closed_form import ClassStatistics, Floats, shrinkage_for
+from edgecil_devices.closed_form import ClassStatistics, Floats
 from edgecil_devices.teaching.head import Covariance, KnownClasses, log_sum_exp
 from edgecil_devices.teaching.statistics import MOST_DIRECTIONS
 from edgecil_devices.teaching_facts import OF_BLOCKS, OF_TRUNK, UnknownFacts
@@ -59,7 +59,7 @@ def features_for_teaching(opened: OpenedRun) -> str:
 def known_classes(state: State, features: Network) -> KnownClasses:
     """Means and covariance of the features of the exemplars, or those that the state itself keeps.
 
-    The shrinkage and tau are those that are usual for so many features.
+    Shrinkage and tau are the usual ones.
 
     Args:
         state: of the run.
@@ -73,7 +73,7 @@ def known_classes(state: State, features: Network) -> KnownClasses:
         statistics.means,
         statistics.counts.astype(np.float64),
         Covariance.of(statistics.covariance, MOST_DIRECTIONS),
-        shrinkage_for(statistics.feature_count),
+        statistics.shrinkage,
         TAU,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecil_devices.closed_form import ClassStatistics, shrinkage_for
+from edgecil_devices.closed_form import ClassStatistics
 
 Floats = NDArray[np.float64]
 
@@ -122,10 +122,20 @@ def test_classes_that_cannot_be_told_apart_are_still_answered_with_finite_number
     assert np.isfinite(bias).all()
 
 
-def test_the_shrinkage_grows_with_the_features() -> None:
-    assert shrinkage_for(64) == pytest.approx(0.1)
-    assert shrinkage_for(1280) == pytest.approx(0.5)
-    assert shrinkage_for(16) == pytest.approx(0.1)
-    assert shrinkage_for(4096) == pytest.approx(0.5)
-    # The geometric mean of the two sizes lies halfway.
-    assert shrinkage_for(round((64 * 1280) ** 0.5)) == pytest.approx(0.3, abs=1e-3)
+def test_all_features_spread_weighs_as_much_as_a_picture_a_feature() -> None:
+    statistics = of(CLASSES)
+    assert statistics.shrinkage == pytest.approx(6 / (6 + 29 + 7 + 2))  # 6 features
+    # v S + F tr(S)/F I, divided by the weight of both: S is drawn by F pictures of equal spread.
+    covariance, trace = statistics.covariance, float(np.trace(statistics.covariance))
+    drawn = (38 * covariance + trace * np.eye(F)) / 44
+    apart = statistics.means - statistics.means.mean(axis=0)
+    between = np.mean(np.linalg.norm(apart, axis=1) ** 2)
+    noise = trace / (between - trace * np.mean([1 / 30, 1 / 8, 1 / 3, 1]))
+    counts = np.array([[30.0], [8.0], [3.0], [1.0]])
+    rows = (counts / (counts + noise) * apart) @ np.linalg.inv(drawn)
+    np.testing.assert_allclose(statistics.head()[0], rows, rtol=1e-9)
+
+
+def test_where_nothing_is_known_of_the_spread_it_is_the_same_everywhere() -> None:
+    assert of([pictures_of(1, label) for label in range(3)]).shrinkage == 1.0
+    assert ClassStatistics.empty(F).shrinkage == 1.0
