@@ -112,7 +112,7 @@ def test_from_the_unknown_thing_to_its_block_in_a_signed_release(tmp_path: Path)
     # At the workstation: a block of its own for it, in an update that is signed.
     run(EDGECIL, "learn", state, "--data", tmp_path / "taught.zip")
     signed = ("--sign", tmp_path / "key", "--out", second)
-    run(EDGECIL, "update", state, "--since", first, "--teachable", *signed)
+    run(EDGECIL, "update", state, "--since", first, *signed)
 
     # On the device: the release knows it, and what was taught steps back; a rollback undoes that.
     run(DEVICE, "update", second, "--store", store)

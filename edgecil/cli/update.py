@@ -10,14 +10,11 @@ from edgecil.cli.verbs import Fields, described
 from edgecil.errors import UsageError
 from edgecil_devices.store import update as device
 from edgecil_devices.store._verbs import DEFAULT_STORE
-from edgecil_export.request import ExportRequest
+from edgecil_export.request import PLAIN, ExportRequest
 
 Asked = Annotated[
     dict[str, Any],
-    Fields(
-        ExportRequest,
-        without=("weights", "compute", "max_loss_points", "force", "data_dir", "classifier"),
-    ),
+    Fields(ExportRequest, without=("weights", "compute", "data_dir", "classifier", "teachable")),
 ]
 """What makes an update a release; all else is as in the bundle before."""
 
@@ -57,7 +54,7 @@ def update(
     if since is None:
         if source and source.is_dir():
             raise UsageError(f"{source} is a run; say what devices have with --since BUNDLE")
-        if out or bundle or any(asked.values()):
+        if out or bundle or ExportRequest(**asked) != PLAIN:
             raise UsageError("--out, --bundle, --sign and the like make an update; give --since")
         _take(source, place, store)
         return

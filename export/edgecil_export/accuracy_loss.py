@@ -3,6 +3,7 @@
 Shapes: N images, S image size, C classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,22 @@ class AccuracyLoss:
     """Top-1 accuracy of the network in float32, in percent."""
     bundle: Accuracy
     """Of the bundle."""
+    apart: int
+    """How many pictures one of both has right and the other has not."""
 
     @property
     def points(self) -> float:
         """How much the bundle loses, in points of percent; negative if it gains."""
         return self.network - self.bundle.overall
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether it is within twice the deviation of chance.
+
+        Where neither is better, each of the pictures in `apart` is as likely lost as gained.
+        """
+        lost = self.points / 100 * self.images
+        return lost <= 2 * math.sqrt(self.apart)
 
     def line(self) -> str:
         """For people."""
@@ -101,28 +113,33 @@ def accuracy_loss(
     count = max(task.stop for task in tasks)
     images = np.bincount(sample.labels, minlength=count)
     right = np.zeros((2, count), np.int64)  # by class, of the network and of the bundle
+    apart = 0
     with work("measuring int8", len(sample.indices)) as done:
         for start in range(0, len(sample.indices), _BATCH):
             pixels = sample.pictures.pixels(sample.indices[start : start + _BATCH])
             labels = sample.labels[start : start + _BATCH]
-            for of_one, logits in zip(right, (network, bundle), strict=True):
-                np.add.at(of_one, labels, logits(pixels).argmax(axis=1) == labels)
+            hits = [logits(pixels).argmax(axis=1) == labels for logits in (network, bundle)]
+            for of_one, hit in zip(right, hits, strict=True):
+                np.add.at(of_one, labels, hit)
+            apart += int((hits[0] != hits[1]).sum())
             done(len(pixels))
     by_network, by_bundle = right
     of_tasks = [(by_bundle[list(task)], images[list(task)]) for task in tasks]
     every_task = all(count.any() for _, count in of_tasks)
     by_task = tuple(_percent(*of_task) for of_task in of_tasks) if every_task else ()
     accuracy = Accuracy(_percent(by_bundle, images), by_task)
-    return AccuracyLoss(sample.name, len(sample.labels), _percent(by_network, images), accuracy)
+    whole = _percent(by_network, images)
+    return AccuracyLoss(sample.name, len(sample.labels), whole, accuracy, apart)
 
 
 def require_small(loss: AccuracyLoss, request: ExportRequest) -> None:
-    """Check that a loss is acceptable.
+    """Check that a loss is acceptable; one that may be chance is.
 
     Raises:
         ExportError: it is not, and was not forced.
     """
-    if loss.points > request.max_loss_points and not request.force:
+    too_much = loss.points > request.max_loss_points and not loss.may_be_chance
+    if too_much and not request.force:
         raise ExportError(
             f"{loss.line()}, a loss of more than {request.max_loss_points:g} points; nothing was "
             "written, export with --compute fp32, a higher --max-loss or --force"

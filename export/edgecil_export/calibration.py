@@ -58,7 +58,8 @@ def calibration(opened: OpenedRun, data_dir: Path | None) -> Calibration:
     except (EdgecilError, OSError, ValueError) as error:  # whatever is wrong with the data
         raise ExportError(
             "int8 compute is calibrated on pictures, the run keeps none, and those that it was "
-            "trained on are not here; put them back (or give --data-dir), or export with --compute fp32"
+            "trained on are not here; put them back (or give --data-dir), or export with "
+            "--compute fp32"
         ) from error
 
 

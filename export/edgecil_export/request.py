@@ -30,10 +30,10 @@ class ExportRequest:
     )
     max_loss_points: float = option(
         1.0,
-        "With --compute int8: points of accuracy that may be lost, in percent.",
+        "In int8 compute: points of accuracy that may be lost, in percent.",
         flag="--max-loss",
     )
-    force: bool = option(False, "With --compute int8: write it whatever is lost.")
+    force: bool = option(False, "In int8 compute: write it whatever is lost.")
     data_dir: Path | None = field(default=None, metadata=DATA_DIR)
     """With int8 and teachable only."""
     classifier: str = option(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,16 +140,33 @@ def test_both_are_counted_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch, 
     assert loss.network == pytest.approx(100 * 5 / 6)
     assert loss.bundle == Accuracy(50.0, (75.0, 0.0))
     assert loss.points == pytest.approx(100 / 3)
+    assert loss.apart == 2
     assert loss.line() == "int8 compute: 50.00 % right of 6 test pictures; fp32: 83.33 %"
 
 
 def test_a_loss_above_the_bound_is_refused_unless_forced() -> None:
-    loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()))
+    loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()), apart=15)
     with pytest.raises(ExportError, match=r"48\.90 % .* 50\.00 %, a loss of more than 1 points"):
         require_small(loss, ExportRequest(compute="int8"))
     require_small(loss, ExportRequest(compute="int8", max_loss_points=1.2))
     require_small(loss, ExportRequest(compute="int8", force=True))
     require_small(replace(loss, network=40.0), ExportRequest(compute="int8", max_loss_points=0))
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "refused"),
+    [(2, 0, False), (4, 0, False), (5, 0, True), (10, 3, False), (12, 3, True), (80, 0, True)],
+)
+def test_a_loss_that_may_be_chance_is_taken(lost: int, gained: int, refused: bool) -> None:
+    """Of coins, one for each picture that only one of both has right: twice their deviation."""
+    coins = np.random.default_rng(0).integers(0, 2, (100_000, lost + gained)).sum(axis=1)
+    as_much = (2 * coins - (lost + gained) >= lost - gained).mean()
+    assert (as_much < 0.04) == refused
+    percent = 95 - 100 * (lost - gained) / 160
+    loss = AccuracyLoss(TEST_PICTURES, 160, 95.0, Accuracy(percent, ()), lost + gained)
+    assert loss.may_be_chance != refused
+    with pytest.raises(ExportError) if refused else nullcontext():
+        require_small(loss, ExportRequest(compute="int8", max_loss_points=0.5))
 
 
 @pytest.mark.parametrize("points", [-1.0, 101.0, float("nan")])

@@ -169,7 +169,7 @@ def test_int8_compute_keeps_old_blocks_when_a_task_comes(run: Path) -> None:
 def test_int8_compute_that_costs_too_much_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    much = AccuracyLoss("test pictures", 100, 90.0, Accuracy(80.0, ()))
+    much = AccuracyLoss("test pictures", 100, 90.0, Accuracy(80.0, ()), apart=12)
     monkeypatch.setattr(exporter, "accuracy_loss", lambda *_: much)
     (tmp_path / "out").mkdir()
     with pytest.raises(ExportError, match=r"a loss of more than 1 points; nothing was written"):
