@@ -24,6 +24,7 @@ from edgecil.training.distributed import lead, mean_over_team, shared_step
 from edgecil.training.feature_maps import behind_trunk
 from edgecil.training.recording import recorded
 from edgecil.training.request import DEVICES
+from edgecil.training.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -147,17 +148,9 @@ def train_phase(
     lesson.begin(network, phase)
     trained = [p for module in phase.trained for p in module.parameters()]
     rate = _rate_on(device)
-    optimiser = torch.optim.SGD(
-        trained,
-        lr=rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    optimiser = SGD(trained, rate, recipe.momentum, recipe.weight_decay)
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
-        for group in optimiser.param_groups:
-            group["lr"] = rate  # in the place of what was kept of it
     halved = half_precision_pays(device)
     with _advice():
         seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0), halved=halved)
@@ -169,7 +162,7 @@ def train_phase(
         def step(pixels: Tensor, labels: Tensor, size: int) -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=halved):
                 loss = shared_loss(pixels, labels, size)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if after_backward:
                 after_backward()

@@ -150,6 +150,7 @@ def waits_of_a_run(method: str, folder: Path, batch_size: int) -> dict[str, int]
     with pretended_card() as card:
         learned(method, folder, "cuda", batch_size=batch_size)
     assert card.waits.pop("recording.py:record", 0) <= 2 * (STAGES + 1)
+    card.waits.pop("image_operations.py:_luma_on", None)  # a constant, once in a process
     return dict(card.waits)
 
 
@@ -161,8 +162,8 @@ def test_training_waits_for_the_card_once_an_epoch_however_many_steps_it_has(
     many = waits_of_a_run(method, tmp_path / "many", 8)
     assert many == few
     phases = STAGES + (method == "foster")
-    waits = phases * (EPOCHS + 1)  # one when the optimiser looks at its rate
-    assert sum(n for place, n in few.items() if place.startswith("loop.py")) == waits
+    waits = sum(n for place, n in few.items() if place.startswith("loop.py"))
+    assert waits == phases * EPOCHS
 
 
 def test_similarities_are_the_same_on_a_card() -> None:
