@@ -4,9 +4,10 @@ Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,28 @@ class FeatureMaps(Tensor):
     """What the trunk makes of pictures, (N, C', S', S'), given to a network in place of these.
 
     A loss that is written for pixels takes them as well: the network goes on behind its trunk.
+
+    Attributes:
+        known: of blocks that stay as they are, what they make of these maps, (N, D): a network that
+            has one of them does not compute it again. Lost where a tensor is made of this one, but
+            for a clone.
     """
+
+    known: Mapping[nn.Module, Tensor] = MappingProxyType({})
+
+    def clone(self, **options: Any) -> "FeatureMaps":
+        """As of any tensor, with what is known."""
+        copied = super().clone(**options).as_subclass(FeatureMaps)
+        copied.known = {block: features.clone() for block, features in self.known.items()}
+        return copied
+
+    def copy_(self, other: Tensor, non_blocking: bool = False) -> "FeatureMaps":
+        """As of any tensor; the other must know as much as this one."""
+        super().copy_(other, non_blocking)
+        for block, features in self.known.items():
+            assert isinstance(other, FeatureMaps)
+            features.copy_(other.known[block], non_blocking)
+        return self
 
 
 def new_linear(features: int, outputs: int) -> nn.Linear:
@@ -149,8 +171,11 @@ class ExpandableNetwork(nn.Module):
     def block_features(self, pixels: Tensor) -> list[Tensor]:
         """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first."""
         feature_map = self.feature_map(pixels)
-        calls = [partial(block, feature_map) for block in self.blocks]
-        return side_by_side(calls, feature_map.device)
+        known = pixels.known if isinstance(pixels, FeatureMaps) else {}
+        missing = [block for block in self.blocks if block not in known]
+        computed = side_by_side([partial(b, feature_map) for b in missing], feature_map.device)
+        found = dict(zip(missing, computed, strict=True))
+        return [known[block] if block in known else found[block] for block in self.blocks]
 
     def features(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, S, S) in 0..255 -> concatenated features (N, K*D)."""

@@ -2,18 +2,22 @@
 
 Where the trunk stays as it is, it takes nearly all of the time of a step and makes the same of the
 same picture in every epoch. So each picture is shown in a few views that are chosen once, and the
-trunk sees each of these once. Where the maps do not fit the device's memory, they are computed
-anew whenever they are due, and are the same. Crops beside a picture and its mirror image cost time
-and brought nothing (ten classes of 50 pictures of CIFAR-100, EfficientNet-Lite0, one task: 82.8 %
-without, 83.3 with two, 81.4 with six).
+trunk sees each of these once; so do the blocks that stay as they are. Where the maps do not fit the
+device's memory, they are computed anew whenever they are due, and are the same. Crops beside a
+picture and its mirror image cost time and brought nothing (ten classes of 50 pictures of CIFAR-100,
+EfficientNet-Lite0, one task: 82.8 % without, 83.3 with two, 81.4 with six).
 
-Shapes: V views, N images of the task, B images of a batch, C' x S' x S' feature map.
+Shapes: V views, N images of the task, B images of a batch, C' x S' x S' feature map, K frozen
+blocks, D features a block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgecil.methods.lesson import Phase
 from edgecil.networks import ExpandableNetwork, FeatureMaps
@@ -54,11 +58,41 @@ def behind_trunk(
         return images
     views = images.views(crops, torch.Generator().manual_seed(seed))
 
-    def trunk(pixels: Tensor) -> Tensor:
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=halved):
-            return network.feature_map(pixels)
+    dtype = network.mean.dtype
 
-    return MappedImages(views, trunk)
+    def called(module: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+        with torch.autocast(given.device.type, torch.bfloat16, enabled=halved):
+            return module(given).to(dtype)
+
+    frozen = [block for block in network.blocks if not any(map(_learns, block.parameters()))]
+    blocks = {block: partial(called, block) for block in frozen}
+    return MappedImages(views, partial(called, network.feature_map), blocks, dtype)
+
+
+def _learns(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad
+
+
+class _Passed(NamedTuple):
+    """Pictures behind the trunk, B of them."""
+
+    maps: Tensor
+    """(B, S', S', C') in `MAP_TYPE`."""
+    features: Tensor
+    """(B, K, D)."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self)
+
+    def at(self, places: Tensor) -> "_Passed":
+        return _Passed(*(part[places] for part in self))
+
+    def part(self, first: int, end: int | None) -> "_Passed":
+        return _Passed(*(part[first:end] for part in self))
+
+    def followed_by(self, other: "_Passed") -> "_Passed":
+        return _Passed(*map(torch.cat, zip(self, other, strict=True)))
 
 
 class MappedImages:
@@ -67,17 +101,24 @@ class MappedImages:
     Args:
         views: the images.
         trunk: pixels (B, 3, S, S) in 0..255 -> maps (B, C', S', S').
+        blocks: K blocks that stay as they are, and how they are called: maps -> features (B, D).
+        dtype: in which these take maps and give features.
     """
 
-    def __init__(self, views: Views, trunk: Callable[[Tensor], Tensor]) -> None:
-        self._views, self._trunk = views, trunk
+    def __init__(
+        self,
+        views: Views,
+        trunk: Callable[[Tensor], Tensor],
+        blocks: Mapping[nn.Module, Callable[[Tensor], Tensor]] = MappingProxyType({}),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._views, self._trunk, self._blocks, self._dtype = views, trunk, blocks, dtype
         size_px, device = views.image_size_px, views.labels.device
-        (nothing,) = self._maps_of([torch.zeros(1, 3, size_px, size_px, device=device)])
-        self._none = nothing[:0]
-        map_bytes = nothing.numel() * nothing.element_size()
+        nothing = self._passed(torch.zeros(1, 3, size_px, size_px, device=device))
+        self._none = nothing.part(0, 0)
         # The processes of a team must not differ in this.
-        fits = lead(lambda: len(views) * map_bytes <= resident_limit_bytes(device))
-        self._kept = self._all() if fits else None  # (V * N, S', S', C')
+        fits = lead(lambda: len(views) * nothing.nbytes <= resident_limit_bytes(device))
+        self._kept = self._all() if fits else None
 
     def __len__(self) -> int:
         return len(self._views.labels)
@@ -92,46 +133,50 @@ class MappedImages:
             view = torch.randint(len(self._views) // len(self), batch.shape, generator=generator)
             own.append((view * len(self) + batch)[share_of(len(batch))])
         labels, device = self._views.labels, self._views.labels.device
-        for places, maps in zip(own, self._maps_at(own), strict=True):
+        for places, passed in zip(own, self._passed_at(own), strict=True):
             indices = self._views.images_at(places).to(device, non_blocking=True)
-            yield maps.as_subclass(FeatureMaps), labels[indices]
+            maps = passed.maps.movedim(-1, 1).as_subclass(FeatureMaps)
+            maps.known = dict(zip(self._blocks, passed.features.unbind(1), strict=True))
+            yield maps, labels[indices]
 
-    def _maps_at(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The maps at the places of each batch, (B,) int64 on the CPU."""
+    def _passed_at(self, batches: Sequence[Tensor]) -> Iterator[_Passed]:
+        """Those at the places of each batch, (B,) int64 on the CPU."""
         if self._kept is None:
             return self._computed(batches)
-        kept, device = self._kept, self._kept.device
-        return (kept[places.to(device, non_blocking=True)].movedim(-1, 1) for places in batches)
+        kept, device = self._kept, self._kept.maps.device
+        return (kept.at(places.to(device, non_blocking=True)) for places in batches)
 
-    def _computed(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _computed(self, batches: Sequence[Tensor]) -> Iterator[_Passed]:
         """The same, computed. The trunk's portions run on from one batch into the next."""
         portions = [part for part in torch.split(torch.cat(list(batches)), PORTION) if len(part)]
-        following = self._maps_of(self._views.batches(portions))
+        following = map(self._passed, self._views.batches(portions))
         ready = self._none
         for places in batches:
-            while len(ready) < len(places):
-                ready = torch.cat([ready, next(following)])
-            yield ready[: len(places)]
-            ready = ready[len(places) :]
+            while len(ready.maps) < len(places):
+                ready = ready.followed_by(next(following))
+            yield ready.part(0, len(places))
+            ready = ready.part(len(places), None)
 
-    def _all(self) -> Tensor:
-        """The maps of all places, (V * N, S', S', C'), each computed by one process of the team."""
-        own = share_of(len(self._views))
-        shape = self._none.movedim(1, -1).shape[1:]
-        device = self._views.labels.device
-        found = torch.zeros(len(self._views), *shape, dtype=MAP_TYPE, device=device)
+    def _all(self) -> _Passed:
+        """Those of all places, V * N, each computed by one process of the team."""
+        own, device = share_of(len(self._views)), self._views.labels.device
+        count = len(self._views)
+        found = _Passed(*(part.new_zeros(count, *part.shape[1:]) for part in self._none))
         places = torch.split(torch.arange(len(self._views))[own], PORTION)
-        for here, maps in zip(places, self._computed(places), strict=True):
-            found[here.to(device)] = maps.movedim(1, -1)
-        return gathered(found)
+        for here, passed in zip(places, self._computed(places), strict=True):
+            for whole, part in zip(found, passed, strict=True):
+                whole[here.to(device)] = part
+        return _Passed(*map(gathered, found))
 
-    def _maps_of(self, batches: Iterator[Tensor] | Sequence[Tensor]) -> Iterator[Tensor]:
-        """What the trunk makes of pixels (B, 3, S, S), B at most `PORTION`."""
+    @torch.no_grad()
+    def _passed(self, pixels: Tensor) -> _Passed:
+        """What trunk and frozen blocks make of pixels (B, 3, S, S), B at most `PORTION`."""
         largest = torch.finfo(MAP_TYPE).max
-        for pixels in batches:
-            with torch.no_grad():
-                maps = in_portion(self._trunk, pixels)
-                yield maps.clamp(-largest, largest).to(MAP_TYPE)
+        maps = in_portion(self._trunk, pixels).clamp(-largest, largest).to(MAP_TYPE)
+        seen = maps.to(self._dtype)
+        features = [in_portion(block, seen) for block in self._blocks.values()]
+        none = seen.new_zeros(len(seen), 0, 0)
+        return _Passed(maps.movedim(1, -1), torch.stack(features, 1) if features else none)
 
 
 def in_portion(trunk: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:

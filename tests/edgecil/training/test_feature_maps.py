@@ -128,9 +128,8 @@ def test_maps_that_do_not_fit_are_computed_anew_in_portions_and_are_the_same_to_
 def test_a_map_does_not_depend_on_who_passes_the_trunk_with_it() -> None:
     mapped = MappedImages(images().views(0, drawn(0)), network().feature_map)
     pixels = torch.randint(0, 256, (PORTION, 3, 16, 16)).float()
-    (together,) = mapped._maps_of([pixels])
-    (alone,) = mapped._maps_of([pixels[5:6]])
-    assert torch.equal(together[5:6], alone)
+    together, alone = mapped._passed(pixels), mapped._passed(pixels[5:6])
+    assert torch.equal(together.maps[5:6], alone.maps)
 
 
 def test_what_no_half_precision_number_can_hold_is_brought_to_the_largest() -> None:
@@ -184,6 +183,50 @@ def test_maps_of_plain_pictures_train_what_plain_pixels_train() -> None:
         torch.testing.assert_close(by_small_maps[name], tensor, rtol=2e-2, atol=2e-2)
         if name.startswith("trunk."):
             assert torch.equal(by_maps[name], before[name])
+
+
+def test_a_block_that_stays_as_it_is_sees_every_view_once_however_many_epochs_there_are() -> None:
+    net = network(classes=1)
+    lesson, phase = second_task(net, PhaseRecipe(4, 0.05, 5e-4, batch_size=16, crops=0))
+    seen: dict[str, int] = {"old": 0, "new": 0}
+    for name, block in zip(seen, net.blocks, strict=True):
+        block.register_forward_hook(
+            lambda _module, given, _out, name=name: seen.update({name: seen[name] + len(given[0])})
+        )
+    list(train_phase(net, lesson, phase, images(), seeds=[1, 2, 3, 4]))
+    places = 2 * COUNT  # every picture and its mirror image
+    assert seen["old"] == places + PORTION  # and once to tell how large features are
+    assert seen["new"] >= 4 * COUNT
+
+
+@pytest.mark.parametrize("room", ["held", "streamed"])
+def test_what_is_known_of_a_block_is_what_it_makes_of_the_maps(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network(classes=1)
+    lesson, phase = second_task(net, PhaseRecipe(1, 0.1, 0.0, crops=1))
+    lesson.begin(net, phase)
+    if room == "streamed":
+        monkeypatch.setattr(feature_maps, "resident_limit_bytes", without_room)
+    mapped = behind_trunk(net, phase, images(), 0)
+    old, new = net.blocks
+    for maps, _ in mapped.training_batches(20, drawn(0)):
+        assert isinstance(maps, FeatureMaps)
+        assert list(maps.known) == [old]
+        plain = maps.as_subclass(Tensor).float()
+        torch.testing.assert_close(maps.known[old], old(plain), rtol=1e-4, atol=1e-5)
+        # A recording has a copy, into which the next batches are copied.
+        kept = maps.clone()
+        kept.known[old].zero_()
+        kept.copy_(maps)
+        for given in (maps, kept):
+            first, second = net.block_features(given)
+            assert torch.equal(first, maps.known[old])
+            torch.testing.assert_close(second, new(plain), rtol=1e-4, atol=1e-5)
+        # Another network's blocks are others, though their numbers are the same.
+        other = copy.deepcopy(net)
+        maps.known = {old: torch.zeros_like(first)}
+        torch.testing.assert_close(other.block_features(maps)[0], first, rtol=1e-4, atol=1e-5)
 
 
 def test_pixels_are_shown_where_the_trunk_learns_or_the_recipe_wants_fresh_crops() -> None:
