@@ -89,6 +89,32 @@ class JoinedPictures:
         return found
 
 
+class PicturesFrom:
+    """All pictures from one on.
+
+    Args:
+        pictures: N pictures.
+        first: the position of that one, 0 to N.
+    """
+
+    def __init__(self, pictures: Pictures, first: int) -> None:
+        self._pictures, self._first = pictures, first
+
+    def __len__(self) -> int:
+        return len(self._pictures) - self._first
+
+    @property
+    def aspects(self) -> np.ndarray | None:
+        """Those of the pictures."""
+        aspects = self._pictures.aspects
+        return None if aspects is None else aspects[self._first :]
+
+    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """The pictures at `indices` (all if None) -> (n, S, S, 3) uint8."""
+        chosen = np.arange(len(self)) if indices is None else indices
+        return self._pictures.pixels(self._first + chosen)
+
+
 class SeenInTest:
     """Pictures as a test sees them; those that come so already are left as they are.
 

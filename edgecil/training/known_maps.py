@@ -1,83 +1,116 @@
 """Feature maps of test pictures, kept from one measurement of a run to the next.
 
-Behind a trunk that never learns a test picture has the same map after every task, and the pictures
-of a task follow those of the tasks before. So each passes the trunk once, and not once a task.
+Behind a trunk that never learns a test picture has the same map after every task, a block that
+stays as it is makes the same features of it, and the pictures of a task follow those of the tasks
+before. So each is decoded and passes the trunk once in a run, not once a task, and so it is with
+every block.
 
-Shapes: N test pictures, B of a batch, C' x S' x S' feature map.
+Shapes: N test pictures, B of a batch, C' x S' x S' feature map, D features a block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgecil.networks import ExpandableNetwork, FeatureMaps
 from edgecil.pictures.batches import Batch, Images, PlainImages, resident_limit_bytes
 from edgecil.training.feature_maps import PORTION, in_portion
+from edgecil.training.run_data import Labelled
 
 
 class KnownMaps:
-    """The maps that are known so far, as many as memory holds."""
+    """The maps that are known so far, as many as memory holds, and what blocks make of them."""
 
     def __init__(self) -> None:
         self._trunk = b""
-        self._maps = torch.empty(0)
+        self._maps: Tensor | None = None  # (N, C', S', S')
+        self._features: dict[bytes, Tensor] = {}  # (up to N, D) by block
 
-    def of(self, network: ExpandableNetwork, images: Images, labels: Tensor) -> PlainImages:
-        """The images as maps where the trunk comes pretrained; as they are where it does not.
+    def of(
+        self, network: ExpandableNetwork, test: Labelled, images: Callable[[Labelled], Images]
+    ) -> PlainImages:
+        """The pictures as maps where the trunk comes pretrained; as they are where it does not.
 
         Args:
-            network: on the device of the images.
-            images: test pictures; those of an earlier call come first, or these are the first of
-                those.
-            labels: of the images, (N,).
+            network: on the device where the images are to be.
+            test: pictures; those of an earlier call come first, or these are the first of those.
+            images: brings pictures to that device; asked for those that are not known.
         """
         if not network.frozen_trunk or not any(True for _ in network.trunk.parameters()):
-            return images
+            return images(test)
         if (trunk := _digest(network.trunk)) != self._trunk:
-            self._trunk, self._maps = trunk, torch.empty(0)
-        return _Mapped(self, network, images, labels.to(network.mean.device))
+            self._trunk, self._maps, self._features = trunk, None, {}
+        digests = {block: _digest(block) for block in network.blocks}
+        here = set(digests.values())
+        self._features = {one: found for one, found in self._features.items() if one in here}
+        return _Mapped(partial(self._batches, network, digests, test, images), test.labels)
 
-    def batches(
-        self, network: ExpandableNetwork, images: Images, batch_size: int
-    ) -> Iterator[Tensor]:
-        """Maps of all images, in batches of (B, C', S', S'); what was not known is computed."""
-        known = self._maps[: len(images)]
-        yield from torch.split(known, batch_size) if len(known) else ()
-        found, fits = [known] if len(known) else [], True
-        rest = torch.arange(len(known), len(images))
-        for pixels, _ in images.plain_batches(PORTION, rest):
+    def _batches(
+        self,
+        network: ExpandableNetwork,
+        digests: Mapping[nn.Module, bytes],
+        test: Labelled,
+        images: Callable[[Labelled], Images],
+        batch_size: int,
+    ) -> Iterator[FeatureMaps]:
+        """Maps of all pictures, in batches of (B, C', S', S'); what was not known is computed."""
+        count, start = len(test.labels), 0
+        held = [] if self._maps is None else [self._maps[:count]]
+        for maps in torch.split(held[0], batch_size) if held else ():
+            yield self._with_features(maps, digests, start)
+            start += len(maps)
+        if start == count:
+            return
+        rest, fits = images(test.from_(start)), True
+        for pixels, _ in rest.plain_batches(PORTION):
             maps = in_portion(network.feature_map, pixels)
-            all_bytes = len(images) * maps[0].numel() * maps.element_size()
-            fits = fits and all_bytes <= resident_limit_bytes(maps.device)
+            fits = fits and count * maps[0].nbytes <= resident_limit_bytes(maps.device)
             if fits:
-                found.append(maps)
-            yield maps
-        if fits and len(rest):
-            self._maps = torch.cat(found)
+                held.append(maps)
+            yield self._with_features(maps, digests, start)
+            start += len(maps)
+        if fits:
+            self._maps = torch.cat(held)
+
+    def _with_features(
+        self, maps: Tensor, digests: Mapping[nn.Module, bytes], start: int
+    ) -> FeatureMaps:
+        """Maps of pictures that follow `start` others whose features are known or were told."""
+        end, found = start + len(maps), maps.as_subclass(FeatureMaps)
+        known = {}
+        for block, digest in digests.items():
+            told = [self._features[digest]] if digest in self._features else []
+            done = sum(map(len, told))
+            if done < end:
+                parts = torch.split(maps[done - start :], PORTION)
+                told += [in_portion(block, part) for part in parts]
+                self._features[digest] = torch.cat(told)
+            known[block] = self._features[digest][start:end]
+        found.known = known
+        return found
 
 
 class _Mapped:
-    def __init__(
-        self, known: KnownMaps, network: ExpandableNetwork, images: Images, labels: Tensor
-    ) -> None:
-        self._known, self._network, self._images = known, network, images
-        self._labels = labels
+    def __init__(self, batches: Callable[[int], Iterator[FeatureMaps]], labels: np.ndarray) -> None:
+        self._batches, self._labels = batches, torch.from_numpy(labels)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._labels)
 
     def plain_batches(self, batch_size: int) -> Iterator[Batch]:
         start = 0
-        for maps in self._known.batches(self._network, self._images, batch_size):
-            yield maps.as_subclass(FeatureMaps), self._labels[start : start + len(maps)]
+        for maps in self._batches(batch_size):
+            yield maps, self._labels[start : start + len(maps)].to(maps.device)
             start += len(maps)
 
 
-def _digest(trunk: nn.Module) -> bytes:
+def _digest(module: nn.Module) -> bytes:
     found = sha256()
-    for name, values in trunk.state_dict().items():
+    for name, values in module.state_dict().items():
         found.update(name.encode())
         found.update(values.cpu().numpy().tobytes())
     return found.digest()

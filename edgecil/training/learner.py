@@ -342,7 +342,7 @@ class Learner:
         )
 
     def _test_images(self, network: ExpandableNetwork, test: Labelled) -> PlainImages:
-        return self._known_maps.of(network, self._images(test), torch.from_numpy(test.labels))
+        return self._known_maps.of(network, test, self._images)
 
     def _no_exemplars(self) -> ExemplarSet:
         return ExemplarSet.empty(self._codec, self._settings.image_size_px)

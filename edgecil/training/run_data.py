@@ -12,6 +12,7 @@ import numpy as np
 from edgecil.data import ImageDataset, Split, load_dataset
 from edgecil.errors import DataError
 from edgecil.pictures.batches import JoinedPictures, Pictures
+from edgecil.pictures.sequences import PicturesFrom
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
 
@@ -50,6 +51,10 @@ class Labelled:
     """N pictures."""
     labels: np.ndarray
     """(N,) int64."""
+
+    def from_(self, first: int) -> "Labelled":
+        """Those from one on."""
+        return Labelled(PicturesFrom(self.pictures, first), self.labels[first:])
 
 
 class RunData:

@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from edgecil.data import Split
 from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.networks import ExpandableNetwork, cut_backbone
-from edgecil.pictures.batches import PlainImages, ResidentImages
+from edgecil.pictures.batches import Images, PlainImages, ResidentImages
 from edgecil.training import known_maps
 from edgecil.training.feature_maps import PORTION
 from edgecil.training.known_maps import KnownMaps
+from edgecil.training.run_data import Labelled
+from edgecil_devices.images import Preprocessing
 
 CPU = torch.device("cpu")
 COUNT = 75
@@ -20,48 +23,80 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), np.uint8)
 LABELS = np.arange(COUNT) % 5
 
 
+TEST = Labelled(Split(PIXELS, LABELS, Preprocessing(32)), LABELS)
+
+
+def first(count: int) -> Labelled:
+    return Labelled(Split(PIXELS[:count], LABELS[:count], Preprocessing(32)), LABELS[:count])
+
+
+def on_cpu(test: Labelled) -> Images:
+    return ResidentImages(test.pictures.pixels(), test.labels, CPU, mirrors=False)
+
+
 class Seen:
-    """A network whose trunk never learns, and how many batches passed it."""
+    """A network whose trunk never learns, and how many batches passed it and its block."""
 
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
         parts = cut_backbone("convnet2")
         self.network = ExpandableNetwork(parts, 5, mean=(0.5,) * 3, std=(0.2,) * 3).eval()
         self.network.frozen_trunk = True
-        self.portions = 0
+        self.portions, self.pictures, self.of_block = 0, 0, 0
         self.network.trunk.register_forward_hook(self._count)
+        self.network.blocks[0].register_forward_hook(self._count_block)
 
     def _count(self, *_: object) -> None:
         self.portions += 1
 
+    def _count_block(self, *_: object) -> None:
+        self.of_block += 1
+
+    def _images(self, test: Labelled) -> Images:
+        self.pictures += len(test.labels)
+        return on_cpu(test)
+
     def told(self, known: KnownMaps | None, count: int) -> list[int]:
         """The labels of the first `count` pictures, with what is known or, if None, without."""
-        images = ResidentImages(PIXELS[:count], LABELS[:count], CPU, mirrors=False)
-        shown: PlainImages = images
+        shown: PlainImages = on_cpu(first(count))
         if known is not None:
-            shown = known.of(self.network, images, torch.from_numpy(LABELS[:count]))
+            shown = known.of(self.network, first(count), self._images)
         return list(predicted_labels(self.network, shown))
 
 
-def test_only_pictures_that_are_new_pass_the_trunk() -> None:
+def test_only_pictures_that_are_new_are_decoded_and_pass_trunk_and_block() -> None:
     seen, known = Seen(), KnownMaps()
     expected = seen.told(None, COUNT)
-    seen.portions = 0
-    for count, passed in ((40, 2), (40, 0), (COUNT, 2), (20, 0), (COUNT, 0)):  # portions of 32
-        before = seen.portions
+    for count, new in ((40, 40), (40, 0), (COUNT, COUNT - 40), (20, 0), (COUNT, 0)):
+        before = seen.portions, seen.pictures, seen.of_block
         assert seen.told(known, count) == expected[:count]
-        assert seen.portions - before == passed
+        assert seen.pictures - before[1] == new
+        portions = -(-new // 32)
+        assert (seen.portions - before[0], seen.of_block - before[2]) == (portions, portions)
     assert PORTION == 32
+
+
+def test_a_block_that_is_new_is_asked_of_all_pictures_and_an_old_one_of_none() -> None:
+    known, again = KnownMaps(), Seen()
+    Seen().told(known, COUNT)
+    # As it is read from the state again, with a block more, which stands first.
+    old, new = again.network.blocks[0], Seen(3).network.blocks[0]
+    again.network.blocks = torch.nn.ModuleList([new, old])
+    again.network.grow_head(5)
+    asked: list[int] = []
+    new.register_forward_hook(lambda _module, maps, _features: asked.append(len(maps[0])))
+    told = again.told(known, COUNT)
+    assert (again.pictures, again.of_block, asked) == (0, 0, [32, 32, 32])
+    assert told == again.told(None, COUNT)
 
 
 def test_batches_are_the_maps_and_labels_of_all_pictures_in_their_order() -> None:
     seen, known = Seen(), KnownMaps()
-    images = ResidentImages(PIXELS, LABELS, CPU, mirrors=False)
-    (pixels,) = (pixels for pixels, _ in images.plain_batches(COUNT))
+    (pixels,) = (pixels for pixels, _ in on_cpu(TEST).plain_batches(COUNT))
     with torch.inference_mode():
         maps = seen.network.feature_map(pixels)
         for _ in range(2):
-            shown = known.of(seen.network, images, torch.from_numpy(LABELS))
+            shown = known.of(seen.network, TEST, on_cpu)
             batches = list(shown.plain_batches(30))
             found = torch.cat([one.as_subclass(Tensor) for one, _ in batches])
             torch.testing.assert_close(found, maps, rtol=1e-5, atol=1e-5)
@@ -89,5 +124,5 @@ def test_pictures_stay_pictures_where_the_trunk_learns_or_is_empty(cut: str) -> 
     parts = cut_backbone("convnet2", cut)
     net = ExpandableNetwork(parts, 5, mean=(0.5,) * 3, std=(0.2,) * 3)
     net.frozen_trunk = cut == "whole"
-    images = ResidentImages(PIXELS, LABELS, CPU, mirrors=False)
-    assert KnownMaps().of(net, images, torch.from_numpy(LABELS)) is images
+    images = on_cpu(TEST)
+    assert KnownMaps().of(net, TEST, lambda test: images) is images
