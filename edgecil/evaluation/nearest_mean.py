@@ -32,7 +32,7 @@ def exemplar_means(
     device, labels = network.mean.device, torch.from_numpy(exemplars.labels())
     sums = torch.zeros(len(exemplars.counts), network.head.in_features)
     with torch.inference_mode(), work("means of exemplars", len(exemplars)) as done:
-        at_once = pictures_at_once(preprocessing.image_size_px)
+        at_once = pictures_at_once(preprocessing.image_size_px, device)
         for start in range(0, len(exemplars), at_once):
             rows = np.arange(start, min(start + at_once, len(exemplars)))
             pixels = torch.from_numpy(pictures.pixels(rows)).permute(0, 3, 1, 2).to(device)

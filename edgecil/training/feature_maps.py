@@ -25,6 +25,7 @@ from edgecil.pictures.batches import (
     Batch,
     Images,
     TrainingImages,
+    pictures_at_once,
     resident_limit_bytes,
     shuffled,
 )
@@ -32,9 +33,8 @@ from edgecil.pictures.views import Views
 from edgecil.team import share_of
 from edgecil.training.distributed import gathered, lead
 
-PORTION = 32
-"""Pictures that pass the trunk together: always so many, the last ones repeated where there are
-fewer, so that a picture's map does not depend on which others pass with it."""
+LARGEST_PORTION = 32
+"""Of small pictures; see `portion_for`."""
 
 MAP_TYPE = torch.float16
 """How maps are kept."""
@@ -114,6 +114,7 @@ class MappedImages:
     ) -> None:
         self._views, self._trunk, self._blocks, self._dtype = views, trunk, blocks, dtype
         size_px, device = views.image_size_px, views.labels.device
+        self._portion = portion_for(size_px, device)
         nothing = self._passed(torch.zeros(1, 3, size_px, size_px, device=device))
         self._none = nothing.part(0, 0)
         # The processes of a team must not differ in this.
@@ -148,7 +149,9 @@ class MappedImages:
 
     def _computed(self, batches: Sequence[Tensor]) -> Iterator[_Passed]:
         """The same, computed. The trunk's portions run on from one batch into the next."""
-        portions = [part for part in torch.split(torch.cat(list(batches)), PORTION) if len(part)]
+        portions = [
+            part for part in torch.split(torch.cat(list(batches)), self._portion) if len(part)
+        ]
         following = map(self._passed, self._views.batches(portions))
         ready = self._none
         for places in batches:
@@ -162,7 +165,7 @@ class MappedImages:
         own, device = share_of(len(self._views)), self._views.labels.device
         count = len(self._views)
         found = _Passed(*(part.new_zeros(count, *part.shape[1:]) for part in self._none))
-        places = torch.split(torch.arange(len(self._views))[own], PORTION)
+        places = torch.split(torch.arange(len(self._views))[own], self._portion)
         for here, passed in zip(places, self._computed(places), strict=True):
             for whole, part in zip(found, passed, strict=True):
                 whole[here.to(device)] = part
@@ -170,17 +173,26 @@ class MappedImages:
 
     @torch.no_grad()
     def _passed(self, pixels: Tensor) -> _Passed:
-        """What trunk and frozen blocks make of pixels (B, 3, S, S), B at most `PORTION`."""
+        """What trunk and frozen blocks make of pixels (B, 3, S, S), B at most a portion."""
         largest = torch.finfo(MAP_TYPE).max
-        maps = in_portion(self._trunk, pixels).clamp(-largest, largest).to(MAP_TYPE)
+        maps = in_portion(self._trunk, pixels, self._portion).clamp(-largest, largest).to(MAP_TYPE)
         seen = maps.to(self._dtype)
-        features = [in_portion(block, seen) for block in self._blocks.values()]
+        features = [in_portion(block, seen, self._portion) for block in self._blocks.values()]
         none = seen.new_zeros(len(seen), 0, 0)
         return _Passed(maps.movedim(1, -1), torch.stack(features, 1) if features else none)
 
 
-def in_portion(trunk: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """What a trunk makes of pixels (B, 3, S, S), B at most `PORTION`, whatever B is."""
-    filled = torch.arange(PORTION, device=pixels.device).clamp(max=len(pixels) - 1)
-    portion = pixels[filled].contiguous(memory_format=torch.channels_last)
-    return trunk(portion)[: len(pixels)]
+def portion_for(image_size_px: int, device: torch.device) -> int:
+    """How many pictures pass the trunk together.
+
+    Always so many, the last one repeated where there are fewer, so that a picture's map does not
+    depend on which others pass with it.
+    """
+    return pictures_at_once(image_size_px, device, LARGEST_PORTION)
+
+
+def in_portion(module: Callable[[Tensor], Tensor], given: Tensor, portion: int) -> Tensor:
+    """What trunk or block make of pixels or maps (B, ...), B at most `portion`, whatever B is."""
+    filled = torch.arange(portion, device=given.device).clamp(max=len(given) - 1)
+    whole = given[filled].contiguous(memory_format=torch.channels_last)
+    return module(whole)[: len(given)]

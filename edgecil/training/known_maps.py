@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edgecil.networks import ExpandableNetwork, FeatureMaps
 from edgecil.pictures.batches import Batch, Images, PlainImages, resident_limit_bytes
-from edgecil.training.feature_maps import PORTION, in_portion
+from edgecil.training.feature_maps import LARGEST_PORTION, in_portion, portion_for
 from edgecil.training.run_data import Labelled
 
 
@@ -26,7 +26,7 @@ class KnownMaps:
     """The maps that are known so far, as many as memory holds, and what blocks make of them."""
 
     def __init__(self) -> None:
-        self._trunk = b""
+        self._trunk, self._portion = b"", 1
         self._maps: Tensor | None = None  # (N, C', S', S')
         self._features: dict[bytes, Tensor] = {}  # (up to N, D) by block
 
@@ -66,8 +66,9 @@ class KnownMaps:
         if start == count:
             return
         rest, fits = images(test.from_(start)), True
-        for pixels, _ in rest.plain_batches(PORTION):
-            maps = in_portion(network.feature_map, pixels)
+        for pixels, _ in rest.plain_batches(LARGEST_PORTION):
+            self._portion = portion_for(pixels.shape[-1], pixels.device)
+            maps = in_portion(network.feature_map, pixels, self._portion)
             fits = fits and count * maps[0].nbytes <= resident_limit_bytes(maps.device)
             if fits:
                 held.append(maps)
@@ -86,8 +87,8 @@ class KnownMaps:
             told = [self._features[digest]] if digest in self._features else []
             done = sum(map(len, told))
             if done < end:
-                parts = torch.split(maps[done - start :], PORTION)
-                told += [in_portion(block, part) for part in parts]
+                parts = torch.split(maps[done - start :], self._portion)
+                told += [in_portion(block, part, self._portion) for part in parts]
                 self._features[digest] = torch.cat(told)
             known[block] = self._features[digest][start:end]
         found.known = known

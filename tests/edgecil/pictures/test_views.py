@@ -94,10 +94,15 @@ def test_where_a_mirror_changes_the_class_there_is_no_mirrored_view() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size_px", "at_once"), [(32, 256), (64, 256), (96, 174), (128, 98), (224, 32), (4000, 1)]
+    ("size_px", "on_processor", "on_card"),
+    [(32, 256, 256), (64, 64, 256), (96, 28, 174), (128, 16, 98), (224, 5, 32), (4000, 1, 1)],
 )
-def test_large_pictures_pass_a_network_in_smaller_portions(size_px: int, at_once: int) -> None:
-    assert pictures_at_once(size_px) == at_once
+def test_large_pictures_pass_a_network_in_smaller_portions(
+    size_px: int, on_processor: int, on_card: int
+) -> None:
+    """Of 512 x 512 pixels, and of 32 pictures of 224 x 224."""
+    assert pictures_at_once(size_px, CPU) == on_processor
+    assert pictures_at_once(size_px, torch.device("cuda")) == on_card
 
 
 def test_a_test_shows_as_many_as_that() -> None:

@@ -18,7 +18,7 @@ from edgecil.networks import ExpandableNetwork, FeatureMaps, cut_backbone
 from edgecil.pictures.batches import Batch, Images, ResidentImages, shuffled
 from edgecil.pictures.views import Views
 from edgecil.training import feature_maps
-from edgecil.training.feature_maps import PORTION, MappedImages, behind_trunk
+from edgecil.training.feature_maps import LARGEST_PORTION, MappedImages, behind_trunk
 from edgecil.training.loop import train_phase
 from tests.edgecil.training.tiny import tiny_dataset
 
@@ -87,8 +87,10 @@ def test_every_view_of_every_picture_is_seen_in_time_and_passes_the_trunk_once()
     views, trunk = images().views(2, drawn(0)), Counting(net)
     mapped = MappedImages(views, trunk)
     places = COUNT * 4
-    assert trunk.sizes == [PORTION] * (1 + places // PORTION)  # the first tells the maps' size
-    numbers = torch.cat(list(views.batches(torch.split(torch.arange(places), PORTION))))
+    assert trunk.sizes == [LARGEST_PORTION] * (
+        1 + places // LARGEST_PORTION
+    )  # the first tells the maps' size
+    numbers = torch.cat(list(views.batches(torch.split(torch.arange(places), LARGEST_PORTION))))
     with torch.no_grad():
         known = {tuple(m.flatten()[:64].tolist()) for m in net.feature_map(numbers).half()}
     seen = {
@@ -98,7 +100,7 @@ def test_every_view_of_every_picture_is_seen_in_time_and_passes_the_trunk_once()
         for one in maps.as_subclass(Tensor)
     }
     assert len(known) == places
-    assert len(trunk.sizes) == 1 + places // PORTION
+    assert len(trunk.sizes) == 1 + places // LARGEST_PORTION
     assert len(seen & known) > 0.99 * places
 
 
@@ -122,12 +124,12 @@ def test_maps_that_do_not_fit_are_computed_anew_in_portions_and_are_the_same_to_
             assert torch.equal(maps, again)
             assert torch.equal(labels, same)
     # 48 pictures an epoch make a portion of 32 and one of 16, which is filled up.
-    assert trunk.sizes == [PORTION] * (1 + 2 * 2)
+    assert trunk.sizes == [LARGEST_PORTION] * (1 + 2 * 2)
 
 
 def test_a_map_does_not_depend_on_who_passes_the_trunk_with_it() -> None:
     mapped = MappedImages(images().views(0, drawn(0)), network().feature_map)
-    pixels = torch.randint(0, 256, (PORTION, 3, 16, 16)).float()
+    pixels = torch.randint(0, 256, (LARGEST_PORTION, 3, 16, 16)).float()
     together, alone = mapped._passed(pixels), mapped._passed(pixels[5:6])
     assert torch.equal(together.maps[5:6], alone.maps)
 
@@ -195,7 +197,7 @@ def test_a_block_that_stays_as_it_is_sees_every_view_once_however_many_epochs_th
         )
     list(train_phase(net, lesson, phase, images(), seeds=[1, 2, 3, 4]))
     places = 2 * COUNT  # every picture and its mirror image
-    assert seen["old"] == places + PORTION  # and once to tell how large features are
+    assert seen["old"] == places + LARGEST_PORTION  # and once to tell how large features are
     assert seen["new"] >= 4 * COUNT
 
 
@@ -251,7 +253,7 @@ def test_where_there_is_no_trunk_there_is_nothing_to_compute_once() -> None:
     assert behind_trunk(whole, phase, shown, 0) is shown
 
 
-@pytest.mark.parametrize("count", [1, PORTION, PORTION + 1])
+@pytest.mark.parametrize("count", [1, LARGEST_PORTION, LARGEST_PORTION + 1])
 def test_any_number_of_pictures_can_be_mapped(count: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
     few = ResidentImages(pixels, np.arange(count), CPU, mirrors=True)

@@ -12,7 +12,7 @@ from edgecil.evaluation.accuracy import predicted_labels
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.pictures.batches import Images, PlainImages, ResidentImages
 from edgecil.training import known_maps
-from edgecil.training.feature_maps import PORTION
+from edgecil.training.feature_maps import LARGEST_PORTION
 from edgecil.training.known_maps import KnownMaps
 from edgecil.training.run_data import Labelled
 from edgecil_devices.images import Preprocessing
@@ -73,7 +73,7 @@ def test_only_pictures_that_are_new_are_decoded_and_pass_trunk_and_block() -> No
         assert seen.pictures - before[1] == new
         portions = -(-new // 32)
         assert (seen.portions - before[0], seen.of_block - before[2]) == (portions, portions)
-    assert PORTION == 32
+    assert LARGEST_PORTION == 32
 
 
 def test_a_block_that_is_new_is_asked_of_all_pictures_and_an_old_one_of_none() -> None:
