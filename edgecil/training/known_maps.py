@@ -28,7 +28,7 @@ class KnownMaps:
     def __init__(self) -> None:
         self._trunk, self._portion = b"", 1
         self._maps: Tensor | None = None  # (N, C', S', S')
-        self._features: dict[bytes, Tensor] = {}  # (up to N, D) by block
+        self._features: dict[bytes, _Rows] = {}  # by block
 
     def of(
         self, network: ExpandableNetwork, test: Labelled, images: Callable[[Labelled], Images]
@@ -45,8 +45,7 @@ class KnownMaps:
         if (trunk := _digest(network.trunk)) != self._trunk:
             self._trunk, self._maps, self._features = trunk, None, {}
         digests = {block: _digest(block) for block in network.blocks}
-        here = set(digests.values())
-        self._features = {one: found for one, found in self._features.items() if one in here}
+        self._features = {one: self._features.get(one, _Rows()) for one in digests.values()}
         return _Mapped(partial(self._batches, network, digests, test, images), test.labels)
 
     def _batches(
@@ -61,7 +60,7 @@ class KnownMaps:
         count, start = len(test.labels), 0
         held = [] if self._maps is None else [self._maps[:count]]
         for maps in torch.split(held[0], batch_size) if held else ():
-            yield self._with_features(maps, digests, start)
+            yield self._with_features(maps, digests, start, count)
             start += len(maps)
         if start == count:
             return
@@ -72,27 +71,43 @@ class KnownMaps:
             fits = fits and count * maps[0].nbytes <= resident_limit_bytes(maps.device)
             if fits:
                 held.append(maps)
-            yield self._with_features(maps, digests, start)
+            yield self._with_features(maps, digests, start, count)
             start += len(maps)
         if fits:
             self._maps = torch.cat(held)
 
     def _with_features(
-        self, maps: Tensor, digests: Mapping[nn.Module, bytes], start: int
+        self, maps: Tensor, digests: Mapping[nn.Module, bytes], start: int, count: int
     ) -> FeatureMaps:
-        """Maps of pictures that follow `start` others whose features are known or were told."""
+        """Maps of pictures that follow `start` others of `count`, whose features were told."""
         end, found = start + len(maps), maps.as_subclass(FeatureMaps)
-        known = {}
         for block, digest in digests.items():
-            told = [self._features[digest]] if digest in self._features else []
-            done = sum(map(len, told))
-            if done < end:
-                parts = torch.split(maps[done - start :], self._portion)
-                told += [in_portion(block, part, self._portion) for part in parts]
-                self._features[digest] = torch.cat(told)
-            known[block] = self._features[digest][start:end]
-        found.known = known
+            rows = self._features[digest]
+            if rows.count < end:
+                for part in torch.split(maps[rows.count - start :], self._portion):
+                    rows.append(in_portion(block, part, self._portion), count)
+        found.known = {block: self._features[one].at(start, end) for block, one in digests.items()}
         return found
+
+
+class _Rows:
+    """Features (n, D), one after another."""
+
+    def __init__(self) -> None:
+        self.count, self._values = 0, torch.empty(0, 0)
+
+    def append(self, rows: Tensor, expected: int) -> None:
+        """Add some; there is room for as many as are expected in all."""
+        if expected > len(self._values):
+            larger = rows.new_empty(expected, rows.shape[1])
+            if self.count:
+                larger[: self.count] = self._values[: self.count]
+            self._values = larger
+        self._values[self.count : self.count + len(rows)] = rows
+        self.count += len(rows)
+
+    def at(self, start: int, end: int) -> Tensor:
+        return self._values[start:end]
 
 
 class _Mapped:
