@@ -1,5 +1,6 @@
 """SGD beside torch's own, to the bit, and what a process that trains does not load."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from edgecil.training.sgd import SGD
+
+ROOT = Path(__file__).parents[3]
 
 
 def parameters() -> list[Tensor]:
@@ -70,9 +73,14 @@ import sys
 from pathlib import Path
 import edgecil
 from edgecil.training.request import TrainRequest
-asked = TrainRequest(data="glyphs", budget="400kB", backbone="convnet2", epochs=1, first_epochs=1)
-edgecil.train(asked, Path(sys.argv[1]))
+from tests.edgecil.training.tiny import tiny_dataset
+how = dict(backbone="convnet2", increment=3, epochs=1, first_epochs=1)
+asked = TrainRequest(data="tiny", budget="400kB", **how)
+edgecil.train(asked, Path(sys.argv[1]), dataset=tiny_dataset(), device="cpu")
 assert "torch.optim" in sys.modules
 assert "torch._dynamo" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", script, tmp_path / "run"], check=True)
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}  # beside other tests
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "run"], check=True, cwd=ROOT, env=alone
+    )
