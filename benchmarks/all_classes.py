@@ -14,8 +14,8 @@ own: the two are no ranking.
 
 prints the tables and writes all_classes.json and .md, with processor and versions. What is there
 already is not measured again; with --work photos and runs are kept there, and a run that was
-stopped is gone on with. On a core `slda` takes ten to twenty minutes, `memo` half an hour with 50
-pictures and hours with all.
+stopped is gone on with. With 50 pictures `slda` took nine minutes and `memo` 48, each on a core
+that other work shared; all are ten times as many.
 """
 
 import argparse

@@ -95,6 +95,5 @@ def _classes_of_blocks(state: State) -> Iterator[tuple[Indices, int]]:
     frozen = state.statistics() is not None
     for tasks in state.settings.tasks_of_blocks:
         end = known[0 if frozen else max(tasks)]
-        count = min(end, _MOST_CLASSES)
-        classes = np.linspace(0, end - 1, count).round().astype(np.int64)
-        yield classes, max(_IMAGES_A_CLASS, -(-_LEAST_IMAGES // count))
+        classes = evenly(np.arange(end), _MOST_CLASSES)
+        yield classes, max(_IMAGES_A_CLASS, -(-_LEAST_IMAGES // len(classes)))

@@ -15,6 +15,7 @@ from edgecil.memory.state import State
 from edgecil.pictures.sequences import SeenInTest
 from edgecil.work import work
 from edgecil_devices.classifier import Classifier
+from edgecil_export.evenly import evenly
 
 Pixels = NDArray[np.uint8]
 Logits = Callable[[Pixels], NDArray[np.float32]]
@@ -51,9 +52,8 @@ def comparison_images(state: State) -> tuple[Pixels, bool]:
     """
     kept = len(state.exemplars)
     if kept:
-        spread = np.linspace(0, kept - 1, min(kept, MOST_IMAGES)).round().astype(np.int64)
         seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
-        return seen.pixels(spread), True
+        return seen.pixels(evenly(np.arange(kept), MOST_IMAGES)), True
     size = state.settings.image_size_px
     noise = np.random.default_rng(0).integers(0, 256, (MOST_IMAGES // 4, size, size, 3), np.uint8)
     return noise, False
