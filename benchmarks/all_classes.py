@@ -70,7 +70,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield f"| {' | '.join(map(str, cells))} | {row['error']} | | | | | |"
             continue
         sizes = [f"{row[name]:,}" for name in ("exemplars", "state_bytes", "bundle_bytes")]
-        cells += [f"{row['average']:.1f}", f"{row['last']:.1f}", *sizes, row["seconds"]]
+        cells += [f"{row['average']:.1f}", f"{row['last']:.1f}", *sizes, row["seconds"] or "-"]
         yield f"| {' | '.join(map(str, cells))} |"
     yield ""
     yield (

@@ -213,6 +213,8 @@ def main() -> None:
     if asked.read:
         read(asked.read)
         return
+    if asked.work:
+        asked.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.work) as work:
         folder = Path(work) / "photos"
         folder.mkdir()

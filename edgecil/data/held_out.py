@@ -45,10 +45,12 @@ class HeldOut:
         Args:
             class_name: the class.
             digests: of its pictures, at least one.
-            holdout: share of them that is the test's; at least one picture is.
+            holdout: share of them that is the test's; at least one picture is, and unless the
+                share is 1 not the last of several.
         """
         if class_name in self.cuts:
             return self
         places = sorted(place_of(digest, self.seed) for digest in digests)
-        last = places[max(1, round(holdout * len(places))) - 1]
+        most = len(places) - (holdout < 1)
+        last = places[max(1, min(most, round(holdout * len(places)))) - 1]
         return HeldOut(self.seed, {**self.cuts, class_name: last[:PLACE_DIGITS]})

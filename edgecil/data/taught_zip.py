@@ -6,6 +6,7 @@ more or larger files than a device can have are refused before anything is writt
 
 import shutil
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def unpacked(file: Path, into: Path, known: Collection[str]) -> Unpacked:
                 )
             if not into.is_dir():
                 _unpack(archive, new, into)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise DataError(
             f"{file} cannot be unpacked ({error}); export it once more: edgecil taught export"
         ) from error
@@ -91,6 +92,8 @@ def _checked(archive: zipfile.ZipFile, file: Path) -> list[tuple[str, zipfile.Zi
         strange = "\\" in info.filename or "\0" in info.filename or ".." in path.parts
         if not folder or folder.startswith("/") or strange or hidden or is_link:
             raise _refused(file, f"{info.filename!r} is no picture in the folder of a class")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused(file, f"{info.filename!r} is packed in a way that is not usual")
         if info.file_size > MAX_FILE_BYTES:
             raise _refused(file, f"{info.filename!r} is larger than any picture that is read")
         label = composed(unquote(folder))
@@ -108,17 +111,20 @@ def _unpack(
     """Write the pictures; the folder gets its name when it is whole."""
     partial = into.with_name(f".{into.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    for label, info in pictures:
-        # A folder's name may hold anything but a slash, and hidden ones are no classes.
-        plain = "/" not in label and not label.startswith(".")
-        folder = partial / (label if plain else PurePosixPath(info.filename).parts[0])
-        folder.mkdir(parents=True, exist_ok=True)
-        with archive.open(info) as packed:
-            data = packed.read(info.file_size + 1)
-        if len(data) != info.file_size:
-            raise zipfile.BadZipFile(f"{info.filename!r} is not as long as the file says")
-        (folder / PurePosixPath(info.filename).name).write_bytes(data)
-    partial.rename(into)
+    try:
+        for label, info in pictures:
+            # A folder's name may hold anything but a slash, and hidden ones are no classes.
+            plain = "/" not in label and not label.startswith(".")
+            folder = partial / (label if plain else PurePosixPath(info.filename).parts[0])
+            folder.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as packed:
+                data = packed.read(info.file_size + 1)
+            if len(data) != info.file_size:
+                raise zipfile.BadZipFile(f"{info.filename!r} is not as long as the file says")
+            (folder / PurePosixPath(info.filename).name).write_bytes(data)
+        partial.rename(into)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _refused(file: Path, why: str) -> DataError:

@@ -143,6 +143,19 @@ class ExemplarSet:
         aspects = self.aspects or [()] * len(self.payloads)
         return [self._encoded(*of_class) for of_class in zip(self.payloads, aspects, strict=True)]
 
+    def require_own_header(self) -> None:
+        """Refuse exemplars that no new ones can join.
+
+        Raises:
+            StateError: the installed Pillow gives another shared header than the set has.
+        """
+        if self.shared_header != self.codec.shared_header(self.image_size_px):
+            raise StateError(
+                f"the exemplars' {self.codec.name} header was written by another version of "
+                "Pillow, and new exemplars cannot share it; install the version that "
+                "results.json of the run names"
+            )
+
     def with_new_classes(
         self,
         payloads: Iterable[Sequence[bytes]],
@@ -157,12 +170,7 @@ class ExemplarSet:
         Raises:
             StateError: the installed Pillow gives another shared header than the set has.
         """
-        if self.shared_header != self.codec.shared_header(self.image_size_px):
-            raise StateError(
-                f"the exemplars' {self.codec.name} header was written by another version of "
-                "Pillow, and new exemplars cannot share it; install the version that "
-                "config.json of the run names"
-            )
+        self.require_own_header()
         new = [tuple(images) for images in payloads]
         all_payloads = (*self.payloads, *new)
         if not has_aspects(self.image_size_px):

@@ -130,7 +130,7 @@ class Method:
             new: the pictures of one new class.
             codec: how exemplars are encoded.
         """
-        if codec.lossless:
+        if codec.lossless or not self.keeps_exemplars:
             return new
         return EncodedPictures.of(new, codec)
 
@@ -195,7 +195,7 @@ def rarity_shift(task: TaskView, device: torch.device) -> Tensor | None:
     (memo behind EfficientNet-Lite0, one draw, `benchmarks/rare_classes.py`).
     """
     known = task.class_counts[: task.known_classes]
-    if not known:
+    if not any(known):
         return None
     usual = sum(known) / len(known)
     new = task.class_counts[task.known_classes :]

@@ -20,9 +20,11 @@ TEMPERATURE = 2.0
 def class_weights(counts: Sequence[int], beta: float) -> Tensor:
     """(1 - beta) / (1 - beta^n) for each class of n pictures, scaled to a mean of 1, (C,).
 
+    A class of none, which a small budget may leave of an old one, counts as one of one.
+
     Source: effective number of samples (Cui et al., CVPR 2019).
     """
-    effective = 1 - beta ** torch.tensor(counts, dtype=torch.float64)
+    effective = 1 - beta ** torch.tensor(counts, dtype=torch.float64).clamp(min=1)
     weights = (1 - beta) / effective
     return (weights / weights.mean()).float()
 

@@ -10,6 +10,7 @@ from edgecil.data import HeldOut, ImageDataset
 from edgecil.data.built_in import EncodedSizes, KnownData
 from edgecil.data.cifar100 import KNOWN as CIFAR100
 from edgecil.data.datasets import IMAGENET_MEAN, IMAGENET_STD
+from edgecil.errors import DataError
 from edgecil.memory.codecs import ImageCodec, Pixels, codec_named
 from edgecil.planning.protocols import Protocol
 
@@ -52,6 +53,8 @@ def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
 
     Their mean size is that of a sample spread evenly over the training pictures.
     """
+    if not len(dataset.train):
+        raise DataError("all pictures are kept for the test, none to learn from; lower --holdout")
     count = min(SAMPLED_PICTURES, len(dataset.train))
     sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
     pixels = dataset.train.pixels(sample)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from edgecil.errors import BudgetError, DataError, RunError, UsageError
 from edgecil.memory.codecs import codec_named
+from edgecil.methods import method_named
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.block_limits import NO_BOUND, BlockBound
 from edgecil.planning.data_facts import DataFacts
@@ -54,6 +55,8 @@ def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...
     """
     now, counted = settings.codec, ACCOUNTINGS[settings.accounting].codec
     if asked is None:
+        if not method_named(settings.method).keeps_exemplars:
+            return (now,)
         others = () if counted else tradeoffs().codec
         return (now, *(one for one in others if _may_follow(now, one)))
     if asked == now:

@@ -146,6 +146,8 @@ class Learner:
         """
         torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
         state = state.recoded(self._codec) if state else None
+        if state and self._method.keeps_exemplars:
+            state.exemplars.require_own_header()
         kept = state.exemplars if state else self._no_exemplars()
         new = self._new_pictures(stage)
         old: Sequence[Pictures] = kept.by_class()
@@ -158,7 +160,6 @@ class Learner:
             fresh = self._settings.state_settings(stage, 1)
             network = fresh.empty_network() if begun else started(fresh, self._settings.weights)
         counts = tuple(len(pictures) for pictures in (*old, *new))
-        lead(partial(_require_several, stage, counts))
         network.to(self._device).to(memory_format=torch.channels_last)
         labels = np.repeat(np.arange(len(counts)), counts)
         images = self._images(Labelled(JoinedPictures(*old, *new), labels))
@@ -172,6 +173,8 @@ class Learner:
         task = TaskView(stage, first_classes, counts, len(old), merge, was_merged)
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
+        if lesson.phases:
+            lead(partial(_require_several, stage, counts))
         lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
@@ -363,5 +366,5 @@ def _require_several(stage: int, counts: Sequence[int]) -> None:
     if sum(counts) < 2:
         raise DataError(
             f"task {stage} has one picture to learn from in all, and BatchNorm cannot learn from "
-            "one; add pictures, or give the task more classes (--base, --increment, --tasks)"
+            "one; add pictures, or more classes to the task"
         )

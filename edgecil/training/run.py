@@ -12,10 +12,10 @@ history/        with --keep-history: weights and gradients of every task, for ed
 """
 
 import csv
-import itertools
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -241,21 +241,21 @@ class Run:
 
 
 def next_run_folder(parent: Path) -> Path:
-    """`parent`/train, or train-2, train-3 ...: the first that is free."""
-    return next(folder for folder in _numbered(parent) if not folder.exists())
+    """`parent`/train, then train-2, train-3 ...: the one after the last that is there."""
+    last = _last_number(parent)
+    return parent / (f"train-{last + 1}" if last else "train")
 
 
 def latest_run_folder(parent: Path) -> Path:
     """The last of train, train-2, train-3 ... in `parent` that is there; the first if none is."""
-    latest = next(_numbered(parent))
-    for folder in _numbered(parent):
-        if not folder.exists():
-            break
-        latest = folder
-    return latest
+    last = _last_number(parent)
+    return parent / (f"train-{last}" if last > 1 else "train")
 
 
-def _numbered(parent: Path) -> Iterator[Path]:
-    yield parent / "train"
-    for number in itertools.count(2):
-        yield parent / f"train-{number}"
+def _last_number(parent: Path) -> int:
+    """The highest number of a run in `parent`, "train" being 1; 0 if there is none.
+
+    Runs in between may have been deleted.
+    """
+    named = (re.fullmatch(r"train(?:-([1-9]\d*))?", path.name) for path in parent.glob("train*"))
+    return max((int(name[1] or 1) for name in named if name), default=0)

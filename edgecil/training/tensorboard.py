@@ -5,6 +5,7 @@ tensorboard --logdir runs
 """
 
 import csv
+from typing import Any
 
 from edgecil.budget import Ledger
 from edgecil.errors import MissingExtraError
@@ -39,24 +40,28 @@ class TensorBoardReporter(Reporter):
                 "--tensorboard needs tensorboard, which", "tensorboard"
             ) from None
         self._made_by = SummaryWriter
+        self._writer: SummaryWriter | None = None
         self._epochs = 0
 
     def run_started(self, run: Run, settings: RunSettings, planned: Plan, reason: str) -> None:
-        """Open the files, and drop what a resumed run trains again."""
-        if run.metrics_file.exists():
-            with run.metrics_file.open(newline="") as file:
-                self._epochs = sum(1 for _ in csv.DictReader(file))
-        self._writer = self._made_by(str(run.folder / FOLDER), purge_step=self._epochs + 1)
+        """Remember where to write."""
+        self._run = run
 
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
         """Loss and speed."""
         self._epochs += 1
+        if self._writer is None:
+            # Epochs that were not kept have left metrics.csv, and this one has its line there.
+            with self._run.metrics_file.open(newline="") as file:
+                self._epochs = sum(1 for _ in csv.DictReader(file))
+            self._writer = self._opened(purge_step=self._epochs)
         self._add(f"loss/{phase.name}", report.loss, self._epochs)
         self._add("images a second", report.images_per_second, self._epochs)
 
     def time_left(self, left: TimeLeft) -> None:
         """Hours."""
-        self._add("hours left", left.run_seconds / 3600, self._epochs)
+        if self._epochs:
+            self._add("hours left", left.run_seconds / 3600, self._epochs)
 
     def stage_finished(self, result: StageResult, ledger: Ledger) -> None:
         """Accuracy over all classes, exemplars, and every owner's bytes, by task."""
@@ -66,6 +71,13 @@ class TensorBoardReporter(Reporter):
         for owner, size_bytes in ledger.by_owner().items():
             self._add(f"bytes/{owner}", size_bytes, result.stage)
 
+    def _opened(self, purge_step: int | None = None) -> Any:
+        return self._made_by(str(self._run.folder / FOLDER), purge_step=purge_step)
+
     def _add(self, name: str, value: float, step: int) -> None:
+        if self._writer is None:
+            self._writer = (
+                self._opened()
+            )  # a task without epochs, or one that a crash had left unmeasured
         self._writer.add_scalar(name, value, step)
         self._writer.flush()  # a run may be killed

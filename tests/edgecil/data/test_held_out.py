@@ -84,3 +84,11 @@ def test_all_pictures_can_be_tested_and_the_learned_ones_are_counted(pets: Path)
 def test_a_cut_that_is_there_is_not_drawn_again() -> None:
     held_out = HeldOut(1).with_class("cat", ["aa", "bb"], 0.5)
     assert held_out.with_class("cat", ["cc", "dd", "ee"], 1) == held_out
+
+
+def test_a_large_share_leaves_one_of_several_to_learn_from() -> None:
+    digests = ["aa", "bb", "cc"]
+    held_out = HeldOut(1).with_class("cat", digests, 0.9)
+    assert sum(held_out.is_test("cat", digest) for digest in digests) == 2
+    whole = HeldOut(1).with_class("cat", digests, 1)
+    assert all(whole.is_test("cat", digest) for digest in digests)

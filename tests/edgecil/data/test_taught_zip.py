@@ -123,3 +123,26 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 def test_nothing_but_corrections_is_nothing_to_learn(file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing new"):
         unpacked(file, tmp_path / "out", known=LABELS)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_file_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, how: int) -> None:
+    file = tmp_path / "t.zip"
+    content = bytes(range(256)) * 20
+    with zipfile.ZipFile(file, "w", how) as archive:
+        archive.writestr("mug/x.jpg", content)
+    data = bytearray(file.read_bytes())
+    data[60:64] = b"\xff\xff\xff\xff"  # within the picture
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="export it once more"):
+        unpacked(file, tmp_path / "out", known=[])
+    assert [path.name for path in tmp_path.iterdir()] == ["t.zip"]
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_unusually_is_refused(tmp_path: Path, how: int) -> None:
+    file = tmp_path / "t.zip"
+    with zipfile.ZipFile(file, "w", how) as archive:
+        archive.writestr("mug/x.jpg", b"picture")
+    with pytest.raises(DataError, match="packed in a way that is not usual"):
+        unpacked(file, tmp_path / "out", known=[])

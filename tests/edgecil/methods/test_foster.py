@@ -90,3 +90,9 @@ def test_compression_trains_the_kept_network_without_labels(
     for labels in ([0, 3, 4], [1, 1, 1]):
         found = compress.loss(pictures(), torch.tensor(labels)).item()
         assert found == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_a_class_without_pictures_weighs_as_one_with_one() -> None:
+    found = class_weights((0, 1, 30), BOOSTING_BETA)
+    assert found.isfinite().all()
+    assert found[0] == found[1] > found[2]
