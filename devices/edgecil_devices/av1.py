@@ -6,7 +6,7 @@ notices. So the streams are asked, without decoding: boxes by ISO/IEC 14496-12, 
 8.11.3 and 8.11.11; streams by the AV1 bitstream specification, sections 5.3.1 and 5.5.1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 _MOST_BOXES = 4096
 _MOST_UNITS = 256
@@ -63,9 +63,7 @@ def _streams(data: bytes) -> Iterator[memoryview]:
             if b"iloc" in inner and b"iinf" in inner:
                 wanted = set(_av1_numbers(data, *inner[b"iinf"]))
                 own_data = inner.get(b"idat", (0, 0))[0]
-                for number, stream in _located(data, *inner[b"iloc"], own_data):
-                    if number in wanted:
-                        yield stream
+                yield from _located(data, *inner[b"iloc"], own_data, wanted)
 
 
 def _av1_numbers(data: bytes, start: int, end: int) -> Iterator[int]:
@@ -78,9 +76,16 @@ def _av1_numbers(data: bytes, start: int, end: int) -> Iterator[int]:
             yield int.from_bytes(data[at + 4 : kind_at - 2], "big")
 
 
-def _located(data: bytes, start: int, end: int, own_data: int) -> Iterator[tuple[int, memoryview]]:
-    """What the box `iloc` points at: in the file, or in a box whose content is at `own_data`."""
+def _located(
+    data: bytes, start: int, end: int, own_data: int, wanted: Collection[int]
+) -> Iterator[memoryview]:
+    """What the box `iloc` points at: in the file, or in a box whose content is at `own_data`.
+
+    Only of the `wanted` items, and of all of them no more than the file is large: a small box may
+    name the same bytes thousands of times.
+    """
     version, at = data[start], start + 4
+    left = len(data)
 
     def number(size: int) -> int:
         nonlocal at
@@ -102,9 +107,12 @@ def _located(data: bytes, start: int, end: int, own_data: int) -> Iterator[tuple
             number(index_size)
             offset, length = base + number(offset_size), number(length_size)
             parts.append(memoryview(data)[offset : offset + (length or len(data))])
-        if sum(map(len, parts)) > len(data):
-            raise ValueError("an item is larger than the file")
-        yield item, parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+        if item not in wanted:
+            continue
+        left -= sum(map(len, parts))
+        if left < 0:
+            raise ValueError("its items are larger than the file")
+        yield parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
 
 def _pixels(stream: memoryview) -> int:

@@ -109,7 +109,7 @@ def require_one_bound(max_blocks: int | None, latency: str | None) -> None:
     Raises:
         UsageError: both are given.
     """
-    if max_blocks and latency:
+    if max_blocks is not None and latency:
         raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
 
 

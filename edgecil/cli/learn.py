@@ -69,6 +69,7 @@ def learn(
     from edgecil.data import load_dataset
     from edgecil.data.taught_zip import is_taught_zip
     from edgecil.memory.state import State, recover
+    from edgecil.planning.accounting import ACCOUNTINGS
     from edgecil.planning.block_limits import BlockBound
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
@@ -82,6 +83,7 @@ def learn(
     from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
+    from edgecil.training.request import refuse_impossible_bound
     from edgecil.training.run import Run
     from edgecil.training.stopping import Deadline, Stopped, parse_duration, stopping_on_signals
 
@@ -102,6 +104,13 @@ def learn(
             return
         settings = going_on.settings()
         require_one_bound(max_blocks, latency)
+        counting = ACCOUNTINGS[settings.accounting]
+        refuse_impossible_bound(max_blocks, no_merge, settings.method, counting)
+        if no_merge and settings.max_blocks is not None:
+            raise UsageError(
+                f"{run} merges its blocks, {settings.max_blocks} at most; leave out --no-merge, or "
+                "give a higher --max-blocks"
+            )
         ceiling = most_blocks(latency, settings, bench) if latency else None
         if is_taught_zip(data):
             data = _unpacked(Path(data), going_on, state.settings.classes)

@@ -41,7 +41,7 @@ class BlockBound:
 
     def over(self, before: int | None) -> int | None:
         """What is left of a bound that was there before."""
-        if self.max_blocks:
+        if self.max_blocks is not None:
             return self.max_blocks
         return min((most for most in (before, self.ceiling) if most), default=None)
 

@@ -75,6 +75,9 @@ def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
     """The settings that all cells share, and a table of those that differ."""
     hidden = {"tasks", "sources", "seed", "mean", "std", "classes_file"}
     asked = [asdict(cell.settings) for cell in cells]
+    for one in asked:
+        if one["first_epochs"] is None:
+            one["first_epochs"] = one["epochs"]  # which are the first task's, too
     names = [name for name in asked[0] if name not in hidden]
     shared = [name for name in names if len({str(one[name]) for one in asked}) == 1]
     differing = [name for name in names if name not in shared and name != "method"]

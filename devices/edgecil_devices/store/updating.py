@@ -197,8 +197,8 @@ class Updater:
         return UpdateStage.ACTIVE
 
     def _commit(self, trial: Trial) -> UpdateStage:
-        keys = self.state.keys
-        if keys is not None and (new := self._folder.manifest(trial.release).keys):
+        keys, is_new = self.state.keys, trial.release.number > self.state.floor
+        if keys is not None and is_new and (new := self._folder.manifest(trial.release).keys):
             keys = new
         self._write(self.state.after(trial, keys))
         return UpdateStage.COMMITTED

@@ -62,7 +62,9 @@ def taught_zip(overlay: Overlay) -> tuple[bytes, dict[str, int]]:
                 provenance.append(_told(one, name))
                 counts[label] = number
         text = json.dumps(provenance, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        archive.writestr(zipfile.ZipInfo(PROVENANCE, _EPOCH), text.encode())
+        # A name on an old card may be no UTF-8.
+        data = text.encode(errors="backslashreplace")
+        archive.writestr(zipfile.ZipInfo(PROVENANCE, _EPOCH), data)
     return stream.getvalue(), counts
 
 

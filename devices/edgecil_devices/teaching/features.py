@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,9 @@ class TaughtFeatures:
         self, overlay: Overlay, release: str, network: Network, preprocessing: Preprocessing
     ) -> None:
         self._overlay, self._release = overlay, release
-        self._network, self._preprocessing = network, preprocessing
+        self._network = network
+        # A picture is kept as a network saw it: a margin is not there any more.
+        self._preprocessing = replace(preprocessing, shorter_side_px=None)
         self._known: dict[str, Features] = _read(overlay, release)
         self.problems: list[str] = []
         """Pictures that cannot be read any more, a line each."""

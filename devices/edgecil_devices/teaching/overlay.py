@@ -193,7 +193,10 @@ class Overlay:
             before = kept
             if budget_bytes is not None:
                 before = replace(kept, budget_bytes=budget_bytes)
-            known = {one.sha256 for one in before.of_label(label)}
+            # What was taught before a release knew the label stands for nothing since then.
+            known = {
+                one.sha256 for one in before.of_label(label) if one.correction or not correction
+            }
             new = {one.sha256: one for one in pictures if one.sha256 not in known}
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             taught = tuple(

@@ -277,6 +277,16 @@ def test_a17_a_rollback_does_not_bring_old_keys_back(releases: Releases, trustin
     assert StoreState.read(trusting / "state.json").keys == (NEXT.text,)
 
 
+def test_a17_a_rollback_brings_no_keys_of_the_older_release_back(
+    releases: Releases, trusting: Path
+) -> None:
+    update(releases.bundle(6, OURS, keys=(NEXT.text,)), trusting, test=passes)
+    update(releases.bundle(7, NEXT, keys=(THEIRS.text,)), trusting, test=passes)
+    rollback(trusting, passes)
+    assert StoreState.read(trusting / "state.json").keys == (THEIRS.text,)
+    refused(releases.bundle(8, NEXT), trusting, SignatureError, "only by ed25519:", number=6)
+
+
 def test_a17_a_store_that_trusts_nobody_takes_no_keys_from_a_release(
     releases: Releases, store: Path
 ) -> None:
