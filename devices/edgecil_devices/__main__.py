@@ -62,7 +62,9 @@ def _run(words: list[str]) -> int:
     parser = ArgumentParser("python -m edgecil_devices", description="edgecil on the device.")
     parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
     parser.add_argument("--version", action="version", version=f"edgecil {_version()}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="VERB", required=True, parser_class=_VerbParser
+    )
     for verb, (_, description) in VERBS.items():
         of_verb = verbs.add_parser(verb, help=description, description=description)
         if verb in words:
@@ -71,6 +73,25 @@ def _run(words: list[str]) -> int:
     function = function_of(arguments.verb)
     code: int | None = function(request_from(vars(arguments), request_of(function)))
     return code or 0
+
+
+class _VerbParser(ArgumentParser):
+    """Takes options before, between and after what has no name.
+
+    Before Python 3.12 argparse itself takes no pictures after an option if they may be none.
+    """
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of any parser."""
+        if self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
 
 def function_of(verb: str) -> Callable[[Any], int | None]:

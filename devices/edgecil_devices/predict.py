@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgecil_devices.computation import AUTO, warning_of
-from edgecil_devices.errors import ImageError, UsageError
+from edgecil_devices.errors import ImageError, StoreWriteError, UsageError
 from edgecil_devices.options import (
     BUNDLE,
     COLLECT,
@@ -193,7 +193,8 @@ def _lines(
                 continue
             known = request.unknown is None or classifier.knows(prediction, request.unknown)
             if collector:
-                _collect(collector, item, Unsure(prediction.label, prediction.score, known))
+                unsure = Unsure(prediction.label, prediction.score, known)
+                collector = _collecting(collector, item, unsure)
             answer = (
                 answerer.answer(prediction.label, prediction.score, known) if answerer else None
             )
@@ -203,14 +204,24 @@ def _lines(
                 yield text_line(item, prediction, answer, request.timing)
 
 
-def _collect(collector: "Collector", item: "Picture", unsure: "Unsure") -> None:
-    """Keep an unsure picture, and say so once when there is no more room."""
-    if collector.consider(item.data, unsure) and collector.full:
+def _collecting(collector: "Collector", item: "Picture", unsure: "Unsure") -> "Collector | None":
+    """Keep an unsure picture, and say so once when there is no more room.
+
+    Returns:
+        The collector; None where it cannot write: that is no reason to answer nobody.
+    """
+    try:
+        kept = collector.consider(item.data, unsure)
+    except StoreWriteError as error:
+        write_line(sys.stderr, f"warning: {error}; no more pictures are kept")
+        return None
+    if kept and collector.full:
         write_line(
             sys.stderr,
             f"warning: {collector.folder} has as many pictures as it may, so no more are kept; "
             "label or move them, or give a higher --collect-most",
         )
+    return collector
 
 
 def _standard_input() -> BinaryIO:

@@ -109,3 +109,38 @@ def test_predict_collects(
     assert told.out.count("\n") == 3
     assert told.err.count("no more are kept") == 1
     assert main(["predict", str(bundle_path), words[0], "--collect", words[1]]) == 2
+
+
+def test_where_nothing_more_can_be_kept_pictures_are_answered_all_the_same(
+    bundle_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> bool:
+        raise StoreWriteError("no space left")
+
+    monkeypatch.setattr(Collector, "consider", full)
+    for seed in range(3):
+        file(tmp_path / f"{seed}.png", scene(seed))
+    words = [str(tmp_path / f"{seed}.png") for seed in range(3)]
+    assert main(["predict", str(bundle_path), *words, "--collect", str(tmp_path / "unsure")]) == 0
+    told = capsys.readouterr()
+    assert told.out.count("\n") == 3
+    assert told.err == "warning: no space left; no more pictures are kept\n"
+
+
+def test_an_option_may_stand_before_the_pictures(
+    bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file(tmp_path / "1.png", scene(1))
+    picture, answers = str(tmp_path / "1.png"), []
+    for words in (
+        ["--top", "1", str(bundle_path), picture],
+        [str(bundle_path), "--top", "1", picture],
+        [str(bundle_path), picture, "--top", "1"],
+        [str(bundle_path), "--top", "1", "--", picture],
+    ):
+        assert main(["predict", *words]) == 0
+        answers.append(capsys.readouterr().out.rsplit("  ", 1)[0])  # without the time it took
+    assert len(set(answers)) == 1
