@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgecil_devices.errors import BundleCorruptError, BundleError
 from edgecil_devices.manifest import Manifest
+from edgecil_devices.output import typed
 from edgecil_devices.package import AGAIN, Package, check_blob, read_package
 
 
@@ -35,7 +36,7 @@ def read_bundle(path: str | Path) -> Bundle:
     if package.base is not None:
         raise BundleError(
             f"{path}: an update, which lacks what its base has; "
-            f"put it into a store: edgecil update {path} --store DIR"
+            f"put it into a store: edgecil update {typed(path)} --store DIR"
         )
     return complete(package, {})
 

@@ -1,6 +1,7 @@
 """Standard output: written, or told that it cannot be."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,3 +71,8 @@ def _flush() -> OSError | None:
 
 def _cannot_be_written(error: OSError) -> EdgecilError:
     return EdgecilError(f"the output cannot be written: {error.strerror}")
+
+
+def typed(path: object) -> str:
+    """A path as a person can type it into a shell, with quotes where it needs them."""
+    return shlex.quote(str(path))

@@ -29,6 +29,7 @@ from typing import BinaryIO
 from edgecil_devices.blobs import MAX_BLOBS, Blob
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
 from edgecil_devices.manifest import FORMAT, Manifest
+from edgecil_devices.output import typed
 from edgecil_devices.signing import KeySet, verify
 
 MAGIC = b"\x89edgecil"
@@ -144,7 +145,8 @@ def read_package(source: str | Path | bytes, trusted: KeySet | None = None) -> P
 
 def _not_a_file(path: Path) -> str:
     if (path / "state").is_dir():
-        return f"a run, not a bundle; run: edgecil export {path} --out {path.name}.edgecil"
+        bundle = f"{path.name}.edgecil"
+        return f"a run, not a bundle; run: edgecil export {typed(path)} --out {typed(bundle)}"
     return "not a bundle, which is a single file"
 
 

@@ -9,6 +9,7 @@ import typer
 
 from edgecil.cli import options
 from edgecil.cli.training_options import DataDir, Device
+from edgecil_devices.output import typed
 
 if TYPE_CHECKING:
     from edgecil.analysis.inspection import Inspection, Similarity
@@ -56,7 +57,7 @@ def analyse(
     if learned < inspection.settings.stage_count:
         print(f"next: go on with {inspection.settings.going_on(run, learned)}")
     else:
-        print(f"next: edgecil report {run} --out report.html")
+        print(f"next: edgecil report {typed(run)} --out report.html")
 
 
 def _print_layers(inspection: "Inspection") -> None:

@@ -3,9 +3,10 @@
 import sys
 
 from edgecil_devices import bench as device
+from edgecil_devices.output import typed
 
 
 def bench(request: device.BenchRequest) -> None:
     """Measure how long a picture takes, how many a second, and what that does to the device."""
     device.bench(request)
-    print(f"next: edgecil serve {request.bundle}", file=sys.stderr)
+    print(f"next: edgecil serve {typed(request.bundle)}", file=sys.stderr)

@@ -14,6 +14,7 @@ from edgecil.comparison.engine import Engine
 from edgecil.errors import EdgecilError, UsageError
 from edgecil.training.request import TrainRequest
 from edgecil.work import work
+from edgecil_devices.output import typed
 
 if TYPE_CHECKING:
     from edgecil.comparison.comparison import Comparison, Standing
@@ -161,7 +162,7 @@ def _end(comparison: "Comparison", exit_code: int, stopped_by: str) -> None:
             f"{len(failed)} of {len(comparison.standings)} runs failed; "
             "the same command tries them again, the others are kept"
         )
-    print(f"next: edgecil report {comparison.folder} --out report.html")
+    print(f"next: edgecil report {typed(comparison.folder)} --out report.html")
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from edgecil.errors import DataError, UsageError
 from edgecil.training.request import TrainRequest
 from edgecil.work import work
 from edgecil_devices.computation import warning_of
+from edgecil_devices.output import typed
 from edgecil_devices.predict import PredictRequest
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def evaluate(
         print("the bundle cannot tell which of these images its run had learned")
     else:
         print(f"{learned} of these images had been learned by the bundle's run")
-    print(f"next: edgecil predict {bundle} PICTURE.jpg")
+    print(f"next: edgecil predict {typed(bundle)} PICTURE.jpg")
 
 
 def _held_out(

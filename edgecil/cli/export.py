@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgecil.cli import options
+from edgecil_devices.output import typed
 from edgecil_export.request import ExportRequest
 
 
@@ -24,4 +25,4 @@ def export(
     report = export_run(run, target, request)
     for line in report.lines():
         print(line)
-    print(f"next: edgecil predict {report.path} PICTURE.jpg")
+    print(f"next: edgecil predict {typed(report.path)} PICTURE.jpg")

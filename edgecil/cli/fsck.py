@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from edgecil_devices.output import typed
 from edgecil_devices.store import fsck as device
 from edgecil_devices.store._verbs import StoreRequest
 
@@ -12,4 +13,4 @@ def fsck(request: StoreRequest) -> None:
     """Check every byte of a store; exit code 1 if one is not what was written."""
     if code := device.run(request):
         raise typer.Exit(code)
-    print(f"next: edgecil status --store {request.store}", file=sys.stderr)
+    print(f"next: edgecil status --store {typed(request.store)}", file=sys.stderr)

@@ -14,6 +14,7 @@ from edgecil.errors import UsageError
 from edgecil.words import tasks_in_words
 from edgecil_devices._json import json_object
 from edgecil_devices.counting import counted
+from edgecil_devices.output import typed
 
 if TYPE_CHECKING:
     from edgecil_devices import Bundle
@@ -35,7 +36,7 @@ def info(
         if extract:
             raise UsageError(f"--extract takes a bundle, and {source} is a run; export it first")
         if (source / "blobs").is_dir():
-            raise UsageError(f"{source} is a store; run: edgecil status --store {source}")
+            raise UsageError(f"{source} is a store; run: edgecil status --store {typed(source)}")
         _run_info(source, as_json)
         return
     from edgecil_devices.bundle import read_bundle
@@ -109,9 +110,9 @@ def _print_package(source: Path, package: "Package") -> None:
         several = f"  stands for the tasks {tasks_in_words(blob.tasks)}" if blob.tasks else ""
         print(f"{blob.name:<17} {size_told:>18}  sha256 {blob.sha256}{several}{absent}")
     if package.base:
-        print(f"next: edgecil update {source} --store DIR")
+        print(f"next: edgecil update {typed(source)} --store DIR")
     else:
-        print(f"next: edgecil predict {source} PICTURE.jpg")
+        print(f"next: edgecil predict {typed(source)} PICTURE.jpg")
 
 
 def _extract(bundle: "Bundle", folder: Path) -> None:
@@ -172,5 +173,7 @@ def _run_info(folder: Path, as_json: bool) -> None:
     print(f"{'state':<10} {total:>18} of {budget}")
     learned = len(results)
     finished = learned == settings.stage_count
-    next_command = f"edgecil export {folder}" if finished else settings.going_on(folder, learned)
+    next_command = (
+        f"edgecil export {typed(folder)}" if finished else settings.going_on(folder, learned)
+    )
     print(f"next: {next_command}")

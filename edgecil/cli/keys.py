@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from edgecil_devices.output import typed
+
 keys = typer.Typer(
     help="Make and show the keys that sign releases.",
     no_args_is_help=True,
@@ -22,7 +24,7 @@ def new(path: KeyFile = Path("edgecil.key")) -> None:
     With EDGECIL_PASSPHRASE set the private key is encrypted with it.
     """
     _new(path)
-    print(f"next: edgecil export RUN --sign {path}, and once on each device")
+    print(f"next: edgecil export RUN --sign {typed(path)}, and once on each device")
     print(f"      edgecil install BUNDLE --store DIR --trust {path.name}.pub")
 
 
@@ -52,7 +54,7 @@ def rotate(
     _new(path)
     print("next: one release signed with the old key that brings the new one:")
     print(f"      edgecil export RUN --sign {old} --new-keys {public_path(path)}")
-    print(f"      and from then on: edgecil export RUN --sign {path}")
+    print(f"      and from then on: edgecil export RUN --sign {typed(path)}")
 
 
 def _new(path: Path) -> None:

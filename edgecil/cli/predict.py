@@ -5,6 +5,7 @@ import sys
 import typer
 
 from edgecil_devices import predict as device
+from edgecil_devices.output import typed
 
 
 def predict(request: device.PredictRequest) -> None:
@@ -12,5 +13,5 @@ def predict(request: device.PredictRequest) -> None:
     if code := device.predict(request):
         raise typer.Exit(code)
     bundle = request.bundle
-    look = f"status --store {bundle}" if bundle.is_dir() else f"info {bundle}"
-    print(f"next: edgecil {look}", file=sys.stderr)
+    look = "status --store" if bundle.is_dir() else "info"
+    print(f"next: edgecil {look} {typed(bundle)}", file=sys.stderr)

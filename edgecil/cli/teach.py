@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from edgecil_devices.output import typed
 from edgecil_devices.teaching import teach as device
 
 
@@ -13,7 +14,7 @@ def teach(request: device.TeachRequest) -> None:
     What is taught is kept beside the bundle, or in the store, and survives updates.
     """
     code = device.run(request)
-    print(f"next: edgecil predict {request.bundle} PICTURE.jpg", file=sys.stderr)
-    print(f"      edgecil taught list {request.bundle}", file=sys.stderr)
+    print(f"next: edgecil predict {typed(request.bundle)} PICTURE.jpg", file=sys.stderr)
+    print(f"      edgecil taught list {typed(request.bundle)}", file=sys.stderr)
     if code:
         raise typer.Exit(code)

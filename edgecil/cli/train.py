@@ -12,6 +12,7 @@ from edgecil.cli.latency import Bench, Latency, within
 from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
+from edgecil_devices.output import typed
 
 if TYPE_CHECKING:
     from edgecil.evaluation.results import StageResult
@@ -129,4 +130,5 @@ def say_results(folder: Path, results: "list[StageResult]") -> None:
         f"average incremental accuracy {_percent(average)}, "
         f"last accuracy {_percent(accuracies[-1])}"
     )
-    print(f"next: edgecil export {folder} --out {folder.name}.edgecil")
+    bundle = f"{folder.name}.edgecil"
+    print(f"next: edgecil export {typed(folder)} --out {typed(bundle)}")

@@ -8,6 +8,7 @@ import typer
 
 from edgecil.cli.verbs import Fields, described
 from edgecil.errors import UsageError
+from edgecil_devices.output import typed
 from edgecil_devices.store import update as device
 from edgecil_devices.store._verbs import DEFAULT_STORE
 from edgecil_export.request import PLAIN, ExportRequest
@@ -68,11 +69,11 @@ def update(
     report = make_update(source, base, target, ExportRequest(**asked), bundle)
     for line in report.lines():
         print(line)
-    print(f"next, on the device: edgecil update {target.name} --store DIR")
+    print(f"next, on the device: edgecil update {typed(target.name)} --store DIR")
 
 
 def _take(source: Path | None, place: str | None, store: Path) -> None:
     if (source is None) == (place is None):
         raise UsageError("give either a file or --from; to make an update: a run and --since")
     device.run(device.UpdateRequest(source, store, place))
-    print(f"next: edgecil predict {store} PICTURE.jpg", file=sys.stderr)
+    print(f"next: edgecil predict {typed(store)} PICTURE.jpg", file=sys.stderr)

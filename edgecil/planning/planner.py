@@ -26,10 +26,11 @@ def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
     return [plan(demand, name, cut, budget_bytes) for name in suited]
 
 
-def too_small(smallest: Plan) -> BudgetError:
+def too_small(demand: Demand, smallest: Plan) -> BudgetError:
     """The error for a budget that holds nothing; `smallest` is the plan that needs the least."""
+    exemplars = " and one exemplar a class" if demand.method.keeps_exemplars else ""
     return BudgetError(
         f"{format_bytes(smallest.budget_bytes)} cannot hold {len(smallest.stages)} tasks; "
         f"the smallest budget that fits is {format_bytes(smallest.smallest_budget_bytes)}, "
-        f"with {smallest.backbone} and one exemplar a class"
+        f"with {smallest.backbone}{exemplars}"
     )

@@ -148,7 +148,7 @@ def choose(
     ]
     fitting = [(demand, planned) for demand, planned in plans if planned.fits]
     if not fitting:
-        raise too_small(min((p for _, p in plans), key=lambda p: p.smallest_budget_bytes))
+        raise too_small(*min(plans, key=lambda found: found[1].smallest_budget_bytes))
     if len(plans) == 1:
         return Choice(*fitting[0], "")
     estimated, refused = [], []

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas, published_at
 from edgecil.report import accuracy_tables, plots, tables
-from edgecil.report.cells import Cell, Outcome, cells_of, mib, outcomes_of
+from edgecil.report.cells import BYTES_PER_MIB, Cell, Outcome, cells_of, mib, outcomes_of
 from edgecil.report.drawing import Picture
 from edgecil.report.html import figure, figures, folded, paragraph
 from edgecil.report.runs import Collection
@@ -74,7 +74,7 @@ def accuracy(material: Material, draw: Draw) -> list[str]:
         parts.append(accuracy_tables.sessions_table(outcomes, published))
         plot = plots.sessions_plot(f"{mib(budget)} MiB", outcomes, published, material.lines)
         told = f"Session accuracy over the classes learned, at {mib(budget)} MiB"
-        curves.append(figure(draw(f"accuracy-{mib(budget)}MiB", told, plot)))
+        curves.append(figure(draw(f"accuracy-{round(budget * BYTES_PER_MIB)}-bytes", told, plot)))
     return [*parts, figures(curves)]
 
 
@@ -138,7 +138,7 @@ def forgetting(material: Material, draw: Draw) -> list[str]:
     for budget, outcomes in material.by_budget().items():
         plot = plots.forgetting_plot(f"{mib(budget)} MiB", outcomes, material.lines)
         told = f"Forgetting after every task, at {mib(budget)} MiB"
-        shown.append(figure(draw(f"forgetting-{mib(budget)}MiB", told, plot)))
+        shown.append(figure(draw(f"forgetting-{round(budget * BYTES_PER_MIB)}-bytes", told, plot)))
     explained = (
         "How many points earlier tasks have lost, on average, since their best: after task k the "
         "mean over tasks i &lt; k of the highest accuracy of task i after any earlier task, less "

@@ -18,6 +18,7 @@ from edgecil.training.resolving import demand_of, schedule_of, source_of
 from edgecil.training.run import Run
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
+from edgecil_devices.output import typed
 
 LEAST_GAIN = 1.0
 """Points, by the planner's estimate, that encoding lossy exemplars once more must bring: what it
@@ -198,7 +199,7 @@ def is_unfinished(settings: RunSettings, learned: int) -> bool:
 def _require_begun_alike(run: Run, settings: RunSettings, found: Source, new: NewTask) -> None:
     """Check that the task that was begun is what is asked for now."""
     begun, classes = settings.sources[-1], settings.tasks[-1].classes
-    way_back = f"or give it up: edgecil learn {run.folder} --discard"
+    way_back = f"or give it up: edgecil learn {typed(run.folder)} --discard"
     if changes := begun.changes(found, classes):
         if begun.holdout != found.holdout:
             changes += f"; --holdout was {begun.holdout:g}"

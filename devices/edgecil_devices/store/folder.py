@@ -20,6 +20,7 @@ from edgecil_devices.errors import (
 from edgecil_devices.files import cannot_be_written, make_folder, sync_folder, write_synced
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
+from edgecil_devices.output import typed
 from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
 
 SPARE_BYTES = 2**20
@@ -60,7 +61,8 @@ class Folder:
         """
         if not self.exists:
             raise StoreError(
-                f"{self.path} is not a store; run: edgecil install BUNDLE --store {self.path}"
+                f"{self.path} is not a store; "
+                f"run: edgecil install BUNDLE --store {typed(self.path)}"
             )
 
     def create(self, state: StoreState) -> None:

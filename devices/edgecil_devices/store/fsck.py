@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
+from edgecil_devices.output import typed
 from edgecil_devices.store._verbs import StoreRequest
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import read_release
@@ -17,7 +18,7 @@ def run(request: StoreRequest) -> int:
         print(problem)
     if problems:
         print(
-            f"to repair: edgecil install BUNDLE --store {request.store}, "
+            f"to repair: edgecil install BUNDLE --store {typed(request.store)}, "
             "with the whole bundle of the current release",
             file=sys.stderr,
         )

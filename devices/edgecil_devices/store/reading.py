@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgecil_devices.bundle import Bundle, assemble, read_bundle
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
+from edgecil_devices.output import typed
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.records import Release, StoreState, damaged
 
@@ -46,7 +47,9 @@ def read_current(store: Path) -> Reading:
     try:
         release = folder.current()
         if release is None:
-            raise StoreError(f"{store} is empty; run: edgecil install BUNDLE --store {store}")
+            raise StoreError(
+                f"{store} is empty; run: edgecil install BUNDLE --store {typed(store)}"
+            )
         for _ in range(_MOST_CHANGES):
             try:
                 return Reading(read_release(store, release), release)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecil_devices.counting import counted
 from edgecil_devices.errors import UsageError
 from edgecil_devices.options import BUNDLE, JSON, described, option
+from edgecil_devices.output import typed
 
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
@@ -61,7 +62,7 @@ def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[s
     taught, allowed = classifier.taught, classifier.overlay.allowed
     record = [one._asdict() for one in taught]
     if not taught:
-        teach = f"edgecil teach {request.bundle} --label NAME PHOTO..."
+        teach = f"edgecil teach {typed(request.bundle)} --label NAME PHOTO..."
         why = teach if allowed else "the store was made with --no-teach"
         return record, [f"nothing is taught here; {why}"]
     if not allowed:
@@ -85,7 +86,7 @@ def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[s
 def _forget(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
     count = classifier.forget(request.label or "")
     record = {"label": request.label, "forgotten": count}
-    back = f"edgecil taught undo {request.bundle}"
+    back = f"edgecil taught undo {typed(request.bundle)}"
     return record, [
         f"forgot {request.label!r}, {counted(count, 'picture')}; to bring them back: {back}"
     ]

@@ -155,6 +155,14 @@ def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_fits() -> 
         choose(DEMANDS, None, ["last"], smallest - 1, EPOCHS)
 
 
+def test_of_exemplars_nothing_is_said_where_none_are_kept() -> None:
+    none = [dataclasses.replace(one, method=method_named("finetune")) for one in DEMANDS]
+    for demands, told in ((DEMANDS, True), (none, False)):
+        with pytest.raises(BudgetError) as refused:
+            choose(demands, None, ["last"], 30_000, EPOCHS)
+        assert ("exemplar" in str(refused.value)) is told
+
+
 def test_the_table_is_within_noise_of_the_measurements_beside_its_script() -> None:
     results = Path(__file__).parents[3] / "benchmarks/results/accuracy-per-byte/tradeoffs.json"
     measured = json.loads(results.read_text())
