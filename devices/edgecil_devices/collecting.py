@@ -11,6 +11,7 @@ import io
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,34 @@ class Collector:
             raise StoreWriteError(cannot_be_written(path, error)) from error
         self._looks.append(look)
         return path
+
+
+def kept_by(
+    collector: Collector,
+    picture: bytes | Frame,
+    unsure: Unsure,
+    warn: Callable[[str], None],
+    when_full: str = "",
+) -> Collector | None:
+    """Let a collector consider a picture. A full disk is no reason to answer nobody.
+
+    Args:
+        collector: which.
+        picture: as of `Collector.consider`.
+        unsure: likewise.
+        warn: told, without the word, what goes wrong.
+        when_full: what it is told when this picture was the last for which there was room.
+
+    Returns:
+        The collector; None once it cannot write.
+    """
+    try:
+        if collector.consider(picture, unsure) and when_full and collector.full:
+            warn(when_full)
+    except StoreWriteError as error:
+        warn(f"{error}; no more pictures are kept")
+        return None
+    return collector
 
 
 def _look(image: Image.Image) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgecil_devices.computation import AUTO, warning_of
-from edgecil_devices.errors import ImageError, StoreWriteError, UsageError
+from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.options import (
     BUNDLE,
     COLLECT,
@@ -26,9 +26,9 @@ from edgecil_devices.output import CLOSED_PIPE, write_line
 from edgecil_devices.stream import Agreement, Answerer, StopSignals
 
 if TYPE_CHECKING:
-    from edgecil_devices.collecting import Collector, Unsure
+    from edgecil_devices.collecting import Collector
     from edgecil_devices.following import Following
-    from edgecil_devices.sources import Item, Picture, Unreadable
+    from edgecil_devices.sources import Item, Unreadable
 
 _MOST_BYTES_AT_ONCE = 16_000_000
 """Files of a batch, before they are decoded; one alone may be larger."""
@@ -174,11 +174,15 @@ def _groups(items: Iterator["Item"], most: int) -> Iterator[list["Item"]]:
 def _lines(
     request: PredictRequest, following: "Following", groups: Iterator[list["Item"]]
 ) -> Iterator["str | Unreadable"]:
-    from edgecil_devices.collecting import Unsure
+    from edgecil_devices.collecting import Unsure, kept_by
     from edgecil_devices.prediction_lines import json_line, text_line
     from edgecil_devices.sources import Unreadable
 
     answerer, collector = request.answerer(), request.collector()
+    when_full = (
+        f"{request.collect} has as many pictures as it may, so no more are kept; "
+        "label or move them, or give a higher --collect-most"
+    )
     for group in groups:
         pictures = [item.data for item in group if not isinstance(item, Unreadable)]
         classifier = following.classifier()
@@ -194,7 +198,7 @@ def _lines(
             known = request.unknown is None or classifier.knows(prediction, request.unknown)
             if collector:
                 unsure = Unsure(prediction.label, prediction.score, known)
-                collector = _collecting(collector, item, unsure)
+                collector = kept_by(collector, item.data, unsure, _warn, when_full)
             answer = (
                 answerer.answer(prediction.label, prediction.score, known) if answerer else None
             )
@@ -204,24 +208,8 @@ def _lines(
                 yield text_line(item, prediction, answer, request.timing)
 
 
-def _collecting(collector: "Collector", item: "Picture", unsure: "Unsure") -> "Collector | None":
-    """Keep an unsure picture, and say so once when there is no more room.
-
-    Returns:
-        The collector; None where it cannot write: that is no reason to answer nobody.
-    """
-    try:
-        kept = collector.consider(item.data, unsure)
-    except StoreWriteError as error:
-        write_line(sys.stderr, f"warning: {error}; no more pictures are kept")
-        return None
-    if kept and collector.full:
-        write_line(
-            sys.stderr,
-            f"warning: {collector.folder} has as many pictures as it may, so no more are kept; "
-            "label or move them, or give a higher --collect-most",
-        )
-    return collector
+def _warn(text: str) -> None:
+    write_line(sys.stderr, f"warning: {text}")
 
 
 def _standard_input() -> BinaryIO:

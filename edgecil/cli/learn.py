@@ -70,7 +70,7 @@ def learn(
     from edgecil.data.taught_zip import is_taught_zip
     from edgecil.memory.state import State, recover
     from edgecil.planning.accounting import ACCOUNTINGS
-    from edgecil.planning.block_limits import BlockBound
+    from edgecil.planning.block_limits import BlockBound, refuse_impossible_bound
     from edgecil.planning.data_facts import facts_of
     from edgecil.training.access import writing
     from edgecil.training.growth import (
@@ -83,7 +83,6 @@ def learn(
     from edgecil.training.label_changes import warn_of_label_changes
     from edgecil.training.learner import Learner
     from edgecil.training.loop import choose_device
-    from edgecil.training.request import refuse_impossible_bound
     from edgecil.training.run import Run
     from edgecil.training.stopping import Deadline, Stopped, parse_duration, stopping_on_signals
 

@@ -8,8 +8,9 @@ the blocks would not fit, or where what they take is worth more as exemplars tha
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edgecil.errors import BudgetError
-from edgecil.planning.accounting import ACCOUNTINGS
+from edgecil.errors import BudgetError, UsageError
+from edgecil.methods import method_named
+from edgecil.planning.accounting import ACCOUNTINGS, Accounting
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
 from edgecil.planning.schedules import Schedule
@@ -53,6 +54,35 @@ class BlockBound:
 
 NO_BOUND = BlockBound()
 """All is left to the planner."""
+
+
+def refuse_impossible_bound(
+    max_blocks: int | None, no_merge: bool, method: str, counting: Accounting
+) -> None:
+    """Refuse a bound on blocks that the method or the accounting has no use for.
+
+    Args:
+        max_blocks: the bound; None without one.
+        no_merge: whether no blocks may be merged.
+        method: the method's name.
+        counting: how the budget is counted.
+
+    Raises:
+        UsageError: it cannot be kept, or means nothing.
+    """
+    if max_blocks is None:
+        return
+    if no_merge:
+        raise UsageError("--max-blocks is kept by merging; leave out --no-merge")
+    if method_named(method).blocks_after(2) == 1:
+        raise UsageError(f"{method} has one block at all times; leave out --max-blocks")
+    if not counting.bounds_files:
+        raise UsageError("published accounting counts a block a task; leave out --max-blocks")
+    if max_blocks < FEWEST_BLOCKS:
+        raise UsageError(
+            f"at most {max_blocks} blocks leave no room for an old one beside the new one; "
+            f"give --max-blocks {FEWEST_BLOCKS} or more, or --method foster for a single network"
+        )
 
 
 def choose_with_merging(

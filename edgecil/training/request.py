@@ -310,39 +310,12 @@ def _require_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def _refuse_impossible_merges(request: TrainRequest) -> None:
-    refuse_impossible_bound(
-        request.max_blocks, request.no_merge, request.chosen_method, request.counting
-    )
+    if request.max_blocks is not None:
+        # This takes torch, which --help does not.
+        from edgecil.planning.block_limits import refuse_impossible_bound
 
-
-def refuse_impossible_bound(
-    max_blocks: int | None, no_merge: bool, method: str, counting: "Accounting"
-) -> None:
-    """Refuse a bound on blocks that the method or the accounting has no use for.
-
-    Args:
-        max_blocks: the bound; None without one.
-        no_merge: whether no blocks may be merged.
-        method: the method's name.
-        counting: how the budget is counted.
-
-    Raises:
-        UsageError: it cannot be kept, or means nothing.
-    """
-    if max_blocks is None:
-        return
-    if no_merge:
-        raise UsageError("--max-blocks is kept by merging; leave out --no-merge")
-    if method_named(method).blocks_after(2) == 1:
-        raise UsageError(f"{method} has one block at all times; leave out --max-blocks")
-    if not counting.bounds_files:
-        raise UsageError("published accounting counts a block a task; leave out --max-blocks")
-    from edgecil.planning.block_limits import FEWEST_BLOCKS  # takes torch, which --help does not
-
-    if max_blocks < FEWEST_BLOCKS:
-        raise UsageError(
-            f"at most {max_blocks} blocks leave no room for an old one beside the new one; "
-            f"give --max-blocks {FEWEST_BLOCKS} or more, or --method foster for a single network"
+        refuse_impossible_bound(
+            request.max_blocks, request.no_merge, request.chosen_method, request.counting
         )
 
 

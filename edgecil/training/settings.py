@@ -1,7 +1,6 @@
 """The settings of a run: what `edgecil train` was asked for, kept as config.json."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.images import Preprocessing
+from edgecil_devices.output import typed
 from edgecil_devices.preprocessing import AS_STORED
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class RunSettings:
         """The command that goes on with a run in `folder` of which `learned` tasks are finished."""
         if learned < self.stage_count and self.is_added(learned + 1):
             data = self.sources[self.tasks[learned].source].data
-            return f"edgecil learn {shlex.quote(str(folder))} --data {shlex.quote(data)}"
+            return f"edgecil learn {typed(folder)} --data {typed(data)}"
         return "the edgecil train command that started it, with --resume"
 
     @property

@@ -76,8 +76,7 @@ class TensorBoardReporter(Reporter):
 
     def _add(self, name: str, value: float, step: int) -> None:
         if self._writer is None:
-            self._writer = (
-                self._opened()
-            )  # a task without epochs, or one that a crash had left unmeasured
+            # A task without epochs, or one that a crash had left unmeasured.
+            self._writer = self._opened()
         self._writer.add_scalar(name, value, step)
         self._writer.flush()  # a run may be killed

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from edgecil_devices.classifier import Classifier
-from edgecil_devices.collecting import Collector, Unsure
-from edgecil_devices.errors import StoreWriteError
+from edgecil_devices.collecting import Collector, Unsure, kept_by
 from edgecil_devices.prediction import Prediction
 from edgecil_devices.serving.messages import busy
 
@@ -72,7 +71,8 @@ class Classifying:
             prediction = classifier.predict(picture, top=top)
             known = self._is_known(classifier, prediction)
             if self._collector is not None:
-                self._collect(self._collector, picture, prediction, known)
+                unsure = Unsure(prediction.label, prediction.score, known is not False)
+                self._collector = kept_by(self._collector, picture, unsure, _warn)
             return Classified(prediction, classifier.manifest.release, known, waited_ms)
 
         return await self.apply(work)
@@ -103,13 +103,6 @@ class Classifying:
             return None
         return classifier.knows(prediction, self._unknown_percent)
 
-    def _collect(
-        self, collector: Collector, picture: bytes, prediction: Prediction, known: bool | None
-    ) -> None:
-        """Keep an unsure picture. A full disk is no reason to answer nobody."""
-        try:
-            unsure = Unsure(prediction.label, prediction.score, known is not False)
-            collector.consider(picture, unsure)
-        except StoreWriteError as error:
-            self._collector = None
-            print(f"warning: {error}; no more pictures are kept", file=sys.stderr, flush=True)
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -2,17 +2,14 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from edgecil_devices import Classifier, UsageError
@@ -22,10 +19,8 @@ from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDamagedError
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
-from edgecil_devices.teaching import carrying
-from edgecil_devices.teaching.features import TaughtFeatures
 from edgecil_devices.teaching.head import Prototype, TaughtHead
-from edgecil_devices.teaching.overlay import NewPicture, Overlay
+from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
 from edgecil_devices.teaching.statistics import unpacked
@@ -390,43 +385,3 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert code in (1, 2)
     assert says in told
     assert told.count("\n") == 1
-
-
-def test_a_kept_picture_is_not_cropped_again_where_a_margin_was_cut(
-    classifier: Classifier, bundle_path: Path
-) -> None:
-    classifier.teach("mug", pictures(RED, 2))
-    overlay = Overlay(bundle_path)
-    present = overlay.records().present
-    as_whole = read_bundle(bundle_path).manifest.preprocessing
-    with_margin = replace(as_whole, shorter_side_px=2 * as_whole.image_size_px)
-    seen: list[NDArray[np.uint8]] = []
-
-    def network(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        seen.extend(pixels)
-        return np.zeros((len(pixels), 1), np.float32)
-
-    TaughtFeatures(overlay, "another", network, with_margin).of(present, present)
-    kept = [np.asarray(Image.open(io.BytesIO(overlay.picture(one)))) for one in present]
-    np.testing.assert_array_equal(seen, kept)
-
-
-def test_a_file_name_that_is_no_utf8_hinders_no_export(bundle_path: Path, tmp_path: Path) -> None:
-    photo = tmp_path / os.fsdecode(b"caf\xe9.png")
-    Image.fromarray(pictures(RED, 1)[0]).save(photo)
-    assert main(["teach", str(bundle_path), str(photo), "--label", "mug"]) == 0
-    data, counts = carrying.taught_zip(Overlay(bundle_path))
-    assert counts == {"mug": 1}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        (told,) = json.loads(archive.read(carrying.PROVENANCE))
-    assert told["source"] == "caf\udce9.png"
-
-
-def test_what_was_taught_before_a_release_knew_it_can_be_a_correction_again(
-    bundle_path: Path,
-) -> None:
-    overlay, one = Overlay(bundle_path), NewPicture(b"picture", "p.png")
-    for correction in (False, True, True):
-        added = overlay.add([one], "mug", correction=correction, useless=iter, feature_bytes=4)
-    assert added.repeated == 1
-    assert [kept.correction for kept in overlay.records().present] == [True]
