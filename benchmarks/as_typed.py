@@ -33,7 +33,7 @@ def edgecil(*words: str | Path) -> str:
         text=True,
         env=os.environ | {"ORT_DISABLE_TELEMETRY": "1"},
     )
-    if "smallest budget that fits" in done.stderr:
+    if done.returncode and "smallest budget that fits" in done.stderr:
         raise BudgetError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         raise SystemExit(f"edgecil {' '.join(map(str, words))}\n{done.stderr}")
