@@ -34,6 +34,11 @@ TAUGHT = "taught"
 _NAMES = {"lock", "state.json", "current", "blobs", "incoming", "arrangements.json", TAUGHT}
 
 
+def damaged_blob(path: Path) -> StoreDamagedError:
+    """The error for a blob that is altered or missing."""
+    return damaged(path, "install the whole bundle of its release again")
+
+
 class Folder:
     """A store's folder. Its methods that write need the lock.
 
@@ -110,8 +115,10 @@ class Folder:
             return Release.from_dict(read_checked(self.current_file))
         except FileNotFoundError:
             return None
-        except BundleCorruptError as error:
-            raise damaged(self.current_file) from error
+        except (StoreDamagedError, BundleCorruptError) as error:
+            raise damaged(
+                self.current_file, "the next install, update or rollback puts it right"
+            ) from error
 
     def point_to(self, release: Release | None) -> None:
         """Make `release` current, in one step.
@@ -137,7 +144,7 @@ class Folder:
             # Asking for more than there is would take as much memory.
             data = file.read(min(size_bytes, os.fstat(file.fileno()).st_size) + 1)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise damaged(path)
+            raise damaged_blob(path)
         return data
 
     def manifest(self, release: Release) -> Manifest:

@@ -1,6 +1,7 @@
 """The verb `fsck`: every byte of a store is checked, and nothing changed."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
@@ -12,23 +13,33 @@ from edgecil_devices.store.records import Release, StoreState
 
 
 def run(request: StoreRequest) -> int:
-    """Print what is damaged; 1 if anything is."""
+    """Print what is damaged, and what puts it right; 1 if anything is."""
     problems = check(request.store)
     for problem in problems:
-        print(problem)
-    if problems:
+        print(problem.what)
+    for number in sorted({problem.release for problem in problems if problem.release}):
         print(
             f"to repair: edgecil install BUNDLE --store {typed(request.store)}, "
-            "with the whole bundle of the current release",
+            f"with the whole bundle of release {number}",
             file=sys.stderr,
         )
-        return 1
-    print(f"{request.store}: sound")
-    return 0
+    if not problems:
+        print(f"{request.store}: sound")
+    return 1 if problems else 0
 
 
-def check(store: Path) -> list[str]:
-    """Everything in a store that is not what was written, a line each.
+@dataclass(frozen=True)
+class Problem:
+    """Something in a store that is not what was written."""
+
+    what: str
+    """For people."""
+    release: int | None = None
+    """The release that it belongs to, whose whole bundle puts it right."""
+
+
+def check(store: Path) -> list[Problem]:
+    """Everything in a store that is not what was written.
 
     Raises:
         StoreError: there is no store.
@@ -43,25 +54,25 @@ def check(store: Path) -> list[str]:
             return problems
 
 
-def _problems(folder: Folder) -> list[str]:
+def _problems(folder: Folder) -> list[Problem]:
     problems = []
     releases: set[Release | None] = set()
     try:
         releases.add(folder.current())
     except StoreDamagedError as error:
-        problems.append(str(error))
+        problems.append(Problem(str(error)))
     try:
         state = StoreState.read(folder.state_file)
         releases |= {state.committed, state.previous}
     except StoreDamagedError as error:
-        problems.append(str(error))
+        problems.append(Problem(str(error)))
     for release in releases:
         if release is None:
             continue
         try:
             read_release(folder.path, release)
         except (StoreError, BundleError) as error:
-            problems.append(f"release {release.number}: {error}")
+            problems.append(Problem(f"release {release.number}: {error}", release.number))
     return problems
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from edgecil_devices.bundle import Bundle, assemble, read_bundle
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
 from edgecil_devices.output import typed
-from edgecil_devices.store.folder import Folder
-from edgecil_devices.store.records import Release, StoreState, damaged
+from edgecil_devices.store.folder import Folder, damaged_blob
+from edgecil_devices.store.records import Release, StoreState
 
 _MOST_CHANGES = 10
 """Updates that may finish while one release is read; each takes seconds, reading does not."""
@@ -77,7 +77,7 @@ def read_release(store: Path, release: Release) -> Bundle:
         manifest = folder.manifest(release)
         blobs = {b.sha256: folder.blob(b.sha256, b.size_bytes) for b in manifest.blobs}
     except FileNotFoundError as error:
-        raise damaged(Path(error.filename)) from error
+        raise damaged_blob(Path(error.filename)) from error
     return assemble(manifest_json, blobs, f"{store} (release {release.number})")
 
 

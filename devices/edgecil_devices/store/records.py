@@ -194,9 +194,11 @@ def read_checked(path: Path) -> dict[str, Any]:
     return record
 
 
-def damaged(path: Path) -> StoreDamagedError:
+def damaged(
+    path: Path, remedy: str = "install a whole bundle into a new store"
+) -> StoreDamagedError:
     """The error for a file of the store that is not what was written."""
-    return StoreDamagedError(f"{path} is damaged; install a whole bundle into a new store")
+    return StoreDamagedError(f"{path} is damaged; {remedy}")
 
 
 def _json(record: dict[str, Any]) -> bytes:

@@ -90,9 +90,16 @@ class Updater:
         release = self._verify(package)
         contents = self._contents(package)
         with write_errors(self._folder.path):
-            if release == self.state.committed:
+            if release in (self.state.committed, self.state.previous):
                 # Nothing to change, but damaged blobs are put right.
-                return UpdateOutcome(release, False, self._folder.add_blobs(contents))
+                repaired_bytes = self._folder.add_blobs(contents)
+                if release == self.state.committed:
+                    return UpdateOutcome(release, False, repaired_bytes)
+                repaired = f"{repaired_bytes} damaged bytes of it were put right; "
+                raise ReleaseError(
+                    f"release {release.number} is the previous one here; "
+                    f"{repaired if repaired_bytes else ''}to return to it: edgecil rollback"
+                )
             trial = Trial(release, 1)
             written_bytes = self._stage(trial, contents)
             self._go_on(trial)
@@ -125,15 +132,12 @@ class Updater:
             if state.keys is not None:
                 raise ReleaseError("it has no release number; export it with --release")
             # On one's own desk the order of installation is the order of releases.
-            same = state.committed and state.committed.manifest == package.manifest_sha256
-            number = state.floor + (0 if same else 1)
+            current = state.committed
+            same = current is not None and current.manifest == package.manifest_sha256
+            number = current.number if current and same else state.floor + 1
         release = Release(number, package.manifest_sha256)
-        if release == state.committed:
+        if release in (state.committed, state.previous):
             return release
-        if release == state.previous:
-            raise ReleaseError(
-                f"release {number} is the previous one here; to return to it: edgecil rollback"
-            )
         if number <= state.floor:
             raise ReleaseError(
                 f"release {number} is not newer than release {state.floor}, the newest that was "

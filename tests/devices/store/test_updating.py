@@ -253,7 +253,7 @@ def test_a_flipped_bit_in_a_record_is_noticed(releases: Releases, store: Path, n
         bad = bytearray(good)
         bad[index] ^= 1 << (index % 8)
         (store / name).write_bytes(bad)
-        assert any(name in problem for problem in check(store))
+        assert any(name in problem.what for problem in check(store))
         assert current(store) == labels(2)  # of the two files each is enough for readers
     if name == "current":
         Updater(Folder(store), passes)
@@ -263,15 +263,19 @@ def test_a_flipped_bit_in_a_record_is_noticed(releases: Releases, store: Path, n
             update(releases.bundle(3), store, test=passes)
 
 
+def _flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 4
+    path.write_bytes(data)
+
+
 def test_a_flipped_bit_in_a_blob_is_noticed_fallen_back_from_and_repaired(
     releases: Releases, store: Path
 ) -> None:
     install(releases.bundle(1), store, test=passes)
     update(releases.update(2, 1), store, test=passes)
     head = store / "blobs" / releases.made(2).manifest.head.sha256
-    data = bytearray(head.read_bytes())
-    data[-1] ^= 4
-    head.write_bytes(data)
+    _flip_a_bit(head)
     reading = read_current(store)
     assert reading.bundle.manifest.classes == labels(1)
     assert reading.warning is not None
@@ -279,9 +283,40 @@ def test_a_flipped_bit_in_a_blob_is_noticed_fallen_back_from_and_repaired(
     assert reading.warning.endswith("going on with release 1")
     assert len(check(store)) == 1
     outcome = install(releases.bundle(2), store, test=passes)
-    assert (outcome.changed, outcome.written_bytes) == (False, len(data))
+    assert (outcome.changed, outcome.written_bytes) == (False, head.stat().st_size)
     assert current(store) == labels(2)
     assert check(store) == []
+
+
+def test_the_previous_release_is_repaired_too_and_stays_the_previous_one(
+    releases: Releases, store: Path
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    install(releases.bundle(2), store, test=passes)
+    _flip_a_bit(store / "blobs" / releases.made(1).manifest.head.sha256)
+    (problem,) = check(store)
+    assert problem.release == 1
+    with pytest.raises(ReleaseError, match="damaged bytes of it were put right; to return to it"):
+        install(releases.bundle(1), store, test=fails)
+    assert check(store) == []
+    with pytest.raises(ReleaseError, match="is the previous one here; to return to it"):
+        install(releases.bundle(1), store, test=fails)
+    assert current(store) == labels(2)
+
+
+def test_a_release_without_a_number_is_repaired_after_a_rollback(
+    releases: Releases, store: Path
+) -> None:
+    first = releases.bundle(None)
+    install(first, store, test=passes)
+    install(releases.bundle(2), store, test=passes)
+    rollback(store, passes)
+    _flip_a_bit(store / "blobs" / releases.made(None).manifest.head.sha256)
+    assert [problem.release for problem in check(store)] == [1]
+    outcome = install(first, store, test=fails)
+    assert (outcome.changed, outcome.release.number) == (False, 1)
+    assert check(store) == []
+    assert current(store) == labels(0)
 
 
 def test_a_store_of_a_newer_edgecil_is_left_alone(releases: Releases, store: Path) -> None:
