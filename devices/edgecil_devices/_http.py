@@ -77,9 +77,9 @@ class _Redirection(request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> request.Request | None:
+        fp.close()  # or urllib would read what comes with it, however much that is
         before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in ("http", "https") or (before, after) == ("https", "http"):
-            fp.close()
             raise RedirectionError(f"it redirects from {before}: to {after}:, which is refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -32,8 +32,8 @@ def download(url: str, time_limit_s: float = TIME_LIMIT_S) -> bytes:
         with get(url, time_limit_s) as answer:
             return _read(answer)
     except HTTPError as error:
-        with error:
-            said = told(f"{error.code} {error.reason}")
+        error.close()
+        said = told(f"{error.code} {error.reason}")
         raise ImageError(f"the server answers {said}; check the address") from None
     except TimeoutError:
         raise _too_slow(time_limit_s) from None

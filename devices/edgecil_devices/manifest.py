@@ -294,12 +294,15 @@ def _check_release(release: int | None, expires: str | None, keys: tuple[str, ..
     require(release is not None or keys is None, "keys belong to a release")
     require(keys is None or 0 < len(keys) <= MAX_KEYS, "impossible number of keys")
     require(all(_KEY.fullmatch(key) for key in keys or ()), "malformed key")
-    if expires is not None:
-        try:
-            sound = date.fromisoformat(expires).isoformat() == expires
-        except ValueError:
-            sound = False
-        require(sound, f"malformed day {expires!r}")
+    require(expires is None or is_day(expires), f"malformed day {expires!r}")
+
+
+def is_day(text: str) -> bool:
+    """Whether this is a day as `Manifest.expires` has it, such as 2030-12-31."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _check_classes(classes: tuple[str, ...]) -> None:

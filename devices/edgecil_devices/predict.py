@@ -183,10 +183,16 @@ def _lines(
         f"{request.collect} has as many pictures as it may, so no more are kept; "
         "label or move them, or give a higher --collect-most"
     )
+    warned = False
     for group in groups:
         pictures = [item.data for item in group if not isinstance(item, Unreadable)]
         classifier = following.classifier()
         found = iter(classifier.predict_batch(pictures, top=request.top))
+        # A later release of a store may have no thresholds.
+        percent = request.unknown if classifier.manifest.unknown else None
+        if percent != request.unknown and not warned:
+            warned = True
+            _warn("the release that is current now has no thresholds, so nothing is called unknown")
         for item in group:
             if isinstance(item, Unreadable):
                 yield item
@@ -195,7 +201,7 @@ def _lines(
             if isinstance(prediction, ImageError):
                 yield Unreadable(item.name, str(prediction))
                 continue
-            known = request.unknown is None or classifier.knows(prediction, request.unknown)
+            known = percent is None or classifier.knows(prediction, percent)
             if collector:
                 unsure = Unsure(prediction.label, prediction.score, known)
                 collector = kept_by(collector, item.data, unsure, _warn, when_full)

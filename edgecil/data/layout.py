@@ -54,6 +54,12 @@ class _Part:
         return bool(self.below) and not self.holds_pictures
 
     @property
+    def holds_classes(self) -> bool:
+        """Whether what lies in it looks like the folders of several classes."""
+        names = [name for name in self.below if name.lower() not in _WRAPPERS]
+        return self.holds_folders_alone and len(names) > 1
+
+    @property
     def words(self) -> set[str]:
         """The words of its name: "seg" and "train" of `seg_train2`."""
         return set(re.findall("[a-z]+", self.name.lower()))
@@ -189,6 +195,18 @@ def _refuse_two_readings(folder: Path, classes: Collection[str]) -> None:
             raise DataError(_split_classes(folder, parts, part))
     if shared := _shared(parts):
         raise DataError(_parts_of_one(folder, *shared))
+    for part in parts:
+        if part.is_named_as_split and part.holds_classes:
+            raise DataError(_split_beside(folder, parts, part))
+    if all(part.holds_classes for part in parts):
+        _logger.warning(
+            "%s: the classes are %s, and all pictures in the folders in these count as theirs, "
+            "such as %s of %s; if those are the classes, put them side by side in one folder",
+            folder,
+            shown([part.name for part in parts]),
+            shown(sorted(parts[0].below)),
+            parts[0].name,
+        )
 
 
 def _part(path: Path) -> _Part:
@@ -252,6 +270,16 @@ def _split_classes(folder: Path, parts: Sequence[_Part], part: _Part) -> str:
         f"{shown(splits)}; if so, move the pictures into folders {moved} and so on. Or all "
         f"pictures below {part.name} are of one class, to learn from and test on; if so, rename "
         f"the folders in it, or {_REMEDY_FOR_CLASSES}"
+    )
+
+
+def _split_beside(folder: Path, parts: Sequence[_Part], part: _Part) -> str:
+    others = shown([one.name for one in parts if one != part])
+    return (
+        f"{folder}: this can be read in two ways. Either {part.name} holds the classes "
+        f"{shown(sorted(part.below))}, and {others} is something else; if so, take that away, or "
+        f"give --data {part.path}. Or {part.name} is a class beside {others}; if so, rename it, or "
+        f"{_REMEDY_FOR_CLASSES}"
     )
 
 

@@ -47,7 +47,13 @@ def record(manifest: Manifest, run: Path, bundle: Path) -> None:
     Raises:
         OSError: the run's folder cannot be written.
     """
-    if manifest.release is not None and manifest.release >= _last(run)[0]:
+    if manifest.release is None:
+        return
+    try:
+        last, _ = _last(run)
+    except ExportError:
+        last = 0  # damaged: its release was given, and is the last that is known
+    if manifest.release >= last:
         data = {
             "release": manifest.release,
             "content": _content(manifest),

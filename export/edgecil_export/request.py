@@ -7,7 +7,7 @@ from pathlib import Path
 from edgecil.errors import UsageError
 from edgecil.training.request import DATA_DIR
 from edgecil_devices.blobs import HEAD, NEAREST_MEAN
-from edgecil_devices.manifest import COMPUTES, WEIGHTS
+from edgecil_devices.manifest import COMPUTES, MAX_RELEASE, WEIGHTS, is_day
 from edgecil_devices.options import option
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
@@ -72,6 +72,10 @@ class ExportRequest:
         if self.compute == "int8" and self.stored_weights != "int8":
             raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
         _require_known("classifier", self.classifier, CLASSIFIERS)
+        if self.release is not None and not 0 < self.release <= MAX_RELEASE:
+            raise UsageError(f"--release is a number from 1 to {MAX_RELEASE}, not {self.release}")
+        if self.expires is not None and not is_day(self.expires):
+            raise UsageError(f"--expires is a day such as 2030-12-31, not {self.expires!r}")
 
     @property
     def stored_weights(self) -> str:

@@ -82,6 +82,24 @@ def test_a_redirection_is_followed() -> None:
         assert download(f"{here}/a.jpg") == b"photo"
 
 
+def test_what_comes_with_a_redirection_is_not_read() -> None:
+    left = io.BytesIO(b"much")
+    ours = Request("http://a/")
+    _Redirection().redirect_request(ours, left, 302, "", HTTPMessage(), "http://b/")
+    assert left.closed
+
+
+def test_a_redirection_whose_body_never_ends_is_followed() -> None:
+    def endless(connection: socket.socket) -> None:
+        answer(f"Location: {there}/b.jpg", status="302 Found")(connection)
+        with suppress(OSError):
+            while True:
+                connection.sendall(bytes(65536))
+
+    with server(answer(body=b"photo")) as there, server(endless) as here:
+        assert download(f"{here}/a.jpg", 20) == b"photo"
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://host/a.jpg", "data:,x"])
 def test_a_redirection_to_another_scheme_is_refused(target: str) -> None:
     said = refused(answer(f"Location: {target}", status="301 Moved"))

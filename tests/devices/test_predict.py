@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,10 @@ import pytest
 from PIL import Image
 
 from edgecil_devices.__main__ import main
+from edgecil_devices.package import pack
 from edgecil_devices.prediction_lines import printable
+from edgecil_devices.store.install import install
+from edgecil_devices.teaching_facts import UnknownFacts
 from edgecil_devices.watch import POLL_S
 
 if TYPE_CHECKING:
@@ -261,6 +265,30 @@ def test_a_watched_folder(bundle_path: Path, photos: Path) -> None:
         assert json.loads(line(process))["source"] == str(photos / "bad.jpg")
         process.terminate()
         assert process.wait() == 1  # of one of them there was no picture
+
+
+def test_a_watch_goes_on_with_a_release_that_cannot_tell_the_unknown(
+    tiny: "TinyNetwork", photos: Path, tmp_path: Path
+) -> None:
+    facts = UnknownFacts(energies=(1e6,) * 101, auroc=0.9, pictures=50)
+    store, bundle = tmp_path / "store", tmp_path / "one.edgecil"
+    bundle.write_bytes(pack(replace(tiny.manifest(), unknown=facts), tiny.blobs()))
+    install(bundle, store)
+    with running(store, "--watch", photos, "--unknown", "95", "--json") as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("unknown: 95 % of known pictures pass")
+        assert process.stderr.readline() == f"watching {photos}; Ctrl-C ends it\n"
+        picture(photos / "new0.jpg")
+        assert json.loads(line(process))["label"] == "unknown"
+        install(tiny.save(tmp_path / "two.edgecil"), store)
+        for number in range(1, 20):  # the first of these may still be of the release before
+            picture(photos / f"new{number}.jpg")
+            if (label := json.loads(line(process))["label"]) != "unknown":
+                break
+        assert label in tiny.classes
+        assert process.stderr.readline().startswith("warning: the release that is current now has")
+        process.terminate()
+        assert process.wait() == 0
 
 
 def test_an_idle_watch_takes_a_hundredth_of_a_core_above_one_that_only_sleeps_and_looks(

@@ -204,15 +204,15 @@ class WebSource:
         try:
             return get(self._url(name), TIME_LIMIT_S, STALL_S, **headers)
         except HTTPError as error:
-            with error:
-                if error.code == 416:  # there is nothing after what we have: begin again
-                    (self.incoming / name).unlink(missing_ok=True)
-                    raise _BrokenError("what has arrived is not of this file") from None
-                answer = told(f"{error.code} {error.reason}")
-                if error.code in _RETRIED:
-                    pause = error.headers.get("Retry-After", "")
-                    pause_s = float(pause) if pause.isdecimal() else 0.0
-                    raise _BrokenError(f"the server answers {answer}", pause_s) from None
+            error.close()
+            if error.code == 416:  # there is nothing after what we have: begin again
+                (self.incoming / name).unlink(missing_ok=True)
+                raise _BrokenError("what has arrived is not of this file") from None
+            answer = told(f"{error.code} {error.reason}")
+            if error.code in _RETRIED:
+                pause = error.headers.get("Retry-After", "")
+                pause_s = float(pause) if pause.isdecimal() else 0.0
+                raise _BrokenError(f"the server answers {answer}", pause_s) from None
             kind = NotOfferedError if error.code in (404, 410) else FetchError
             raise kind(f"{self._url(name)}: the server answers {answer}") from None
         except RedirectionError as error:

@@ -76,7 +76,7 @@ class Overlay:
     def __init__(self, path: str | Path) -> None:
         path, store = Path(path), Folder(Path(path))
         self._store = store if store.exists else None
-        self.folder = path / TAUGHT if self._store else path.with_name(f"{path.name}.taught")
+        self.folder = path / TAUGHT if self._store else path.parent / f"{path.name}.taught"
         self.records_file = self.folder / "taught.json"
         self.features_file = self.folder / "features"
         self._pictures = self.folder / "pictures"

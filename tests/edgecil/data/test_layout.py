@@ -212,6 +212,27 @@ def test_classes_with_folders_of_their_own_are_classes(tmp_path: Path) -> None:
     assert load_folder(tmp_path)[0].classes == ("cat", "dog", "train")
 
 
+def test_folders_for_training_beside_something_else_are_refused_with_both_readings(
+    tmp_path: Path,
+) -> None:
+    splits(tmp_path, "train", classes=("robin", "wren"))
+    put(tmp_path / "extra")
+    with pytest.raises(DataError, match=rf"two ways.*robin, wren, and extra.*--data {tmp_path}/tr"):
+        load_folder(tmp_path)
+    assert load_folder(tmp_path, known_classes=("extra",))[0].classes == ("extra", "train")
+
+
+def test_folders_of_folders_are_classes_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    splits(tmp_path, "birds", classes=("robin", "wren"))
+    splits(tmp_path, "fish", classes=("carp", "eel", "pike"))
+    with caplog.at_level(logging.WARNING, logger="edgecil"):
+        assert load_folder(tmp_path)[0].classes == ("birds", "fish")
+    assert "the classes are birds, fish" in caplog.text
+    assert "such as robin, wren of birds; if those are the classes, put them side" in caplog.text
+
+
 def test_named_classes_settle_which_reading_is_meant(tmp_path: Path) -> None:
     splits(tmp_path, "cat", "dog", classes=("2023", "2024"))
     with pytest.raises(DataError, match="two ways"):
