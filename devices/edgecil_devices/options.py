@@ -12,6 +12,7 @@ typer, and so is the command that asks for the same once more. Imports nothing b
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -187,6 +188,16 @@ COLLECT_BELOW = described(
     "unknown."
 )
 COLLECT_MOST = described("With --collect: pictures in the folder at most.")
+
+
+def require_collect(collect: Path | None, below: float, most: int) -> None:
+    """Check that `COLLECT_BELOW` and `COLLECT_MOST` are given with `COLLECT` alone.
+
+    Raises:
+        UsageError: they are given without.
+    """
+    if collect is None and (below, most) != (DEFAULT_BELOW, DEFAULT_MOST):
+        raise UsageError("--collect-below and --collect-most are for --collect; give that, too")
 
 
 def require_percent(unknown: float | None) -> None:

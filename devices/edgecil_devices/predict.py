@@ -20,6 +20,7 @@ from edgecil_devices.options import (
     THREADS,
     UNKNOWN,
     option,
+    require_collect,
     require_percent,
 )
 from edgecil_devices.output import CLOSED_PIPE, write_line
@@ -80,6 +81,7 @@ class PredictRequest:
         if not 1 <= self.batch <= 256:
             raise UsageError(f"--batch must be from 1 to 256, not {self.batch}; 16 suits most")
         require_percent(self.unknown)
+        require_collect(self.collect, self.collect_below, self.collect_most)
         self.answerer()
 
     def answerer(self) -> Answerer | None:

@@ -87,7 +87,7 @@ def _require_data(request: TrainRequest) -> None:
 
 
 def _seed(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"cannot read {text!r} as a seed; write whole numbers such as 1993,1994")
     return int(text)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecil.errors import UsageError
+
 if TYPE_CHECKING:
     from edgecil.data import ImageDataset
     from edgecil_devices import Classifier
@@ -45,6 +47,8 @@ def demo(
     from edgecil_devices import Classifier
     from edgecil_export import export
 
+    if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already; give --out a new folder, or delete it")
     started = time.perf_counter()
     folder = out or Path(tempfile.mkdtemp(prefix="edgecil-demo-"))
     run = folder / "run"

@@ -95,7 +95,6 @@ def within(
     """
     from edgecil.training.resolving import resolve
 
-    require_one_bound(request.max_blocks, latency)
     settings, _, _ = resolve(request, facts)
     most = most_blocks(latency, settings, bench)
     if most < min(settings.stage_count, settings.max_blocks or settings.stage_count):
@@ -103,12 +102,14 @@ def within(
     return replace(request, backbone=settings.backbone)  # what was measured
 
 
-def require_one_bound(max_blocks: int | None, latency: str | None) -> None:
-    """Blocks are bound by their number or by their milliseconds.
+def require_one_bound(max_blocks: int | None, latency: str | None, bench: Path | None) -> None:
+    """Blocks are bound by their number, or by their milliseconds, on a device or here.
 
     Raises:
-        UsageError: both are given.
+        UsageError: both are given, or a device without milliseconds.
     """
+    if bench and not latency:
+        raise UsageError("--bench says how fast a device is; give --latency, too")
     if max_blocks is not None and latency:
         raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
 

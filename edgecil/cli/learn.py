@@ -102,7 +102,7 @@ def learn(
         if data is None:
             return
         settings = going_on.settings()
-        require_one_bound(max_blocks, latency)
+        require_one_bound(max_blocks, latency, bench)
         counting = ACCOUNTINGS[settings.accounting]
         refuse_impossible_bound(max_blocks, no_merge, settings.method, counting)
         if no_merge and settings.max_blocks is not None:

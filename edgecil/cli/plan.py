@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from edgecil.budget import format_bytes
 from edgecil.cli import options
-from edgecil.cli.latency import Bench, Latency, within
+from edgecil.cli.latency import Bench, Latency, require_one_bound, within
 from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
 from edgecil.training.request import TrainRequest
@@ -49,6 +49,7 @@ def plan(
     asked["budget"] = budget or _points_of(protocol)[0]
     request = TrainRequest(**asked)
     request, facts, why = _facts(request)
+    require_one_bound(request.max_blocks, latency, bench)
     if latency:
         request = within(request, facts, latency, bench)
     if budget is None:

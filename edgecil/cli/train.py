@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.cli.latency import Bench, Latency, within
+from edgecil.cli.latency import Bench, Latency, require_one_bound, within
 from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
@@ -63,6 +63,7 @@ def train(
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
     dataset = None
+    require_one_bound(request.max_blocks, latency, bench)
     if latency:
         going_on = Run(folder) if resume else None
         if going_on and going_on.exists:

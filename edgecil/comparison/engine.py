@@ -58,7 +58,7 @@ class Engine:
     def threads(self) -> int:
         """Threads of a cell: its processors, unless the environment says something else."""
         asked = os.environ.get("OMP_NUM_THREADS", "")
-        return int(asked) if asked.isdigit() and int(asked) else self.cpus_per_cell
+        return int(asked) if asked.isdecimal() and int(asked) else self.cpus_per_cell
 
     @property
     def warning(self) -> str:

@@ -170,8 +170,9 @@ class ExemplarSet:
         Raises:
             StateError: the installed Pillow gives another shared header than the set has.
         """
-        self.require_own_header()
         new = [tuple(images) for images in payloads]
+        if any(new):
+            self.require_own_header()
         all_payloads = (*self.payloads, *new)
         if not has_aspects(self.image_size_px):
             return replace(self, payloads=all_payloads)

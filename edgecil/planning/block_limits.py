@@ -80,8 +80,8 @@ def refuse_impossible_bound(
         raise UsageError("published accounting counts a block a task; leave out --max-blocks")
     if max_blocks < FEWEST_BLOCKS:
         raise UsageError(
-            f"at most {max_blocks} blocks leave no room for an old one beside the new one; "
-            f"give --max-blocks {FEWEST_BLOCKS} or more, or --method foster for a single network"
+            f"--max-blocks {max_blocks} leaves no room for an old one beside the new one; "
+            f"give {FEWEST_BLOCKS} or more, or --method foster for a single network"
         )
 
 

@@ -112,6 +112,10 @@ def resolve_new_task(run: Run, learned: int, new: NewTask) -> tuple[RunSettings,
         discard(run)
         settings = run.settings()
     if settings.is_added(learned) and settings.sources[-1].fingerprint == found.fingerprint:
+        if asked := _asked_anew(settings, new):
+            raise RunError(
+                f"{run.folder} has learned these classes already; {asked} goes with new ones"
+            )
         return settings, None
     grown, choice = with_new_task(settings, new)
     run.grow(grown)
@@ -218,6 +222,18 @@ def _require_begun_alike(run: Run, settings: RunSettings, found: Source, new: Ne
             f"{run.folder} has begun this task with exemplars in {settings.codec}; leave out "
             f"--codec, {way_back}"
         )
+
+
+def _asked_anew(settings: RunSettings, new: NewTask) -> str | None:
+    """What is asked for otherwise than the run has it, as an option of `edgecil learn`."""
+    if new.budget_bytes not in (None, settings.budget_bytes):
+        return "--budget"
+    if settings.codec not in new.facts.exemplar_bytes:
+        return "--codec"
+    fewer = new.bound.max_blocks
+    if fewer and fewer < (settings.max_blocks or settings.stage_count):
+        return "--max-blocks"
+    return None
 
 
 def _found_again(run: Run, settings: RunSettings, found: Source) -> RunSettings:

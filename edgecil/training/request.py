@@ -188,6 +188,8 @@ class TrainRequest:
             _refuse_contradictions(self, protocol_named(self.protocol))
         elif self.data is None:
             raise UsageError("nothing says what to learn; give --data or --protocol")
+        if self.image_size_px is not None and self.image_size_px < 1:
+            raise UsageError(f"image size is {self.image_size_px} pixels; give 1 or more")
         if self.tasks_ahead < 0:
             raise UsageError(f"tasks ahead is {self.tasks_ahead}; give 0 or more")
         if self.learning_rate is not None and self.learning_rate <= 0:
@@ -232,7 +234,7 @@ class TrainRequest:
 
         Built-in data sets have pictures of one size.
         """
-        if self.image_size_px:
+        if self.image_size_px is not None:
             return self.image_size_px
         if self.followed:
             return self.followed.images.image_size_px

@@ -335,6 +335,7 @@ def cpu_s(pid: int) -> float:
         (["a.png", "--agree", "5"], "--agree 5 is no agreement; give votes/frames"),
         (["--watch", "missing"], "--watch missing: No such file or directory"),
         (["camera:x"], "camera:x is no camera"),
+        (["a.png", "--collect-most", "5"], "--collect-below and --collect-most are for --collect"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(

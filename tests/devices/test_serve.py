@@ -106,6 +106,7 @@ def test_a_damaged_bundle_is_refused(bundle_path: Path) -> None:
         (["--timeout", "nan"], "--timeout must be above 0"),
         (["--allow-host", "https://cam.example/"], "give it without http:// and path"),
         (["--allow-host", ""], "is no name"),
+        (["--collect-below", "0.5"], "are for --collect; give that, too"),
     ],
 )
 def test_options_that_cannot_be_are_refused(

@@ -11,7 +11,6 @@ from edgecil.errors import ExportError, UsageError
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.bundle import complete, read_bundle
-from edgecil_devices.errors import BundleCorruptError
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify

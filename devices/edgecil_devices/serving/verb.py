@@ -23,6 +23,7 @@ from edgecil_devices.options import (
     THREADS,
     UNKNOWN,
     option,
+    require_collect,
     require_percent,
 )
 
@@ -99,6 +100,7 @@ class ServeRequest:
         if self.token_file is not None and not self.teach:
             raise UsageError("--token-file is for --teach; give that, too")
         require_percent(self.unknown)
+        require_collect(self.collect, self.collect_below, self.collect_most)
 
     def token(self) -> "Token | None":
         """What a person must know who teaches; None where only this machine can reach the page.

@@ -64,10 +64,30 @@ class Folder:
         Raises:
             StoreError: there is none.
         """
-        if not self.exists:
+        if self.exists:
+            return
+        if (self.path / "state").is_dir():
             raise StoreError(
-                f"{self.path} is not a store; "
-                f"run: edgecil install BUNDLE --store {typed(self.path)}"
+                f"{self.path} is a run, not a store; run: edgecil export {typed(self.path)}"
+            )
+        raise StoreError(
+            f"{self.path} is not a store; run: edgecil install BUNDLE --store {typed(self.path)}"
+        )
+
+    def require_free(self) -> None:
+        """Check that a store can be made here.
+
+        Raises:
+            StoreError: something else is in the folder.
+        """
+        if not self.path.is_dir():
+            return
+        foreign = {
+            name for name in os.listdir(self.path) if name not in _NAMES and not _is_leftover(name)
+        }
+        if foreign:
+            raise StoreError(
+                f"{self.path} is not empty ({min(foreign)}); give --store a new folder"
             )
 
     def create(self, state: StoreState) -> None:
@@ -77,13 +97,7 @@ class Folder:
             StoreError: something else is in the folder.
             OSError: the disk is full or failing.
         """
-        foreign = {
-            name for name in os.listdir(self.path) if name not in _NAMES and not _is_leftover(name)
-        }
-        if foreign:
-            raise StoreError(
-                f"{self.path} is not empty ({min(foreign)}); give --store a new folder"
-            )
+        self.require_free()
         self.blobs.mkdir(exist_ok=True)
         sync_folder(self.path)
         state.write(self.state_file)

@@ -62,8 +62,10 @@ def install(
     """
     folder = Folder(store)
     keys = None if trust is None else read_public_keys(trust)
-    if not folder.exists:
-        read_package(file, keys)  # before a store is made for it
+    if not folder.exists:  # before a store is made for it
+        read_package(file, keys)
+        with write_errors(store):
+            folder.require_free()
     texts = None if keys is None else keys.texts
     with folder.locked(make=True):
         if not folder.exists:

@@ -98,6 +98,8 @@ def _pictures(
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
 
     endless = is_endless(request.sources, None)
+    if not endless and request.count != DEFAULT_COUNT:
+        raise UsageError("--count is for the frames of a camera; of files all are taken")
     items = pictures_of(request.sources, None, lambda: sys.stdin.buffer)
     for item in islice(items, request.count if endless else None):
         if isinstance(item, Unreadable):

@@ -319,6 +319,17 @@ def test_a_release_without_a_number_is_repaired_after_a_rollback(
     assert current(store) == labels(0)
 
 
+def test_a_run_is_told_from_a_store_and_nothing_is_left_in_it(
+    releases: Releases, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    with pytest.raises(StoreError, match="is a run, not a store; run: edgecil export"):
+        read_current(tmp_path / "run")
+    with pytest.raises(StoreError, match=r"is not empty \(state\); give --store a new folder"):
+        install(releases.bundle(1), tmp_path / "run", test=passes)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["state"]
+
+
 def test_a_store_of_a_newer_edgecil_is_left_alone(releases: Releases, store: Path) -> None:
     install(releases.bundle(1), store, test=passes)
     record = read_checked(store / "state.json")

@@ -61,7 +61,10 @@ def test_a_device_is_installed_updated_rolled_back_and_looked_at(
     (store / "blobs" / releases.made(1).manifest.head.sha256).write_bytes(b"")
     said, told = run(line, "fsck", *at, code=1)
     assert "is damaged" in said
-    assert f"to repair: edgecil install BUNDLE --store {store}, with the whole bundle of release 1\n" in told
+    assert (
+        f"to repair: edgecil install BUNDLE --store {store}, with the whole bundle of release 1\n"
+        in told
+    )
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -364,6 +364,7 @@ def test_the_whole_way_by_commands(bundle_path: Path, tmp_path: Path) -> None:
         (("teach", "B", "x.jpg", "--label", "mug", "--budget", "0"), "room for nothing"),
         (("teach", "B", "x.jpg", "--label", "mug"), "x.jpg"),
         (("teach", "B", "x.jpg", "--label", "mug", "--count", "0"), "--count must be at least 1"),
+        (("teach", "B", "x.jpg", "--label", "mug", "--count", "5"), "--count is for the frames"),
         (("teach", ".", "x.jpg", "--label", "mug"), ".: not a bundle"),
         (("taught", "eat", "B"), "taught can list, forget, undo, export"),
         (("taught", "forget", "B"), "taught forget needs --label"),

@@ -219,6 +219,7 @@ def test_a_ray_worker_that_is_killed_costs_at_most_one_epoch(tmp_path: Path) -> 
         (("--budgets", "published"), "give --protocol"),
         (("--budgets", "1MB,1Mb"), "kB, MB, GB, KiB, MiB, GiB"),
         (("--seeds", "one"), "whole numbers"),
+        (("--seeds", "1²"), "whole numbers"),
         (("--jobs", "0"), "--jobs is 0"),
         (("--engine", "slurm"), "processes, ray"),
         (("--data", "cifar1000"), "cifar100, glyphs"),

@@ -48,6 +48,8 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
         (("--stop-after", "9"), "9m"),
         (("--epochs", "0"), "at least 1"),
         (("--increment", "0"), "increment"),
+        (("--image-size", "0"), "image size is 0 pixels; give 1 or more"),
+        (("--bench", "device.json"), "give --latency, too"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(
@@ -69,6 +71,14 @@ def test_what_cannot_be_is_refused_with_what_can(
     assert said in told
     assert len(told.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_leaves_what_is_there_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").write_text("mine")
+    said = complaint(edgecil("demo", "--out", "demo", cwd=tmp_path), 2)
+    assert said == "error: demo is there already; give --out a new folder, or delete it"
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
 def test_a_class_in_two_tasks_is_refused(tmp_path: Path) -> None:

@@ -140,6 +140,17 @@ def test_what_is_learned_already_is_not_learned_again(trained: Desk) -> None:
     assert (trained.state(), trained.strictly("config.json")) == files
 
 
+@pytest.mark.parametrize("asked", [("--budget", "800kB"), ("--codec", "webp:30")])
+def test_what_is_asked_of_classes_that_are_learned_already_is_refused(
+    trained: Desk, asked: tuple[str, str]
+) -> None:
+    trained.learn("--data", "new")
+    files = trained.state(), trained.strictly("config.json")
+    _, told = trained.learn("--data", "new", *asked, code=1)
+    assert f"run has learned these classes already; {asked[0]} goes with new ones" in told
+    assert (trained.state(), trained.strictly("config.json")) == files
+
+
 def test_a_crash_between_the_state_and_its_measurement_is_made_up_for(trained: Desk) -> None:
     trained.learn("--data", "new")
     results = trained.folder / "run/results.json"
