@@ -1,7 +1,7 @@
 """Groups runs: the seeds of one setting are a cell, the budgets of one method a series."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -121,6 +121,14 @@ def outcomes_of(cell: Cell) -> list[Outcome]:
 def mib(size_mib: float) -> str:
     """A size in MiB as tables and titles show it."""
     return f"{size_mib:.2f}" if size_mib < 100 else f"{size_mib:.0f}"
+
+
+def budget_title(budget_mib: float, among: Collection[float]) -> str:
+    """A budget in MiB as headings show it: in bytes too where others would read alike."""
+    title = f"{mib(budget_mib)} MiB"
+    if any(other != budget_mib and mib(other) == mib(budget_mib) for other in among):
+        title += f" ({round(budget_mib * BYTES_PER_MIB):,} bytes)"
+    return title
 
 
 def _outcome(

@@ -10,7 +10,7 @@ from operator import itemgetter
 from edgecil.published import PublishedAccuracy, published_at
 from edgecil.report import sections
 from edgecil.report.accuracy_tables import published_percent
-from edgecil.report.cells import Outcome, mib
+from edgecil.report.cells import Outcome
 from edgecil.report.html import listed, section
 from edgecil.report.runs import Collection, tasks_in_words
 from edgecil.report.sections import Draw, Material
@@ -78,7 +78,7 @@ def _lead(material: Material) -> str:
     runs = material.collection.runs
     methods = list(dict.fromkeys(cell.settings.method for cell in material.cells))
     seeds = sorted({run.settings.seed for run in runs})
-    budgets = [f"{mib(budget)} MiB" for budget in material.by_budget()]
+    budgets = [material.title_of(budget) for budget in material.by_budget()]
     protocol = material.collection.first.protocol
     return (
         "Class-incremental learning, model and exemplars together under a byte budget. "
@@ -106,7 +106,7 @@ def _findings(material: Material) -> list[str]:
         last_percent, last = max(lasts, key=itemgetter(0))
         is_best = f"is best of {len(rivals)} with" if len(rivals) > 1 else "has"
         told = (
-            f"<b>{mib(budget)} MiB</b>: {escape(best.label)} {is_best} "
+            f"<b>{material.title_of(budget)}</b>: {escape(best.label)} {is_best} "
             f"{average_percent:.2f}&#8239;% average incremental accuracy"
         )
         if best is last:

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas, published_at
 from edgecil.report import accuracy_tables, plots, tables
-from edgecil.report.cells import BYTES_PER_MIB, Cell, Outcome, cells_of, mib, outcomes_of
+from edgecil.report.cells import (
+    BYTES_PER_MIB,
+    Cell,
+    Outcome,
+    budget_title,
+    cells_of,
+    outcomes_of,
+)
 from edgecil.report.drawing import Picture
 from edgecil.report.html import figure, figures, folded, paragraph
 from edgecil.report.runs import Collection
@@ -57,6 +64,10 @@ class Material:
         budgets = sorted({cell.budget_mib for cell in self.cells})
         return {b: [o for o in self.outcomes if o.cell.budget_mib == b] for b in budgets}
 
+    def title_of(self, budget_mib: float) -> str:
+        """A budget as headings show it."""
+        return budget_title(budget_mib, {cell.budget_mib for cell in self.cells})
+
     def series(self) -> list[list[Outcome]]:
         """The outcomes of every label, budgets ascending."""
         labels = dict.fromkeys(outcome.label for outcome in self.outcomes)
@@ -70,10 +81,10 @@ def accuracy(material: Material, draw: Draw) -> list[str]:
     for budget, outcomes in material.by_budget().items():
         published = published_at(material.published, budget)
         if len(material.by_budget()) > 1:
-            parts.append(f"<h3>{mib(budget)} MiB</h3>\n")
+            parts.append(f"<h3>{material.title_of(budget)}</h3>\n")
         parts.append(accuracy_tables.sessions_table(outcomes, published))
-        plot = plots.sessions_plot(f"{mib(budget)} MiB", outcomes, published, material.lines)
-        told = f"Session accuracy over the classes learned, at {mib(budget)} MiB"
+        plot = plots.sessions_plot(material.title_of(budget), outcomes, published, material.lines)
+        told = f"Session accuracy over the classes learned, at {material.title_of(budget)}"
         curves.append(figure(draw(f"accuracy-{round(budget * BYTES_PER_MIB)}-bytes", told, plot)))
     return [*parts, figures(curves)]
 
@@ -136,8 +147,8 @@ def forgetting(material: Material, draw: Draw) -> list[str]:
     """Forgetting over the tasks, budget by budget."""
     shown = []
     for budget, outcomes in material.by_budget().items():
-        plot = plots.forgetting_plot(f"{mib(budget)} MiB", outcomes, material.lines)
-        told = f"Forgetting after every task, at {mib(budget)} MiB"
+        plot = plots.forgetting_plot(material.title_of(budget), outcomes, material.lines)
+        told = f"Forgetting after every task, at {material.title_of(budget)}"
         shown.append(figure(draw(f"forgetting-{round(budget * BYTES_PER_MIB)}-bytes", told, plot)))
     explained = (
         "How many points earlier tasks have lost, on average, since their best: after task k the "
@@ -219,7 +230,7 @@ def _for_each(
             if cell.budget_mib == budget:
                 picture = draw(f"{kind}-{slug_of(cell)}", f"{told}, {cell.label}", plot(cell))
                 shown.append(figure(picture, caption(cell)))
-        parts.append((f"{mib(budget)} MiB", figures(shown)))
+        parts.append((budget_title(budget, budgets), figures(shown)))
     if len(parts) == 1:
         return parts[0][1]
     return "".join(

@@ -278,6 +278,6 @@ def _size(path: Path) -> int:
 
 def _number(data: bytes, where: str) -> int:
     text = data.strip()
-    if len(data) > _MAX_LATEST_BYTES or not text.isdecimal() or not 0 < int(text) <= _MAX_NUMBER:
+    if len(data) > _MAX_LATEST_BYTES or not text.isdigit() or not 0 < int(text) <= _MAX_NUMBER:
         raise FetchError(f"{where} does not hold a release number; is this a folder of releases?")
     return int(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgecil.evaluation.measures import Spread
-from edgecil.report.cells import Cell, cells_of, outcomes_of
+from edgecil.report.cells import Cell, budget_title, cells_of, outcomes_of
 from edgecil.report.runs import read_runs
 from tests.edgecil.report.made_runs import write_run
 
@@ -79,3 +79,11 @@ def test_a_run_whose_pictures_are_not_mirrored_is_no_other_seed_of_one_whose_are
     write_run(tmp_path / "a", seed=1993)
     write_run(tmp_path / "b", seed=1994, mirrors=False)
     assert {cell.label for cell in cells_in(tmp_path)} == {"memo, mirrored", "memo, not mirrored"}
+
+
+def test_budgets_that_would_read_alike_are_named_in_bytes_too() -> None:
+    eight = 8_000_000 / 2**20
+    near = 7_998_016 / 2**20
+    assert budget_title(eight, (eight, 5.0)) == "7.63 MiB"
+    assert budget_title(near, (near, eight)) == "7.63 MiB (7,998,016 bytes)"
+    assert budget_title(eight, (near, eight)) == "7.63 MiB (8,000,000 bytes)"
