@@ -87,7 +87,10 @@ SETTINGS = (
     Setting("memo, 10 blocks, trunk learns", "resnet32", 10, trunk="train"),
     Setting("memo, 10 blocks, trunk learns, no branches", "resnet32", 10, "train", branches=False),
 )
-TINY = (Setting("convnet2", "convnet2"), Setting("memo, 2 blocks", "convnet2", 2))
+TINY = (
+    Setting("convnet2", "convnet2", batch_size=16),
+    Setting("memo, 2 blocks", "convnet2", 2, batch_size=16),
+)
 
 
 def lesson_of(setting: Setting, device: torch.device) -> tuple[ExpandableNetwork, Lesson]:

@@ -28,7 +28,8 @@ KNOWN, NEW = ("digit-1", "digit-2", "upper-A"), "symbol-hash"
 EDGECIL = [sys.executable, "-m", "edgecil"]
 DEVICE = [sys.executable, "-m", "edgecil_devices"]
 PATIENCE_S = 120
-SMALL = ("--budget", "400kB", "--method", "thrift", "--backbone", "convnet2", "--epochs", "40")
+NETWORK = ("--budget", "400kB", "--method", "thrift", "--backbone", "convnet2")
+SHORT = ("--epochs", "40", "--image-size", "16")
 
 
 def run(command: list[str], *words: object) -> str:
@@ -84,7 +85,7 @@ def test_from_the_unknown_thing_to_its_block_in_a_signed_release(tmp_path: Path)
     first, second = tmp_path / "first.edgecil", tmp_path / "second.update"
 
     # At the workstation: a signed bundle, and what a device needs to be taught.
-    run(EDGECIL, "train", "--data", photos, "--run", state, "--device", "cpu", *SMALL)
+    run(EDGECIL, "train", "--data", photos, "--run", state, "--device", "cpu", *NETWORK, *SHORT)
     run(EDGECIL, "keys", "new", tmp_path / "key")
     run(EDGECIL, "export", state, "--out", first, "--sign", tmp_path / "key", "--teachable")
 

@@ -1,16 +1,16 @@
 """From torch modules to ONNX graphs, one for the trunk and one for each block.
 
 The exporter of torch takes seconds a graph, whatever its weights. So each kind of graph is exported
-once, as a template with weights that mean nothing, and every trunk or block is a copy of its
-template with its own weights put in by name. The random weights also keep the exporter from merging
-or simplifying what happens to be equal or zero.
+once in a process, as a template with weights that mean nothing, and every trunk or block is a copy
+of its template with its own weights put in by name. The random weights also keep the exporter from
+merging or simplifying what happens to be equal or zero.
 
 Shapes: N images, S image size.
 """
 
 import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
 import numpy as np
@@ -29,6 +29,10 @@ OPSET = 18
 """The exporter's own, so nothing is converted; onnxruntime has known it since 1.14."""
 IR_VERSION = 8
 """The one that came with the opset."""
+
+_MOST_TEMPLATES = 16
+_templates: dict[str, ModelProto] = {}
+"""By structure, the oldest first."""
 
 
 class PixelTrunk(nn.Module):
@@ -126,6 +130,28 @@ def check_graph(model: ModelProto) -> None:
 
 
 def _template(module: nn.Module, example: Tensor, source: str, sink: str) -> ModelProto:
+    """The template of all modules of this structure; nobody may change it."""
+    structure = "\n".join([source, sink, *_structure(module), f"{example.dtype} {example.shape}"])
+    if structure not in _templates:
+        while len(_templates) >= _MOST_TEMPLATES:
+            del _templates[next(iter(_templates))]
+        _templates[structure] = _exported(module, example, source, sink)
+    return _templates[structure]
+
+
+def _structure(module: nn.Module) -> Iterator[str]:
+    """All that a module's graph depends on, which is all but its weights."""
+    for part in module.modules():
+        if isinstance(part, fx.GraphModule):
+            yield part.code
+        else:
+            plain = {name: value for name, value in vars(part).items() if name[0] != "_"}
+            yield f"{type(part).__qualname__} {plain}"
+    for name, tensor in module.state_dict().items():
+        yield f"{name} {tensor.dtype} {tensor.shape}"
+
+
+def _exported(module: nn.Module, example: Tensor, source: str, sink: str) -> ModelProto:
     module = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(0)
     for tensor in module.state_dict().values():

@@ -43,8 +43,8 @@ pytestmark = pytest.mark.slow
 Logits: TypeAlias = NDArray[np.float32]
 
 HERE = Path(__file__).parent
-PICTURES = 18
-"""Emulated, a picture takes up to a second."""
+PICTURES = 6
+"""One of each class: emulated, a picture takes up to a second."""
 CLASSES = 6
 ILLEGAL = "1.21.0"
 """Its aarch64 wheel has instructions that the Pi 3 and 4 lack."""

@@ -27,13 +27,6 @@ from edgecil_export.graphs import with_weights
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, templates: tuple[Any, Any]) -> None:
-    """torch's exporter takes seconds, and only the network's shape matters to it."""
-    monkeypatch.setattr(contents, "trunk_template", lambda *_: templates[0])
-    monkeypatch.setattr(contents, "block_template", lambda *_: templates[1])
-
-
 @pytest.fixture
 def pixels() -> NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper
-from torch import nn
+from torch import Tensor, nn
 
 from edgecil.errors import ExportError
 from edgecil.networks import ExpandableNetwork, cut_backbone
@@ -18,6 +18,7 @@ from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.graph_shapes import OPERATORS
 from edgecil_devices.graphs import joined
 from edgecil_devices.winograd import kernel_bytes, with_winograd
+from edgecil_export import graphs
 from edgecil_export.graphs import (
     block_template,
     check_graph,
@@ -82,13 +83,43 @@ def test_the_trunk_takes_pixels_and_normalises_them_itself(
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_template_does_not_depend_on_the_weights(templates: Templates) -> None:
+def test_a_template_does_not_depend_on_the_weights(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "_templates", {})
     parts = cut_backbone("resnet14")
     block = for_inference(parts.block().eval())  # fresh: many values are zero or equal
     again = block_template(block, torch.zeros(1, 32, 8, 8))
     assert again.SerializeToString(deterministic=True) == templates[1].SerializeToString(
         deterministic=True
     )
+
+
+class Times(nn.Module):
+    """A number that is no weight and in no name."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_a_structure_is_exported_once_and_another_one_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graphs, "_templates", {})
+    monkeypatch.setattr(graphs, "_exported", lambda *_: object())
+
+    def template(stride: int, slope: float, factor: float, size: int) -> object:
+        layers = nn.Sequential(nn.Conv2d(4, 4, 3, stride), nn.LeakyReLU(slope), Times(factor))
+        return block_template(for_inference(layers), torch.zeros(1, 4, size, size))
+
+    asked = [(1, 0.1, 2, 8), (2, 0.1, 2, 8), (1, 0.2, 2, 8), (1, 0.1, 3, 8), (1, 0.1, 2, 9)]
+    first, again = ([template(*one) for one in asked] for _ in range(2))
+    assert len(set(map(id, first))) == len(asked)
+    assert list(map(id, again)) == list(map(id, first))
 
 
 @pytest.mark.parametrize(

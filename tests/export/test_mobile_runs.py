@@ -1,7 +1,6 @@
 """Runs of a network with ReLU6, exported whole: format 2, eight bits, updates, arrangements."""
 
 import copy
-import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,7 @@ from edgecil_devices.package import pack, read_package
 from edgecil_devices.runtime import Runtime, _parts
 from edgecil_devices.selftest import self_test
 from edgecil_devices.teaching.statistics import unpacked
-from edgecil_export import ExportRequest, contents, export
-from edgecil_export.graphs import block_template, trunk_template
+from edgecil_export import ExportRequest, export
 from edgecil_export.update import make_update
 from tests.export.conftest import SETTINGS, after_first_task, pictures
 from tests.export.mobile import lite_like_groups, with_statistics
@@ -34,24 +32,10 @@ LITE = replace(SETTINGS, backbone="lite-like")
 
 @pytest.fixture(scope="module", autouse=True)
 def _lite_like() -> Iterator[None]:
-    """A backbone of that name; torch's exporter takes seconds, and is asked once a module."""
+    """A backbone of that name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "lite-like", Backbone("lite-like", lite_like_groups, 16, 1, 64))
-        patch.setattr(contents, "trunk_template", _once(trunk_template))
-        patch.setattr(contents, "block_template", _once(block_template))
         yield
-
-
-def _once(template: object) -> object:
-    made: list[object] = []
-
-    @functools.wraps(template)  # type: ignore[arg-type]
-    def get(*arguments: object) -> object:
-        if not made:
-            made.append(template(*arguments))  # type: ignore[operator]
-        return made[0]
-
-    return get
 
 
 @pytest.fixture(scope="module")

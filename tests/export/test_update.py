@@ -14,19 +14,12 @@ from edgecil_devices.bundle import complete, read_bundle
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify
-from edgecil_export import ExportRequest, contents, export
+from edgecil_export import ExportRequest, export
 from edgecil_export.keys import new_key
 from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
 from tests.crash.recording import left_by_a_dead_process
 from tests.export.conftest import SETTINGS, after_first_task
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, templates: tuple[Any, Any]) -> None:
-    """torch's exporter takes seconds, and only the network's shape matters to it."""
-    monkeypatch.setattr(contents, "trunk_template", lambda *_: templates[0])
-    monkeypatch.setattr(contents, "block_template", lambda *_: templates[1])
 
 
 @pytest.fixture
