@@ -9,22 +9,24 @@ published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tig
         [--seeds 1993] [--variants replay,...] [--epochs 12,8]
 
 A run is a line of results.csv, of which `ablation_table.py` makes a table, with the sizes of state/
-at every stage as they lie on disk, and the last accuracy twice more: with the test pictures through
-the codec as well, and with the weights of that very run rounded to int8. Stop it at will; the same
-command goes on.
+at every stage as they lie on disk, and the last accuracy three times more: with the test pictures
+through the codec as well, with the weights of that very run rounded to int8, and with the logits of
+every picture and its mirror image added. Stop it at will; the same command goes on.
 """
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.sgd import sgd
 
 from ablation_table import merged, read, write
 from edgecil.data import Split, load_dataset
@@ -67,6 +69,12 @@ class Variant:
     """Label smoothing."""
     mixup: float = 0.0
     """Alpha of mixup (Zhang et al., ICLR 2018); 0: pictures are not mixed."""
+    nesterov: bool = False
+    """Whether the momentum looks ahead."""
+    decays_all: bool = True
+    """Whether weight decay takes biases and BatchNorm's own weights, too."""
+    averaging: float = 0.0
+    """What a step leaves of the average of weights that is kept in the end, statistics included."""
     clean_news: float = 0.0
     """The part of the new pictures seen as they are; the others, like all exemplars, through the
     codec."""
@@ -90,6 +98,10 @@ VARIANTS = {
     "cutout": Variant({"augmentation": "plain+cutout"}),
     "label smoothing": Variant(smoothing=0.1),
     "mixup": Variant(mixup=0.2),
+    "nesterov": Variant(nesterov=True),
+    "no decay of norms and biases": Variant(decays_all=False),
+    "averaged weights": Variant(averaging=0.95),
+    "batches of 256, rate doubled": Variant({"batch_size": 256, "learning_rate": 0.2}),
     "prior": Variant(prior=True),
     "class weights": Variant(class_weights=True),
     "distillation": Variant(distillation="traded"),
@@ -107,6 +119,45 @@ VARIANTS = {
 }
 
 
+def varied_sgd(variant: Variant, step: Callable[..., None]) -> Callable[..., None]:
+    """A step of SGD with its levers."""
+
+    def varied(
+        parameters: list[Tensor], gradients: list[Tensor], buffers: list[Any], **how: Any
+    ) -> None:
+        how["nesterov"] = variant.nesterov
+        for whole in (True, False):
+            chosen = [n for n, one in enumerate(parameters) if (one.ndim > 1) == whole]
+            if not chosen:
+                continue
+            decay = how["weight_decay"] if whole or variant.decays_all else 0.0
+            kept = [buffers[n] for n in chosen]
+            told = [parameters[n] for n in chosen], [gradients[n] for n in chosen], kept
+            step(*told, **(how | {"weight_decay": decay}))
+            for n, buffer in zip(chosen, kept, strict=True):
+                buffers[n] = buffer
+
+    return varied
+
+
+class Average:
+    """The moving average of a network's weights and statistics."""
+
+    def __init__(self, network: ExpandableNetwork, kept: float) -> None:
+        self._network, self._kept = network, kept
+        self._mean = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def follow(self) -> None:
+        """Take in what the network has become."""
+        for name, tensor in self._network.state_dict().items():
+            if tensor.is_floating_point():
+                self._mean[name].lerp_(tensor, 1 - self._kept)
+
+    def put_in(self) -> None:
+        """Make it the network's."""
+        self._network.load_state_dict(self._mean)
+
+
 def class_weights(counts: Sequence[int]) -> Tensor:
     """1/n for each class of n pictures, scaled to a mean of 1, (C,)."""
     weights = 1 / torch.tensor(counts, dtype=torch.float64)
@@ -118,6 +169,7 @@ class Varied(Method):
 
     name = "varied"
     variant: Variant
+    average: Average | None = None
 
     def as_trained_on(self, new: Split, codec: ImageCodec) -> Pictures:
         """A part of the new pictures as they are, perhaps."""
@@ -136,6 +188,7 @@ class Varied(Method):
         even = class_weights(task.class_counts).to(device)
         known = task.known_classes / task.total_classes
         chance = np.random.default_rng(task.stage)
+        self.average = Average(network, variant.averaging) if variant.averaging else None
 
         def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             return F.cross_entropy(
@@ -153,6 +206,8 @@ class Varied(Method):
             return share * apart[0] + (1 - share) * apart[1]
 
         def loss(pixels: Tensor, labels: Tensor) -> Tensor:
+            if self.average:
+                self.average.follow()
             if variant.mixup:
                 return mixed_loss(pixels, labels)
             logits = network(pixels)
@@ -174,7 +229,10 @@ class Varied(Method):
         return Lesson(phases)
 
     def finish(self, network: ExpandableNetwork, task: TaskView, recipe: Recipe) -> None:
-        """Align the head, perhaps."""
+        """Take the averaged weights, and align the head, perhaps."""
+        if self.average:
+            self.average.follow()
+            self.average.put_in()
         if task.stage == 1 or self.variant.alignment == "no":
             return
         norms = network.head.weight.norm(dim=1)
@@ -200,7 +258,8 @@ def run_one(name: str, budget: str, seed: int, epochs: Sequence[int], out: Path)
         **(asked | variant.request),
     )
     folder = out / f"{name.replace(' ', '-').replace(':', '-')}-{budget}-{seed}"
-    train(request, folder, resume=True)
+    with patch("edgecil.training.sgd.sgd", varied_sgd(variant, sgd)):
+        train(request, folder, resume=True)
     return Run(folder)
 
 
@@ -211,7 +270,7 @@ def data_dir() -> Path | None:
 
 
 def last_accuracies(run: Run) -> dict[str, float]:
-    """The last accuracy with test pictures through the codec, and with weights in int8, percent."""
+    """The last accuracy in percent: through the codec, with weights in int8, with mirror images."""
     state, dataset = State.read(run.state_folder), load_dataset("cifar100", data_dir=data_dir())
     test = RunData([dataset], run.settings().tasks).test(state.settings.stage)
     clean = test.pictures.pixels()
@@ -219,15 +278,22 @@ def last_accuracies(run: Run) -> dict[str, float]:
         replace(state.settings, precision="int8"), state.network(), state.exemplars
     ).network()
 
-    def accuracy(network: ExpandableNetwork, pixels: np.ndarray) -> float:
+    def accuracy(network: ExpandableNetwork, pixels: np.ndarray, mirrored: bool = False) -> float:
         images = ResidentImages(pixels, test.labels, torch.device("cpu"), mirrors=True)
-        percent = percent_correct(test.labels, predicted_labels(network, images))
+
+        def both(pixels: Tensor) -> Tensor:
+            found: Tensor = network(pixels) + network(pixels.flip(3))
+            return found
+
+        predicted = predicted_labels(network, images, both if mirrored else None)
+        percent = percent_correct(test.labels, predicted)
         return round(percent or 0.0, 2)  # CIFAR-100 has test pictures
 
     through_codec = codec_named(state.settings.codec).roundtrip(clean)
     return {
         "last_through_codec": accuracy(state.network(), through_codec),
         "last_in_int8": accuracy(in_int8, clean),
+        "last_mirrored": accuracy(state.network(), clean, mirrored=True),
     }
 
 

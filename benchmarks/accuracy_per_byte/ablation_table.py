@@ -39,7 +39,8 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 def write(file: Path, rows: Sequence[Row]) -> None:
     """Write a file of rows anew."""
     with file.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]), lineterminator="\n")
+        columns = dict.fromkeys(name for row in rows for name in row)  # older rows have fewer
+        writer = csv.DictWriter(opened, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -40,3 +40,13 @@ def test_of_several_files_each_run_counts_once_and_the_last_one_holds(tmp_path: 
     assert (tmp_path / "all.csv").read_bytes().decode() == (
         HEAD + "replay,1MB,1,61,51,11\nmemo,2MB,1,40,30,5\n"
     )
+
+
+def test_rows_that_were_measured_with_fewer_columns_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEAD + "replay,1MB,1,60,50,10\n")
+    (tmp_path / "b.csv").write_text(HEAD.replace("last,", "last,more,") + "prior,1MB,1,6,5,7,1\n")
+    printed(tmp_path / "a.csv", tmp_path / "b.csv", "--to", tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text() == (
+        "variant,budget,seed,average,last,exemplars,more\n"
+        "replay,1MB,1,60,50,10,\nprior,1MB,1,6,5,1,7\n"
+    )
