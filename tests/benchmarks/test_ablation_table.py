@@ -47,6 +47,6 @@ def test_rows_that_were_measured_with_fewer_columns_stay(tmp_path: Path) -> None
     (tmp_path / "b.csv").write_text(HEAD.replace("last,", "last,more,") + "prior,1MB,1,6,5,7,1\n")
     printed(tmp_path / "a.csv", tmp_path / "b.csv", "--to", tmp_path / "all.csv")
     assert (tmp_path / "all.csv").read_text() == (
-        "variant,budget,seed,average,last,exemplars,more\n"
-        "replay,1MB,1,60,50,10,\nprior,1MB,1,6,5,1,7\n"
+        "variant,budget,seed,average,last,more,exemplars\n"
+        "prior,1MB,1,6,5,7,1\nreplay,1MB,1,60,50,,10\n"
     )
