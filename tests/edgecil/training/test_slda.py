@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from edgecil.budget import Ledger
+from edgecil.data import ImageDataset
 from edgecil.errors import BudgetError, StateCorruptError, StateVersionError, TrainingError
 from edgecil.evaluation.results import StageResult
 from edgecil.memory import state as state_module
@@ -48,7 +49,9 @@ class Remembers(SilentReporter):
         shutil.copytree(self.run.state_folder, self.folder / f"after-{result.stage}")
 
 
-def learned(folder: Path) -> tuple[list[StageResult], Remembers]:
+def learned(
+    folder: Path, dataset: ImageDataset | None = None
+) -> tuple[list[StageResult], Remembers]:
     request = TrainRequest(
         data="tiny",
         budget=BUDGET_BYTES,
@@ -62,7 +65,7 @@ def learned(folder: Path) -> tuple[list[StageResult], Remembers]:
     )
     reporter = Remembers(folder)
     results = train(
-        request, folder / "run", device="cpu", reporter=reporter, dataset=tiny_dataset()
+        request, folder / "run", device="cpu", reporter=reporter, dataset=dataset or tiny_dataset()
     )
     return results, reporter
 
@@ -215,6 +218,21 @@ def test_features_that_are_no_numbers_are_not_learned() -> None:
     broken = Features(torch.full((4, 7), torch.inf))
     with pytest.raises(TrainingError, match="--learning-rate"):
         with_new_classes(None, broken, broken, [torch.arange(4)])  # type: ignore[arg-type]
+
+
+def test_one_picture_of_a_class_is_learned(tmp_path: Path) -> None:
+    dataset = tiny_dataset(classes=4, train=1, test=2)
+    results, _ = learned(tmp_path, dataset)
+    assert len(results) == 2
+    state = State.read(tmp_path / "run" / "state")
+    statistics, network = state.statistics(), state.network()
+    assert statistics is not None
+    assert network.head.weight.isfinite().all()
+    rows = [dataset.classes.index(name) for name in state.settings.classes]
+    pixels = torch.from_numpy(dataset.train.pixels(np.array(rows))).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        seen = network.features(pixels).numpy()
+    np.testing.assert_allclose(statistics.means, seen, atol=2e-3 * np.abs(seen).max())
 
 
 def test_a_later_lesson_has_nothing_to_train() -> None:

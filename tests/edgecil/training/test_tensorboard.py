@@ -18,11 +18,17 @@ from tests.edgecil.training.test_reporters import Diary
 from tests.edgecil.training.tiny import tiny_dataset
 
 
-class StopsInTheSecondTask(Diary):
+class EndsInTheSecondTask(Diary):
+    """Ends a run after an epoch of its second task."""
+
+    def __init__(self, epoch: int, error: Exception) -> None:
+        super().__init__()
+        self.epoch, self.error = epoch, error
+
     def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
         super().epoch_finished(phase, report)
-        if self.said.count("epoch 1") == 2:
-            raise Stopped("enough", 75)
+        if self.said.count(f"epoch {self.epoch}") == 2:
+            raise self.error
 
 
 def learned(folder: Path, *reporters: Diary, resume: bool = False) -> None:
@@ -33,12 +39,19 @@ def learned(folder: Path, *reporters: Diary, resume: bool = False) -> None:
     train(asked, folder, device="cpu", resume=resume, reporter=reporter, dataset=tiny_dataset())
 
 
-def test_a_run_that_was_stopped_has_every_epoch_and_task_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "error"),
+    [(1, Stopped("enough", 75)), (1, RuntimeError("a crash")), (2, RuntimeError("a crash"))],
+    ids=["stopped", "crashed", "crashed later"],
+)
+def test_a_run_that_was_cut_short_has_every_epoch_and_task_once(
+    epoch: int, error: Exception, tmp_path: Path
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = tmp_path / "run"
-    with pytest.raises(Stopped):
-        learned(run, StopsInTheSecondTask())
+    with pytest.raises(type(error)):
+        learned(run, EndsInTheSecondTask(epoch, error))
     learned(run, resume=True)
     shown = EventAccumulator(str(run / FOLDER)).Reload()
     with (run / "metrics.csv").open(newline="") as file:
