@@ -256,7 +256,9 @@ def test_new_exemplars_never_get_a_foreign_header() -> None:
     ours = made_up(JPEG, [[20]])
     theirs = ExemplarSet(JPEG, 4, ours.payloads, ours.shared_header + b"?")
     with pytest.raises(StateError, match="another version of Pillow"):
-        theirs.with_new_classes([])
+        theirs.with_new_classes([ours.payloads[0]])
+    none = ExemplarSet(JPEG, 4, (), theirs.shared_header)  # of a method that keeps no pictures
+    assert none.with_new_classes([[], []]).payloads == ((), ())
 
 
 def test_what_loses_nothing_is_encoded_again_as_it_would_have_been_at_once() -> None:

@@ -125,7 +125,7 @@ def test_new_pictures_are_looked_at_where_no_exemplar_is_kept() -> None:
     ("changes", "message"),
     [
         ({"method": "thrift"}, "one block at all times"),
-        ({"max_blocks": 1}, "give --max-blocks 2 or more"),
+        ({"max_blocks": 1}, "--max-blocks 1 leaves no room .*; give 2 or more"),
         ({"no_merge": True}, "leave out --no-merge"),
         ({"accounting": "published"}, "a block a task"),
     ],
