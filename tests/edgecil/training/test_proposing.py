@@ -131,10 +131,20 @@ def test_small_pictures_are_left_to_small_networks_and_a_line_says_what_would_le
     assert proposed(*asked(tmp_path, backbone="convnet2")).reason == ""
 
 
-def test_many_photos_a_class_are_rehearsed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_photos_a_class_are_rehearsed_sooner_where_they_come_at_once(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(proposing, "MOST_WITHOUT_PICTURES", PHOTOS - 2)
-    found = proposed(*asked(photos))
-    assert (found.request.backbone, found.request.chosen_method) == (LITE0, "memo")
+
+    def method(**more: Any) -> str:
+        found = proposed(*asked(photos, **more))
+        assert found.request.backbone == LITE0
+        return found.request.chosen_method
+
+    assert method() == "memo"
+    assert method(increment=1) == method(tasks_ahead=1) == method(method="slda") == "slda"
+    monkeypatch.setattr(proposing, "MOST_IN_TASKS", PHOTOS - 2)
+    assert method(increment=1) == "memo"
 
 
 @pytest.mark.parametrize(
