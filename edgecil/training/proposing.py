@@ -5,8 +5,8 @@ EfficientNet-Lite0 (CIFAR-100, `benchmarks/few_photos.py`). With many hundreds o
 network from scratch catches up, and with few exemplars a class the bytes of the trunk are missed.
 
 Behind such a trunk `slda` learns few photos as well as `memo` where they come at once, and better
-the more tasks they come in, without keeping any (`benchmarks/photo_tasks.py`). Of 200 photos a class
-`memo` learns a point more at once, and two points less in five tasks.
+the more tasks they come in, without keeping any (`benchmarks/photo_tasks.py`). Of 200 photos a
+class `memo` learns a point more at once, and two points less in five tasks.
 """
 
 import logging
