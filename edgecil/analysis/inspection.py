@@ -185,7 +185,7 @@ def _similarity(
 ) -> Similarity:
     test = RunData(datasets, settings.tasks).test(stages[-1].stage)
     order = np.random.default_rng(settings.seed).permutation(len(test.labels))
-    pixels = test.pictures.pixels(order[:image_count])
+    pixels = test.pictures.pixels(order[: max(0, image_count)])
     networks = [_network(settings, stage.last_epoch_file) for stage in stages]
     by_depth = similarities(networks, pixels, device)
     return Similarity(

@@ -143,9 +143,10 @@ def test_without_the_pictures_two_views_are_left(
     assert found.changes
 
 
-def test_too_few_images_are_refused(trained: Path) -> None:
+@pytest.mark.parametrize("count", [3, 0, -5])
+def test_too_few_images_are_refused(trained: Path, count: int) -> None:
     with pytest.raises(UsageError, match="give at least 4"):
-        inspected(trained, image_count=3)
+        inspected(trained, image_count=count)
 
 
 @pytest.mark.parametrize("file", ["gradients.csv", "last-epoch.safetensors"])
