@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgecil.analysis.cka import SMALLEST_BATCH
 from edgecil.analysis.views import layer_changes, similarities
 from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
@@ -105,6 +106,8 @@ def inspect_run(
         RunError: no run, one without a history, or one whose history is damaged.
         UsageError: nothing is recorded of the stage, or there are too few images.
     """
+    if image_count < SMALLEST_BATCH:
+        raise UsageError(f"{image_count} images are too few for CKA; give at least 4")
     run = Run(folder)
     settings = run.settings()
     stages = [each for each in run.history.stages() if each.gradients()]
@@ -185,7 +188,7 @@ def _similarity(
 ) -> Similarity:
     test = RunData(datasets, settings.tasks).test(stages[-1].stage)
     order = np.random.default_rng(settings.seed).permutation(len(test.labels))
-    pixels = test.pictures.pixels(order[: max(0, image_count)])
+    pixels = test.pictures.pixels(order[:image_count])
     networks = [_network(settings, stage.last_epoch_file) for stage in stages]
     by_depth = similarities(networks, pixels, device)
     return Similarity(
