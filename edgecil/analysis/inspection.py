@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgecil.analysis.cka import SMALLEST_BATCH
-from edgecil.analysis.views import layer_changes, similarities
+from edgecil.analysis.views import layer_changes, require_enough, similarities
 from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
 from edgecil.methods import method_named
@@ -106,8 +105,7 @@ def inspect_run(
         RunError: no run, one without a history, or one whose history is damaged.
         UsageError: nothing is recorded of the stage, or there are too few images.
     """
-    if image_count < SMALLEST_BATCH:
-        raise UsageError(f"{image_count} images are too few for CKA; give at least 4")
+    require_enough(image_count)
     run = Run(folder)
     settings = run.settings()
     stages = [each for each in run.history.stages() if each.gradients()]

@@ -84,6 +84,18 @@ def feature_maps(network: ExpandableNetwork, pixels: Tensor) -> dict[str, Tensor
     return maps
 
 
+def require_enough(image_count: int) -> None:
+    """Check that CKA can be computed of so many images.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if image_count < SMALLEST_BATCH:
+        raise UsageError(
+            f"{image_count} images are too few for CKA; give at least {SMALLEST_BATCH}"
+        )
+
+
 def similarities(
     networks: Sequence[ExpandableNetwork], pixels: NDArray[np.uint8], device: torch.device
 ) -> dict[str, Doubles]:
@@ -100,8 +112,7 @@ def similarities(
     Raises:
         UsageError: there are too few images.
     """
-    if len(pixels) < SMALLEST_BATCH:
-        raise UsageError(f"{len(pixels)} images are too few for CKA; give at least 4")
+    require_enough(len(pixels))
     for network in networks:
         network.to(device).eval()
     cka: dict[str, MinibatchCKA] = {}

@@ -91,7 +91,7 @@ def within(
         bench: as of `most_blocks`.
 
     Raises:
-        UsageError: the latency cannot be kept, or another bound is given.
+        UsageError: the latency cannot be kept.
     """
     from edgecil.training.resolving import resolve
 
