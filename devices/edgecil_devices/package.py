@@ -143,8 +143,13 @@ def read_package(source: str | Path | bytes, trusted: KeySet | None = None) -> P
         raise type(error)(f"{path}: {error}") from error
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is what `edgecil train` made, which some take for a bundle or a store."""
+    return (path / "state").is_dir()
+
+
 def _not_a_file(path: Path) -> str:
-    if (path / "state").is_dir():
+    if is_run(path):
         bundle = f"{path.name}.edgecil"
         return f"a run, not a bundle; run: edgecil export {typed(path)} --out {typed(bundle)}"
     return "not a bundle, which is a single file"

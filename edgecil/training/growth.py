@@ -112,9 +112,11 @@ def resolve_new_task(run: Run, learned: int, new: NewTask) -> tuple[RunSettings,
         discard(run)
         settings = run.settings()
     if settings.is_added(learned) and settings.sources[-1].fingerprint == found.fingerprint:
-        if asked := _asked_anew(settings, new):
+        if otherwise := _asked_otherwise(settings, new):
+            option, how = otherwise
             raise RunError(
-                f"{run.folder} has learned these classes already; {asked} goes with new ones"
+                f"{run.folder} has learned these classes already, {how}; {option} goes with new "
+                "ones"
             )
         return settings, None
     grown, choice = with_new_task(settings, new)
@@ -212,27 +214,20 @@ def _require_begun_alike(run: Run, settings: RunSettings, found: Source, new: Ne
             f"{found.data} is not what it began with: {changes}; finish the task: "
             f"{settings.going_on(run.folder, settings.stage_count - 1)}, {way_back}"
         )
-    if new.budget_bytes not in (None, settings.budget_bytes):
-        raise RunError(
-            f"{run.folder} has begun this task under a budget of {settings.budget_bytes} bytes; "
-            f"leave out --budget, {way_back}"
-        )
-    if settings.codec not in new.facts.exemplar_bytes:
-        raise RunError(
-            f"{run.folder} has begun this task with exemplars in {settings.codec}; leave out "
-            f"--codec, {way_back}"
-        )
+    if otherwise := _asked_otherwise(settings, new):
+        option, how = otherwise
+        raise RunError(f"{run.folder} has begun this task {how}; leave out {option}, {way_back}")
 
 
-def _asked_anew(settings: RunSettings, new: NewTask) -> str | None:
-    """What is asked for otherwise than the run has it, as an option of `edgecil learn`."""
+def _asked_otherwise(settings: RunSettings, new: NewTask) -> tuple[str, str] | None:
+    """An option of `edgecil learn` that asks for what the run has otherwise, and how it has it."""
     if new.budget_bytes not in (None, settings.budget_bytes):
-        return "--budget"
+        return "--budget", f"under a budget of {settings.budget_bytes} bytes"
     if settings.codec not in new.facts.exemplar_bytes:
-        return "--codec"
-    fewer = new.bound.max_blocks
-    if fewer and fewer < (settings.max_blocks or settings.stage_count):
-        return "--max-blocks"
+        return "--codec", f"with exemplars in {settings.codec}"
+    most, fewer = settings.max_blocks or settings.stage_count, new.bound.max_blocks
+    if fewer and fewer < most:
+        return "--max-blocks", f"with at most {most} blocks"
     return None
 
 

@@ -21,6 +21,7 @@ from edgecil_devices.files import cannot_be_written, make_folder, sync_folder, w
 from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.output import typed
+from edgecil_devices.package import is_run
 from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
 
 SPARE_BYTES = 2**20
@@ -66,7 +67,7 @@ class Folder:
         """
         if self.exists:
             return
-        if (self.path / "state").is_dir():
+        if is_run(self.path):
             raise StoreError(
                 f"{self.path} is a run, not a store; run: edgecil export {typed(self.path)}"
             )

@@ -131,6 +131,8 @@ def test_a_budget_or_codec_that_differs_from_the_one_begun_with_is_refused(
     assert "begun this task under a budget of 700000 bytes; leave out --budget" in told
     _, told = trained.learn("--data", "new", "--codec", "webp:30", code=1)
     assert "begun this task with exemplars in webp-lossless; leave out --codec" in told
+    _, told = trained.learn("--data", "new", "--max-blocks", "2", code=1)
+    assert "begun this task with at most 3 blocks; leave out --max-blocks" in told
 
 
 def test_what_is_learned_already_is_not_learned_again(trained: Desk) -> None:
@@ -140,14 +142,21 @@ def test_what_is_learned_already_is_not_learned_again(trained: Desk) -> None:
     assert (trained.state(), trained.strictly("config.json")) == files
 
 
-@pytest.mark.parametrize("asked", [("--budget", "800kB"), ("--codec", "webp:30")])
+@pytest.mark.parametrize(
+    ("asked", "how"),
+    [
+        (("--budget", "800kB"), "under a budget of 600000 bytes"),
+        (("--codec", "webp:30"), "with exemplars in webp-lossless"),
+        (("--max-blocks", "2"), "with at most 3 blocks"),
+    ],
+)
 def test_what_is_asked_of_classes_that_are_learned_already_is_refused(
-    trained: Desk, asked: tuple[str, str]
+    trained: Desk, asked: tuple[str, str], how: str
 ) -> None:
     trained.learn("--data", "new")
     files = trained.state(), trained.strictly("config.json")
     _, told = trained.learn("--data", "new", *asked, code=1)
-    assert f"run has learned these classes already; {asked[0]} goes with new ones" in told
+    assert f"run has learned these classes already, {how}; {asked[0]} goes with new ones" in told
     assert (trained.state(), trained.strictly("config.json")) == files
 
 
