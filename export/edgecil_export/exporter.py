@@ -139,7 +139,7 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         contents, loss = _in_int8(opened, request)
         accuracy = loss.bundle if loss.sample == TEST_PICTURES else None
     else:
-        contents = contents_in_fp32(opened, request.stored_weights)
+        contents = contents_in_fp32(opened, request.stored_weights(state.settings.precision))
     of = features_for_teaching(opened)
     teaching, unknown = _teachable(opened, contents, of, request)
     statistics, facts = _packed(teaching, of)
@@ -245,7 +245,7 @@ def _manifest(
         preprocessing=settings.preprocessing,
         mean=settings.mean,
         std=settings.std,
-        weights=request.stored_weights,
+        weights=request.stored_weights(settings.precision),
         opset=OPSET,
         ir_version=IR_VERSION,
         min_onnxruntime=OLDEST_ONNXRUNTIME,

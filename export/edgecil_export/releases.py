@@ -32,10 +32,11 @@ def released(manifest: Manifest, asked: ExportRequest, run: Path) -> Manifest:
     """
     keys = read_public_keys(asked.new_keys).texts if asked.new_keys else None
     number = asked.release
-    if number is None and (asked.sign or keys):
+    if number is None and (asked.sign or keys or asked.above is not None):
         last, content = _last(run)
         draft = replace(manifest, release=1, keys=keys, expires=asked.expires)
         number = last if content == _content(draft) else last + 1
+        number = max(number, (asked.above or 0) + 1)
         if number > MAX_RELEASE:
             raise ExportError(f"release {last} was the last there can be; begin a new store")
     return replace(manifest, release=number, keys=keys, expires=asked.expires)

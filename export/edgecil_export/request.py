@@ -21,7 +21,7 @@ class ExportRequest:
     weights: str | None = option(
         None,
         "Store weights as fp32, fp16 (half the bytes) or int8 (a quarter).",
-        shown_default="as --compute",
+        shown_default="as the run keeps them; int8 with --compute int8",
     )
     compute: str = option(
         "fp32",
@@ -50,6 +50,8 @@ class ExportRequest:
         "Number of the release; devices take only higher ones.",
         shown_default="of a signed one, one above the last",
     )
+    above: int | None = None
+    """A release that devices have, which this one is to follow: it gets a number above that."""
     new_keys: Path | None = option(
         None,
         "Public keys that devices trust from this release on; see keys rotate.",
@@ -68,8 +70,9 @@ class ExportRequest:
             raise UsageError(
                 f"--max-loss is a number of points from 0 to 100, not {self.max_loss_points:g}"
             )
-        _require_known("weights", self.stored_weights, WEIGHTS)
-        if self.compute == "int8" and self.stored_weights != "int8":
+        if self.weights is not None:
+            _require_known("weights", self.weights, WEIGHTS)
+        if self.compute == "int8" and self.weights not in (None, "int8"):
             raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
         _require_known("classifier", self.classifier, CLASSIFIERS)
         if self.release is not None and not 0 < self.release <= MAX_RELEASE:
@@ -77,10 +80,13 @@ class ExportRequest:
         if self.expires is not None and not is_day(self.expires):
             raise UsageError(f"--expires is a day such as 2030-12-31, not {self.expires!r}")
 
-    @property
-    def stored_weights(self) -> str:
-        """How weights are stored."""
-        return self.compute if self.weights is None else self.weights
+    def stored_weights(self, kept: str) -> str:
+        """How weights are stored.
+
+        Args:
+            kept: the precision in which the run's state keeps them; more bytes would say no more.
+        """
+        return self.weights or ("int8" if self.compute == "int8" else kept)
 
 
 def _require_known(what: str, name: str, known: Iterable[str]) -> None:

@@ -51,8 +51,8 @@ def make_update(
         new: a bundle, or a run, which is then exported as `since` was.
         since: the bundle that devices have.
         out: the update.
-        request: of a run: its release, by default one above that of `since`, and who signs it; its
-            weights, classifier and compute are those of `since`.
+        request: of a run: its release, by default one above the run's last and that of `since`,
+            and who signs it; its weights, classifier and compute are those of `since`.
         bundle: of a run: where to keep the whole bundle, for devices that have none.
 
     Raises:
@@ -78,16 +78,13 @@ def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) ->
     manifest = base.manifest
     if base.signatures and asked.sign is None:
         raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
-    number = asked.release
-    if number is None and manifest.release is not None:
-        number = manifest.release + 1
     request = replace(
         asked,
         weights=manifest.weights,
         classifier={role: name for name, role in CLASSIFIERS.items()}[manifest.head.role],
         compute=manifest.compute,
         teachable=manifest.statistics is not None,
-        release=number,
+        above=manifest.release,
     )
     export(run, whole, request)
 

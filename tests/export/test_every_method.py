@@ -36,7 +36,7 @@ def learned(method: str, folder: Path) -> Path:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_device_says_what_torch_says(method: str, tmp_path: Path) -> None:
     run = learned(method, tmp_path / "run")
-    report = export(run, tmp_path / "x.edgecil")
+    report = export(run, tmp_path / "x.edgecil", ExportRequest(weights="fp32"))
     grows = METHODS[method]().blocks_after(3) == 3
     assert len(report.manifest.blocks) == (3 if grows else 1)
 

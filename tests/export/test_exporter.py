@@ -23,6 +23,7 @@ from edgecil_devices.selftest import self_test
 from edgecil_export import ExportRequest, contents, export, exporter, parity
 from edgecil_export.accuracy_loss import AccuracyLoss
 from edgecil_export.graphs import with_weights
+from tests.export.conftest import SETTINGS
 
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
 
@@ -61,6 +62,22 @@ def test_rounded_weights_take_a_half_and_a_quarter(run: Path) -> None:
     }
     assert sizes["fp16"] / sizes["fp32"] == pytest.approx(0.51, abs=0.02)
     assert sizes["int8"] / sizes["fp32"] == pytest.approx(0.28, abs=0.03)
+
+
+@pytest.mark.parametrize(("kept", "bytes_a_weight"), [("fp32", 4), ("fp16", 2), ("int8", 1)])
+def test_weights_are_stored_as_the_run_keeps_them_unless_asked_otherwise(
+    run: Path, network: ExpandableNetwork, kept: str, bytes_a_weight: int
+) -> None:
+    State.of(replace(SETTINGS, precision=kept), network, State.read(run / "state").exemplars).write(
+        run / "state", None
+    )
+    manifest = export(run, run / "x.edgecil").manifest
+    assert manifest.weights == kept
+    block = sum(p.numel() for p in network.blocks[0].parameters() if p.dim() > 1)
+    found = manifest.blocks[0].size_bytes / block
+    assert bytes_a_weight < found < bytes_a_weight + 0.4
+    in_fp32 = export(run, run / "y.edgecil", ExportRequest(weights="fp32")).manifest
+    assert in_fp32.weights == "fp32"
 
 
 def test_the_manifest_says_what_the_state_is(run: Path) -> None:

@@ -138,6 +138,23 @@ def test_two_bundles_make_the_same_update_as_a_run_and_a_bundle(
         make_update(run, tmp_path / "a", tmp_path / "c", ExportRequest(sign=key))
 
 
+def test_an_update_gets_no_number_that_another_release_of_the_run_has(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    base = exported(earlier, tmp_path / "1", sign=key)
+    exported(run, tmp_path / "2", "fp16", sign=key)
+    exported(run, tmp_path / "3", "int8", sign=key, release=9)
+
+    def number() -> int | None:
+        update = make_update(run, base, tmp_path / "u", ExportRequest(sign=key))
+        return update.manifest.release
+
+    assert number() == 10  # in fp32, which is another content than that of release 9
+    assert number() == 10  # what devices have as release 10 is this very content
+    asked = ExportRequest(sign=key, release=4)
+    assert make_update(run, base, tmp_path / "u", asked).manifest.release == 4
+
+
 def test_an_update_of_plain_bundles_has_no_number(run: Path, earlier: Path, tmp_path: Path) -> None:
     base = exported(earlier, tmp_path / "1")
     report = make_update(run, base, tmp_path / "u")
