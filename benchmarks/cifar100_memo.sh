@@ -11,6 +11,6 @@ run="${1:-runs/cifar100-b0-inc10-7.6MB}"
 
 edgecil train --data cifar100 --budget 7.6MB --run "$run" --resume
 find "$run/state" -type f -printf '%s\n' | awk '{ sum += $1 } END { print "state holds", sum, "bytes" }'
-edgecil export "$run" --out "$run.edgecil"
+edgecil export "$run" --weights fp32 --out "$run.edgecil"
 edgecil eval "$run.edgecil" --data cifar100
 cp "$run/results.json" "$(dirname "$0")/results/cifar100-b0-inc10-7.6MB.json"

@@ -15,6 +15,6 @@ run="${2:-runs/cifar100-b0-inc10-thrift-$budget}"
 edgecil train --protocol cifar100-b0-inc10 --budget "$budget" --method thrift --first-epochs 40 --epochs 16 \
     --recipe fast --backbone resnet14 --codec webp:75 --state-precision fp16 --run "$run" --resume
 find "$run/state" -type f -printf '%s\n' | awk '{ sum += $1 } END { print "state holds", sum, "bytes" }'
-edgecil export "$run" --out "$run.edgecil"
+edgecil export "$run" --weights fp32 --out "$run.edgecil"
 edgecil eval "$run.edgecil" --data cifar100
 cp "$run/results.json" "$(dirname "$0")/results/accuracy-per-byte/thrift-$budget.json"

@@ -152,7 +152,7 @@ def main() -> None:
         rows.append(learned(run, folder, random.Random(number)))
         if number % MEASURED_EVERY == 0 or number == asked.tasks - 1:
             rows[-1]["bundle"] = f"{number + 1}.edgecil"
-            edgecil("export", run, "--out", asked.work / rows[-1]["bundle"])
+            edgecil("export", run, "--weights", "fp32", "--out", asked.work / rows[-1]["bundle"])
         print(rows[-1], flush=True)
         kept.write_text(json.dumps(rows, allow_nan=False))
     for row in rows:  # all at once, so that what else the machine does is the same for all

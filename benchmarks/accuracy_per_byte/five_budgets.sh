@@ -17,6 +17,6 @@ edgecil compare --protocol cifar100-b0-inc10 --budgets published --methods thrif
 edgecil report "$out" --out "$out/report.html"
 for run in "$out"/thrift-*; do
     find "$run/state" -type f -printf '%s\n' | awk -v run="$run" '{ sum += $1 } END { print run, sum, "bytes" }'
-    edgecil export "$run" --out "$run.edgecil"
+    edgecil export "$run" --weights fp32 --out "$run.edgecil"
     edgecil eval "$run.edgecil" --data cifar100
 done
