@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 SCHEMES = ("http://", "https://")
 """How an address begins."""
 
+_MOST_DIGITS = 18
 _LEFT_AS_THEY_ARE = "/:?#[]@!$&'()*+,;=%~"
 
 
@@ -44,6 +45,16 @@ def get(url: str, time_limit_s: float, stall_s: float | None = None, **headers: 
     opener = _opener(time.monotonic() + time_limit_s, stall_s or time_limit_s)
     asked = request.Request(quote(url, _LEFT_AS_THEY_ARE), headers=headers)
     return opener.open(asked, timeout=time_limit_s)
+
+
+def promised_bytes(answer: Any) -> int | None:
+    """How long an answer says its body is, if it says so; 10**18 stands for any larger number."""
+    length = str(answer.headers.get("Content-Length", ""))
+    if not length.isdecimal():
+        return None
+    digits = length.lstrip("0") or "0"
+    # Python refuses to read a number of more than 4300 digits.
+    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def told(reason: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from edgecil_devices._json import json_object
 from edgecil_devices._onnxruntime import version
 from edgecil_devices.computation import COMPUTATIONS, read_cpuinfo
-from edgecil_devices.files import replace_atomically
+from edgecil_devices.files import make_folder, replace_atomically
 
 ONE_GRAPH, SIDE_BY_SIDE = "one graph", "side by side"
 ARRANGEMENTS = (ONE_GRAPH, SIDE_BY_SIDE)
@@ -93,7 +93,7 @@ def keep_choice(file: Path, key: str, choice: Choice) -> None:
     choices = _choices(file) | {key: asdict(choice)}
     newest = dict(list(choices.items())[-_MOST_CHOICES:])
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         replace_atomically(file, json.dumps(newest, allow_nan=False).encode())
 
 

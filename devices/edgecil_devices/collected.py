@@ -19,7 +19,7 @@ from PIL import Image
 
 from edgecil_devices.class_names import folder_name
 from edgecil_devices.errors import ImageError, StoreWriteError, UsageError
-from edgecil_devices.files import cannot_be_written, sync_folder
+from edgecil_devices.files import cannot_be_written, make_folder, sync_folder
 from edgecil_devices.images import read_image
 from edgecil_devices.picture_files import is_picture_name
 
@@ -104,7 +104,7 @@ class Collection:
         paths = self.paths(names)
         target = self.folder / LABELLED / folder_name(label)
         try:
-            target.mkdir(parents=True, exist_ok=True)
+            make_folder(target)
             for path in paths:
                 path.replace(target / path.name)
             sync_folder(target)

@@ -21,7 +21,7 @@ from PIL import Image
 from edgecil_devices.camera import Frame
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
-from edgecil_devices.files import cannot_be_written, replace_atomically
+from edgecil_devices.files import cannot_be_written, make_folder, replace_atomically
 from edgecil_devices.images import read_image
 from edgecil_devices.picture_files import is_picture_name
 
@@ -64,7 +64,7 @@ class Collector:
             raise UsageError(f"--collect wants a folder, and {folder} is a file")
         self.folder, self._below, self._most = folder, below, most
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise StoreWriteError(cannot_be_written(folder, error)) from error
         self._count = self._counted()

@@ -4,7 +4,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 
-from edgecil_devices._http import SCHEMES, RedirectionError, get, told
+from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, told
 from edgecil_devices.errors import ImageError
 from edgecil_devices.images import MAX_FILE_BYTES
 
@@ -48,8 +48,7 @@ def download(url: str, time_limit_s: float = TIME_LIMIT_S) -> bytes:
 
 
 def _read(answer: Any) -> bytes:
-    length = answer.headers.get("Content-Length", "")
-    promised = int(length) if length.isdecimal() else None
+    promised = promised_bytes(answer)
     data = bytearray()
     while (promised or 0) <= MAX_FILE_BYTES and len(data) <= MAX_FILE_BYTES:
         chunk = answer.read(_CHUNK_BYTES)

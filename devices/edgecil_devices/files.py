@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgecil_devices import ownership
 from edgecil_devices.locks import is_alive
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -56,23 +57,24 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, so that they survive a power cut.
 
     One that is there already is confirmed too: whoever made it may have been killed just then.
+    Whose a new one is: see `ownership`.
 
     Raises:
         OSError: the disk is full or failing, or a file has this name.
     """
     if not path.parent.exists():
         make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    ownership.make_folder(path)
     sync_folder(path.parent)
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write `data` to `path` and wait until the disk has it.
+    """Write `data` to `path` and wait until the disk has it; whose a new file is: see `ownership`.
 
     Raises:
         OSError: the disk is full or failing; a partial file may remain under `path`.
     """
-    with naming(path), path.open("wb") as file:
+    with naming(path), open(path, "wb", opener=ownership.opened) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

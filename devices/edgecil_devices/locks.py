@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from edgecil_devices.ownership import opened
+
 _UNKNOWN = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 """What a file system that has no locks answers."""
 
@@ -56,7 +58,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """
     flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        descriptor = opened(path, flags | os.O_CLOEXEC, 0o644)
     except FileNotFoundError:
         if not shared:
             raise

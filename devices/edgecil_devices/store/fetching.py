@@ -19,8 +19,10 @@ from time import sleep
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 
-from edgecil_devices._http import SCHEMES, RedirectionError, get, told
+from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, told
 from edgecil_devices.errors import BundleCorruptError, FetchError, StoreWriteError
+from edgecil_devices.files import make_folder
+from edgecil_devices.ownership import opened
 from edgecil_devices.package import Package, read_package
 from edgecil_devices.signing import KeySet
 from edgecil_devices.store.folder import SPARE_BYTES
@@ -52,10 +54,12 @@ _MAX_LATEST_BYTES = 64
 _MAX_NUMBER = 2**53 - 1
 _CHUNK_BYTES = 2**16
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
+_NOT_OFFERED = {403, 404, 410}
+"""403: so a bucket whose files may not be listed, S3 for one, answers where there is no file."""
 
 
 class NotOfferedError(FetchError):
-    """There is no such file."""
+    """There is no such file, or none for us."""
 
 
 class _BrokenError(Exception):
@@ -135,7 +139,7 @@ class WebSource:
             BundleError: what arrives is not sound.
         """
         partial = self.incoming / name
-        self.incoming.mkdir(exist_ok=True)
+        make_folder(self.incoming)
         for other in self.incoming.iterdir():
             if other != partial:
                 other.unlink()
@@ -176,12 +180,11 @@ class WebSource:
         """Append what is missing to `partial`."""
         have = _size(partial)
         asked = {"Range": f"bytes={have}-"} if have else {}
-        with self._get(name, **asked) as answer, partial.open("ab") as file:
+        with self._get(name, **asked) as answer, open(partial, "ab", opener=opened) as file:
             # A server may do as it likes with a range.
             if not str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-"):
                 file.truncate(have := 0)
-            length = answer.headers.get("Content-Length", "")
-            self._require_room(name, have, int(length) if length.isdecimal() else 0)
+            self._require_room(name, have, promised_bytes(answer) or 0)
             for chunk in _chunks(answer, MAX_RELEASE_BYTES + 1 - have):
                 have += file.write(chunk)
         try:
@@ -213,7 +216,7 @@ class WebSource:
                 pause = error.headers.get("Retry-After", "")
                 pause_s = float(pause) if pause.isdecimal() else 0.0
                 raise _BrokenError(f"the server answers {answer}", pause_s) from None
-            kind = NotOfferedError if error.code in (404, 410) else FetchError
+            kind = NotOfferedError if error.code in _NOT_OFFERED else FetchError
             raise kind(f"{self._url(name)}: the server answers {answer}") from None
         except RedirectionError as error:
             raise FetchError(f"{self._url(name)}: {error.reason}") from None
@@ -254,8 +257,8 @@ def _chunks(answer: Any, limit_bytes: int) -> Iterator[bytes]:
     Raises:
         _BrokenError: the connection ends before the body does.
     """
-    length = answer.headers.get("Content-Length", "")
-    expected = min(int(length), limit_bytes) if length.isdecimal() else None
+    promised = promised_bytes(answer)
+    expected = None if promised is None else min(promised, limit_bytes)
     have = 0
     while have < limit_bytes:
         try:

@@ -22,7 +22,14 @@ from edgecil_devices.locks import LockHeldError, locked
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.output import typed
 from edgecil_devices.package import is_run
-from edgecil_devices.store.records import Release, StoreState, damaged, read_checked, write_checked
+from edgecil_devices.store.records import (
+    Release,
+    StoreState,
+    damaged,
+    read_bounded,
+    read_checked,
+    write_checked,
+)
 
 SPARE_BYTES = 2**20
 """Left free by an update, for the file system's own records."""
@@ -36,7 +43,7 @@ _NAMES = {"lock", "state.json", "current", "blobs", "incoming", "arrangements.js
 
 
 def damaged_blob(path: Path) -> StoreDamagedError:
-    """The error for a blob that is altered or missing."""
+    """The error for a blob that is altered, missing or in a bad sector."""
     return damaged(path, "install the whole bundle of its release again")
 
 
@@ -99,8 +106,7 @@ class Folder:
             OSError: the disk is full or failing.
         """
         self.require_free()
-        self.blobs.mkdir(exist_ok=True)
-        sync_folder(self.path)
+        make_folder(self.blobs)
         state.write(self.state_file)
 
     @contextmanager
@@ -151,13 +157,12 @@ class Folder:
         """The content of a blob, every byte of it checked.
 
         Raises:
-            StoreDamagedError: it is altered.
+            StoreDamagedError: it is altered or lies in a bad sector.
             FileNotFoundError: it is not here.
+            OSError: it may not be read, or not now.
         """
         path = self.blobs / sha256
-        with path.open("rb") as file:
-            # Asking for more than there is would take as much memory.
-            data = file.read(min(size_bytes, os.fstat(file.fileno()).st_size) + 1)
+        data = read_bounded(path, size_bytes, damaged_blob(path))
         if hashlib.sha256(data).hexdigest() != sha256:
             raise damaged_blob(path)
         return data
@@ -166,8 +171,9 @@ class Folder:
         """The manifest of a release.
 
         Raises:
-            StoreDamagedError: it is altered.
+            StoreDamagedError: it is altered or lies in a bad sector.
             FileNotFoundError: it is not here.
+            OSError: it may not be read, or not now.
         """
         return Manifest.from_json(self.blob(release.manifest))
 

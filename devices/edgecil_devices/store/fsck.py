@@ -1,6 +1,7 @@
 """The verb `fsck`: every byte of a store is checked, and nothing changed."""
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,5 +77,8 @@ def _problems(folder: Folder) -> list[Problem]:
     return problems
 
 
-def _state_bytes(folder: Folder) -> bytes:
-    return folder.state_file.read_bytes()
+def _state_bytes(folder: Folder) -> bytes | None:
+    """None where it cannot be read, which is a problem like others."""
+    with suppress(OSError):
+        return folder.state_file.read_bytes()
+    return None

@@ -76,7 +76,7 @@ def install(
         _require_same_keys(store, updater.state.keys, keys)
         if no_teach and updater.state.teaching:
             raise StoreError(f"{store} was made without --no-teach; give that to a new store")
-        return updater.take(read_package(file, updater.trusted))
+        return updater.take(read_package(file, updater.trusted, updater.vouched))
 
 
 def _require_same_keys(store: Path, has: tuple[str, ...] | None, asked: KeySet | None) -> None:

@@ -3,6 +3,7 @@
 Each is one JSON object with a sha256 of its own, so that a changed byte is noticed.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,16 @@ knows nothing of that refuses it, and does not drop that when it writes."""
 
 _MAX_RECORD_BYTES = 1_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_NO_DAMAGE = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+"""What the system answers about files that may be sound: they are gone, not for us, or not now."""
 
 
 class UpdateStage(Enum):
@@ -178,11 +189,10 @@ def read_checked(path: Path) -> dict[str, Any]:
     """What `write_checked` wrote.
 
     Raises:
-        StoreDamagedError: a byte of it has changed.
+        StoreDamagedError: a byte of it has changed or lies in a bad sector.
         FileNotFoundError: there is none.
     """
-    with path.open("rb") as file:
-        data = file.read(min(_MAX_RECORD_BYTES, os.fstat(file.fileno()).st_size))
+    data = read_bounded(path, _MAX_RECORD_BYTES, damaged(path))
     try:
         record = json_object(data)
     except (ValueError, TypeError) as error:
@@ -192,6 +202,28 @@ def read_checked(path: Path) -> dict[str, Any]:
     if check != _check(record) or data != _json(record | {"check": check}) + b"\n":
         raise damaged(path)
     return record
+
+
+def read_bounded(path: Path, most_bytes: int, damage: StoreDamagedError) -> bytes:
+    """What is in a file of the store, or one byte more than the most where it is longer.
+
+    Args:
+        path: of the file.
+        most_bytes: that it should have.
+        damage: what to raise where the disk has it and does not give it back.
+
+    Raises:
+        StoreDamagedError: `damage`.
+        OSError: there is no such file, or it may not be read, or not now.
+    """
+    try:
+        with path.open("rb") as file:
+            # Asking for more than there is would take as much memory.
+            return file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
+    except OSError as error:
+        if error.errno in _NO_DAMAGE:
+            raise
+        raise damage from error
 
 
 def damaged(

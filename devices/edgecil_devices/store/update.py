@@ -63,7 +63,7 @@ def update(file: Path, store: Path, test: Test = test_in_child) -> UpdateOutcome
     with folder.locked():
         updater = Updater(folder, test)
         tell_recovery(updater)
-        return updater.take(read_package(file, updater.trusted))
+        return updater.take(read_package(file, updater.trusted, updater.vouched))
 
 
 def update_from(place: str, store: Path, test: Test = test_in_child) -> UpdateOutcome | None:

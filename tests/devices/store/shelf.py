@@ -72,15 +72,17 @@ def lie_about_length(length: int) -> Fault:
     return lambda request: request.answer(length=length)
 
 
-def say(status: int, **headers: str) -> Fault:
-    """Another status, without a body."""
+def say(status: int, body: bytes = b"", **headers: str) -> Fault:
+    """Another status or other headers, with a body or without."""
 
     def fault(request: _Handler) -> None:
         request.send_response(status)
         for name, value in headers.items():
             request.send_header(name.replace("_", "-"), value)
-        request.send_header("Content-Length", "0")
+        if "Content_Length" not in headers:
+            request.send_header("Content-Length", str(len(body)))
         request.end_headers()
+        request.wfile.write(body)
 
     return fault
 

@@ -23,7 +23,7 @@ from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.status import read_status
 from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import MOST_AHEAD
-from tests.devices.store.releases import Key, Releases, fails, labels, passes
+from tests.devices.store.releases import Key, Made, Releases, fails, labels, passes
 from tests.devices.test_bundle import with_manifest
 
 OURS, THEIRS, NEXT = Key(1), Key(2), Key(3)
@@ -256,6 +256,69 @@ def test_a17_a_release_may_bring_new_keys_and_then_only_they_count(
     refused(releases.bundle(7, OURS), trusting, SignatureError, "only by ed25519:", number=6)
     update(releases.update(7, 6, NEXT), trusting, test=passes)
     assert current(trusting) == labels(7)
+
+
+def _spoil(store: Path, made: Made) -> Path:
+    head = store / "blobs" / made.manifest.head.sha256
+    head.write_bytes(b"rotten")
+    assert len(check(store)) == 1
+    return head
+
+
+def test_a17_the_release_that_brought_new_keys_can_be_repaired(
+    releases: Releases, trusting: Path
+) -> None:
+    rotating = releases.bundle(6, OURS, keys=(NEXT.text,))
+    update(rotating, trusting, test=passes)
+    head = _spoil(trusting, releases.made(6))
+    before = (trusting / "state.json").read_bytes()
+    for way in (install, update):
+        head.write_bytes(b"rotten")
+        outcome = way(rotating, trusting, test=fails)
+        assert (outcome.changed, outcome.release.number) == (False, 6)
+        assert current(trusting) == labels(6)
+    assert (trusting / "state.json").read_bytes() == before
+
+
+def test_a17_the_release_before_the_new_keys_can_be_repaired(
+    releases: Releases, trusting: Path
+) -> None:
+    update(releases.bundle(6, OURS, keys=(NEXT.text,)), trusting, test=passes)
+    made = releases.made(5)
+    _spoil(trusting, made)
+    size_bytes = len(made.blobs[made.manifest.head.name])
+    before = (trusting / "state.json").read_bytes()
+    with pytest.raises(ReleaseError, match=f"the previous one here; {size_bytes} damaged bytes"):
+        install(releases.bundle(5, OURS), trusting, test=fails)
+    assert current(trusting) == labels(6)
+    assert (trusting / "state.json").read_bytes() == before
+
+
+def test_a17_a_repair_lets_nothing_else_of_an_old_key_in(
+    releases: Releases, trusting: Path
+) -> None:
+    """Another release of the same number, one older than both, one newer; and other blobs."""
+    update(releases.bundle(6, OURS, keys=(NEXT.text,)), trusting, test=passes)
+    update(releases.bundle(7, NEXT), trusting, test=passes)
+    stranger = "only by ed25519:"
+    changed = {"keys": (NEXT.text,), "versions": {"edgecil": "another"}}
+    refused(releases.bundle(6, OURS, **changed), trusting, SignatureError, stranger, number=7)
+    refused(releases.bundle(7, OURS, expires="2099-01-01"), trusting, SignatureError, stranger, 7)
+    refused(releases.bundle(5, OURS), trusting, SignatureError, stranger, number=7)
+    refused(releases.bundle(8, OURS), trusting, SignatureError, stranger, number=7)
+    path = releases.bundle(6, OURS, keys=(NEXT.text,))
+    with_another_head = bytearray(path.read_bytes())
+    with_another_head[-1] ^= 1
+    path.write_bytes(with_another_head)
+    refused(path, trusting, BundleCorruptError, "is damaged: its sha256 is", number=7)
+
+
+def test_a17_a_refused_release_is_vouched_for_by_nobody(releases: Releases, trusting: Path) -> None:
+    """What failed its self-test was never committed, so it needs a signature like any other."""
+    with pytest.raises(ReleaseError, match="failed its self-test"):
+        update(releases.bundle(6, OURS), trusting, test=fails)
+    assert StoreState.read(trusting / "state.json").refused is not None
+    refused(releases.bundle(6), trusting, SignatureError, "it is signed by nobody")
 
 
 def test_a17_new_keys_of_somebody_else_are_refused(releases: Releases, trusting: Path) -> None:

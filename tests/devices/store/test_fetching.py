@@ -89,6 +89,28 @@ def test_a_release_that_is_announced_and_missing_is_told_of(offered: Shelf, stor
         update_from(offered.address, store, passes)
 
 
+def test_a_bucket_that_may_not_be_listed_answers_403_for_what_it_has_not(
+    offered: Shelf, store: Path, releases: Releases
+) -> None:
+    """As S3 does: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
+    missed = "release-3-from-1.update"
+    offered.files |= {"latest": b"3", "release-3.edgecil": releases.bundle(3).read_bytes()}
+    offered.always[missed] = say(403)
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(3)
+    assert [name for name, _ in offered.asked] == ["latest", missed, "release-3.edgecil"]
+
+
+def test_a_server_that_lets_nobody_in_is_told_of(offered: Shelf, store: Path) -> None:
+    offered.always = dict.fromkeys((UPDATE, "release-2.edgecil"), say(403))
+    with pytest.raises(FetchError, match=r"release-2.edgecil: the server answers 403 Forbidden"):
+        update_from(offered.address, store, passes)
+    offered.always["latest"] = say(403)
+    with pytest.raises(FetchError, match="latest: the server answers 403 Forbidden"):
+        update_from(offered.address, store, passes)
+    assert current(store) == labels(1)
+
+
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_a_server_that_cuts_is_asked_for_the_rest(offered: Shelf, store: Path, count: int) -> None:
     offered.faults[UPDATE] = [cut_after(count)] * 3
@@ -162,6 +184,26 @@ def test_a_length_that_is_too_long_is_a_broken_connection(offered: Shelf, store:
     with pytest.raises((FetchError, BundleCorruptError)):
         update_from(offered.address, store, passes)
     assert current(store) == labels(1)
+
+
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_a_length_beyond_every_bound_is_refused_in_words(
+    offered: Shelf, store: Path, digits: int
+) -> None:
+    offered.always[UPDATE] = say(200, Content_Length="9" * digits)
+    with pytest.raises(FetchError, match=f"{UPDATE} is larger than 512 MiB; offer it smaller"):
+        update_from(offered.address, store, passes)
+    offered.always["latest"] = say(200, Content_Length="9" * digits)
+    with pytest.raises(FetchError, match="latest: the connection broke after 0 of "):
+        update_from(offered.address, store, passes)
+    assert current(store) == labels(1)
+
+
+def test_a_length_may_begin_with_zeros(offered: Shelf, store: Path) -> None:
+    body = offered.files[UPDATE]
+    offered.always[UPDATE] = say(200, body, Content_Length=f"{len(body):05000}")
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
 
 
 def test_a_length_that_is_too_short_gives_a_truncated_file(offered: Shelf, store: Path) -> None:

@@ -1,10 +1,12 @@
 """Releases in and out of a store: what is taken, what is refused, what is kept."""
 
 import errno
+import io
 import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,6 +288,110 @@ def test_a_flipped_bit_in_a_blob_is_noticed_fallen_back_from_and_repaired(
     assert (outcome.changed, outcome.written_bytes) == (False, head.stat().st_size)
     assert current(store) == labels(2)
     assert check(store) == []
+
+
+UNREADABLE = Path("/proc/self/mem")
+"""The system answers whoever reads its first byte as it does for a bad sector: EIO."""
+
+has_one = pytest.mark.skipif(not UNREADABLE.exists(), reason="Linux has it")
+
+
+def _make_unreadable(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(UNREADABLE)
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        path.read_bytes()
+
+
+@has_one
+@pytest.mark.parametrize("which", ["head", "manifest"])
+def test_a_bad_sector_in_a_blob_is_noticed_fallen_back_from_and_repaired(
+    releases: Releases, store: Path, which: str
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    update(releases.update(2, 1), store, test=passes)
+    manifest = state_of(store).committed
+    assert manifest is not None
+    head = releases.made(2).manifest.head.sha256
+    blob = store / "blobs" / (head if which == "head" else manifest.manifest)
+    size_bytes = blob.stat().st_size
+    _make_unreadable(blob)
+    reading = read_current(store)
+    assert reading.bundle.manifest.classes == labels(1)
+    assert reading.warning == (
+        f"{blob} is damaged; install the whole bundle of its release again; going on with release 1"
+    )
+    assert [problem.release for problem in check(store)] == [2]
+    outcome = install(releases.bundle(2), store, test=passes)
+    assert (outcome.changed, outcome.written_bytes) == (False, size_bytes)
+    assert current(store) == labels(2)
+    assert check(store) == []
+
+
+@has_one
+def test_an_update_of_a_base_with_a_bad_sector_wants_the_whole_bundle(
+    releases: Releases, store: Path
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    _make_unreadable(store / "blobs" / releases.made(1).manifest.trunk.sha256)
+    with pytest.raises(ReleaseError, match="is missing or damaged.; install the whole bundle"):
+        update(releases.update(2, 1), store, test=passes)
+    update(releases.bundle(2), store, test=passes)
+    assert current(store) == labels(2)
+
+
+class _Unreadable(io.FileIO):
+    """A file that is as large as ever, and in a bad sector."""
+
+    def readinto(self, buffer: Any) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def readall(self) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("name", ["state.json", "current"])
+def test_a_bad_sector_in_a_record_is_noticed(
+    releases: Releases, store: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    update(releases.update(2, 1), store, test=passes)
+    opened, bad = Path.open, (store / name).stat().st_ino
+    (store / name).with_suffix(".bad").hardlink_to(store / name)  # so that no other takes its inode
+
+    def read(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if path == store / name and path.stat().st_ino == bad:
+            return io.BufferedReader(_Unreadable(path))
+        return opened(path, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", read)
+    (problem,) = check(store)
+    assert f"{name} is damaged" in problem.what
+    assert current(store) == labels(2)  # of the two files each is enough for readers
+    if name == "current":
+        Updater(Folder(store), passes)
+        assert check(store) == []
+    else:
+        with pytest.raises(StoreDamagedError, match="state.json is damaged; install a whole"):
+            update(releases.bundle(3), store, test=passes)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES])
+def test_what_keeps_a_sound_blob_from_being_read_is_no_damage(
+    releases: Releases, store: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    opened = Path.open
+
+    def refuse(path: Path, *more: Any, **named: Any) -> Any:
+        if path.parent.name == "blobs":
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *more, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for read in (read_current, check):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            read(store)
 
 
 def test_the_previous_release_is_repaired_too_and_stays_the_previous_one(
