@@ -46,8 +46,8 @@ def golden_of(bundle: Bundle) -> Golden | None:
     of_pixels, of_logits = manifest.golden
     pixels = read_npy(bundle.blobs[of_pixels.name], of_pixels.name, ("|u1",))
     logits = read_npy(bundle.blobs[of_logits.name], of_logits.name, ("<f4",))
-    size = manifest.preprocessing.image_size_px
-    expected = (len(pixels), size, size, 3), (len(pixels), len(manifest.classes))
+    size, samples = manifest.preprocessing.image_size_px, pixels.shape[:1]  # () of a number alone
+    expected = (*samples, size, size, 3), (*samples, len(manifest.classes))
     if (pixels.shape, logits.shape) != expected or not 0 < len(pixels) <= MAX_SAMPLES:
         raise BundleCorruptError("the golden samples have other shapes; export the bundle again")
     if not np.isfinite(logits).all():

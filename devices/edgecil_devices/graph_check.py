@@ -5,7 +5,8 @@ So what a graph may use is listed here, field by field of `onnx.proto`, and all 
 `export/FORMAT.md` has the rules.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -25,22 +26,38 @@ _NUMBER, _BYTES, _FLOAT = 0, 2, 5
 
 
 class _Message(NamedTuple):
-    """A kind of message: what it is called, and its allowed fields with their encoding."""
+    """A kind of message: what it is called, and its allowed fields."""
 
     what: str
     allowed: Mapping[int, int]
+    """How each is encoded."""
+    repeated: Collection[int] = ()
+    """Those that may come twice. Of all others protobuf would take the last, or put messages
+    together; it never writes two."""
+    inside: Mapping[int, "_Message"] = {}
+    """What those are that nobody but `_checked` looks into."""
 
 
 # Not among them, on purpose: functions, training, sparse tensors, external data and where it lies,
 # strings, tensors and graphs in attributes.
-_MODEL = _Message("a model", {1: _NUMBER, 2: _BYTES, 3: _BYTES, 7: _BYTES, 8: _BYTES})
+_MODEL = _Message("a model", {1: _NUMBER, 2: _BYTES, 3: _BYTES, 7: _BYTES, 8: _BYTES}, {8})
 _OPSET = _Message("an opset", {1: _BYTES, 2: _NUMBER})
-_GRAPH = _Message("a graph", dict.fromkeys((1, 2, 5, 11, 12, 13), _BYTES))
-_NODE = _Message("a node", dict.fromkeys((1, 2, 3, 4, 5, 7), _BYTES))
-_ATTRIBUTE = _Message(
-    "an attribute", {1: _BYTES, 2: _FLOAT, 3: _NUMBER, 4: _BYTES, 8: _NUMBER, 20: _NUMBER}
+_SIZE = _Message("a size", {1: _NUMBER, 2: _BYTES})
+_SHAPE = _Message("a shape", {1: _BYTES}, {1}, {1: _SIZE})
+_OF_TENSOR = _Message("a tensor's type", {1: _NUMBER, 2: _BYTES}, (), {2: _SHAPE})
+_TYPE = _Message("a type", {1: _BYTES}, (), {1: _OF_TENSOR})
+_VALUE = _Message("a value", {1: _BYTES, 2: _BYTES}, (), {2: _TYPE})
+_GRAPH = _Message(
+    "a graph",
+    dict.fromkeys((1, 2, 5, 11, 12, 13), _BYTES),
+    {1, 5, 11, 12, 13},
+    dict.fromkeys((11, 12, 13), _VALUE),
 )
-_TENSOR = _Message("a tensor", {1: _NUMBER, 2: _NUMBER, 8: _BYTES, 9: _BYTES})
+_NODE = _Message("a node", dict.fromkeys((1, 2, 3, 4, 5, 7), _BYTES), {1, 2, 5})
+_ATTRIBUTE = _Message(
+    "an attribute", {1: _BYTES, 2: _FLOAT, 3: _NUMBER, 4: _BYTES, 8: _NUMBER, 20: _NUMBER}, {8}
+)
+_TENSOR = _Message("a tensor", {1: _NUMBER, 2: _NUMBER, 8: _BYTES, 9: _BYTES}, {1})
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2}
 """Of float, uint8, int8, int32, int64 and float16."""
 _FLOAT32, _INT64 = 1, 7
@@ -117,11 +134,16 @@ def _read(model: bytes, manifest: Manifest) -> tuple[list[Call], dict[str, _Tens
 
 
 def _checked(message: bytes | memoryview, kind: _Message) -> list[Field]:
-    """The fields of a message, all of which are allowed."""
+    """The fields of a message, each of which is allowed as often as it comes."""
     found = list(fields(message))
     for field in found:
         if kind.allowed.get(field.number) != field.raw[0] & 7:
             raise _RefusedError(f"it has field {field.number} in {kind.what}")
+        if field.number in kind.inside:
+            _checked(field.content, kind.inside[field.number])
+    for number, count in Counter(field.number for field in found).items():
+        if count > 1 and number not in kind.repeated:
+            raise _RefusedError(f"it has field {number} twice in {kind.what}")
     return found
 
 
@@ -138,7 +160,7 @@ def _node(message: memoryview, compute: str) -> Call:
     parts = _checked(message, _NODE)
     operators = [text(part.content) for part in parts if part.number == 4]
     if len(operators) != 1 or any(part.number == 7 and len(part.content) for part in parts):
-        raise _RefusedError("it has a node of no operator, of several or of another domain")
+        raise _RefusedError("it has a node of no operator or of another domain")
     if operators[0] == "QuantizeLinear" and compute != "int8":
         raise _RefusedError("it computes in eight bits, as its manifest does not say")
     attributes: dict[str, tuple[int | str, ...]] = {}

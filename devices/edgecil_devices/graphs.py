@@ -49,7 +49,7 @@ def ports(model: bytes) -> tuple[list[Port], list[Port]]:
     """The inputs and the outputs that an ONNX file declares.
 
     Raises:
-        BundleError: it is no protocol buffer.
+        BundleError: it is no protocol buffer, or says twice what is said once.
     """
     parts = list(nested(model, _GRAPH))
     inputs, outputs = (
@@ -78,7 +78,7 @@ def joined(trunk: bytes | None, blocks: Sequence[bytes], *, with_map: bool = Fal
         with_map: whether the trunk's output stays an output as well, before these.
 
     Raises:
-        BundleError: one of them is no protocol buffer.
+        BundleError: one of them is no protocol buffer, or says twice what is said once.
     """
     parts = []
     if trunk is not None:
@@ -116,34 +116,53 @@ def _part(model: bytes, prefix: str, keeping: Iterable[str], without: Collection
 
 
 def _port(value_info: memoryview) -> Port:
-    name = text(b"".join(nested(value_info, 1)))
+    parts = list(fields(value_info))
+    name = "".join(text(part.content) for part in _single(parts, 1))
     dtype, shape = "unknown", []
-    for type_ in nested(value_info, 2):
-        for tensor in nested(type_, 1):
-            for field in fields(tensor):
-                if field.number == 1:
-                    dtype = _ELEMENT_TYPES.get(field.value, f"type {field.value}")
-                elif field.number == 2:
-                    shape = [_size(content) for content in nested(field.content, 1)]
+    for type_ in _single(parts, 2):
+        for tensor in _single(fields(type_.content), 1):
+            of_tensor = list(fields(tensor.content))
+            for field in _single(of_tensor, 1):
+                dtype = _ELEMENT_TYPES.get(field.value, f"type {field.value}")
+            for field in _single(of_tensor, 2):
+                shape = [_size(content) for content in nested(field.content, 1)]
     return Port(name, dtype, tuple(shape))
 
 
 def _size(dimension: memoryview) -> int | str | None:
-    for field in fields(dimension):
-        if field.number in (1, 2):
-            return field.value if field.number == 1 else text(field.content)
+    for field in _single(fields(dimension), 1, 2):  # for protobuf one takes the other's place
+        return field.value if field.number == 1 else text(field.content)
     return None
 
 
+def _single(parts: Iterable[Field], *numbers: int) -> list[Field]:
+    """The one field of these numbers, or none.
+
+    Of several protobuf would take the last, or put messages together. It never writes several: they
+    are there to make one reader see what another does not.
+
+    Raises:
+        BundleError: there are several.
+    """
+    found = [part for part in parts if part.number in numbers]
+    if len(found) > 1:
+        raise _not_a_graph()
+    return found
+
+
 def attribute_of(parts: Iterable[Field]) -> tuple[str, tuple[int | str, ...]]:
-    """The name of an attribute and its integers or its string; a float counts as no value."""
+    """The name of an attribute and its integers or its string; a float counts as no value.
+
+    Raises:
+        BundleError: it has several names, or several values that are no list.
+    """
     parts = list(parts)
+    integers = [part for part in parts if part.number == 8]
     values = (
         _signed(part.value) if part.number != 4 else text(part.content)
-        for part in parts
-        if part.number in (3, 4, 8)
+        for part in (*_single(parts, 3, 4), *integers)
     )
-    return "".join(text(part.content) for part in parts if part.number == 1), tuple(values)
+    return "".join(text(part.content) for part in _single(parts, 1)), tuple(values)
 
 
 class TensorFields(NamedTuple):
@@ -152,19 +171,23 @@ class TensorFields(NamedTuple):
     name: str
     shape: tuple[int, ...]
     types: list[int]
-    """Numbers that ONNX has for types, of which there should be one."""
+    """The number that ONNX has for its type, which should be there."""
     data: list[memoryview]
     """Likewise."""
 
 
 def tensor_of(parts: Iterable[Field]) -> TensorFields:
-    """What the fields of a tensor hold."""
+    """What the fields of a tensor hold.
+
+    Raises:
+        BundleError: it has several names, types or contents.
+    """
     parts = list(parts)
     return TensorFields(
-        "".join(text(part.content) for part in parts if part.number == 8),
+        "".join(text(part.content) for part in _single(parts, 8)),
         tuple(part.value for part in parts if part.number == 1),
-        [part.value for part in parts if part.number == 2],
-        [part.content for part in parts if part.number == 9],
+        [part.value for part in _single(parts, 2)],
+        [part.content for part in _single(parts, 9)],
     )
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from edgecil_devices.computation import AUTO, warning_of
 from edgecil_devices.errors import ImageError, UsageError
@@ -128,7 +128,7 @@ def _predict(request: PredictRequest) -> int:
 
     with StopSignals() as signals:
         endless = is_endless(request.sources, request.watch)
-        items = pictures_of(request.sources, request.watch, _standard_input)
+        items = pictures_of(request.sources, request.watch)
         start = time.perf_counter()
         following = Following(request.bundle, request.threads, compute=request.compute)
         if told := warning_of(request.compute, following.classifier().note):
@@ -218,9 +218,3 @@ def _lines(
 
 def _warn(text: str) -> None:
     write_line(sys.stderr, f"warning: {text}")
-
-
-def _standard_input() -> BinaryIO:
-    if sys.stdin is None:
-        raise UsageError("standard input is closed; give the paths as arguments")
-    return sys.stdin.buffer

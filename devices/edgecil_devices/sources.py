@@ -6,6 +6,7 @@ cannot be read is an item too, so that one bad picture never stops the rest.
 
 import glob
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -70,19 +71,28 @@ def is_endless(sources: Sequence[str], watched: Path | None) -> bool:
     return bool(cameras) or watched is not None
 
 
+def _own_standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; give the paths as arguments")
+    return sys.stdin.buffer
+
+
 def pictures_of(
-    sources: Sequence[str], watched: Path | None, standard_input: Callable[[], BinaryIO]
+    sources: Sequence[str],
+    watched: Path | None,
+    standard_input: Callable[[], BinaryIO] = _own_standard_input,
 ) -> Iterator[Item]:
     """The pictures of all sources, in their order, then those that appear in a watched folder.
 
     Args:
-        sources: files, folders (with their subfolders, by suffix), glob patterns, `-`, http and
-            https addresses; or `camera`, `camera:N` or `csi` alone.
+        sources: files, folders (with their subfolders, what `picture_files` counts as pictures),
+            glob patterns, `-`, http and https addresses; or `camera`, `camera:N` or `csi` alone.
         watched: a folder; the pictures that it gets from now on.
         standard_input: gives the stream for `-`, which has a path or address a line.
 
     Raises:
-        UsageError: the sources do not fit together, or `watched` is no folder.
+        UsageError: the sources do not fit together, or `watched` is no folder; while iterating:
+            standard input is closed.
         EdgecilError: while iterating: a camera or the watched folder has gone.
     """
     is_endless(sources, watched)

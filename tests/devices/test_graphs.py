@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from edgecil_devices._onnxruntime import Graph
 from edgecil_devices.errors import BundleError
 from edgecil_devices.graph_shapes import lowest_format, operators_of_format
-from edgecil_devices.graphs import Port, joined, operators, ports
+from edgecil_devices.graphs import (
+    Port,
+    attribute_of,
+    encoded,
+    encoded_number,
+    fields,
+    joined,
+    operators,
+    ports,
+    tensor_of,
+)
 
 if TYPE_CHECKING:
     from tests.devices.conftest import Graphs, TinyNetwork
@@ -102,3 +112,52 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_numbers_without_an_end_are_refused() -> None:
     with pytest.raises(BundleError, match="not an ONNX graph"):
         ports(b"\xff" * 11)
+
+
+def value(*parts: bytes) -> bytes:
+    """A graph that has an input made of these fields."""
+    return encoded(7, encoded(11, b"".join(parts)))
+
+
+NAME, SHAPE = encoded(1, b"pixels"), encoded(2, encoded(1, encoded_number(1, 8)))
+TENSOR = encoded(1, encoded_number(1, 2) + SHAPE)
+TYPE = encoded(2, TENSOR)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (NAME, NAME, TYPE),
+        (NAME, TYPE, TYPE),
+        (NAME, encoded(2, TENSOR * 2)),
+        (NAME, encoded(2, encoded(1, encoded_number(1, 1) + encoded_number(1, 2) + SHAPE))),
+        (NAME, encoded(2, encoded(1, encoded_number(1, 2) + SHAPE * 2))),
+        (NAME, encoded(2, encoded(1, encoded(2, encoded(1, encoded_number(1, 8) * 2))))),
+        (NAME, encoded(2, encoded(1, encoded(2, encoded(1, encoded(2, b"N") + b"\x08\x08"))))),
+    ],
+)
+def test_an_input_that_says_something_twice_is_refused(parts: tuple[bytes, ...]) -> None:
+    assert ports(value(NAME, TYPE))[0] == [Port("pixels", "uint8", (8,))]
+    onnx.load_from_string(value(*parts))  # is read without a word
+    with pytest.raises(BundleError, match="not an ONNX graph"):
+        ports(value(*parts))
+
+
+@pytest.mark.parametrize("again", [NAME, encoded_number(3, 1), encoded(4, b"NOTSET")])
+def test_an_attribute_may_repeat_integers_alone(again: bytes) -> None:
+    integers = encoded_number(8, 5) + encoded_number(8, 6)
+    assert attribute_of(fields(NAME + integers)) == ("pixels", (5, 6))
+    assert attribute_of(fields(NAME + encoded_number(3, 7))) == ("pixels", (7,))
+    assert attribute_of(fields(NAME + encoded(4, b"VALID"))) == ("pixels", ("VALID",))
+    with pytest.raises(BundleError, match="not an ONNX graph"):
+        attribute_of(fields(NAME + integers + again * 2))
+
+
+@pytest.mark.parametrize("number", [2, 8, 9])
+def test_a_tensor_may_repeat_sizes_alone(number: int) -> None:
+    sizes = encoded_number(1, 5) + encoded_number(1, 6)
+    parts = {2: encoded_number(2, 1), 8: encoded(8, b"weight"), 9: encoded(9, bytes(120))}
+    found = tensor_of(fields(sizes + b"".join(parts.values())))
+    assert (found.name, found.shape, found.types) == ("weight", (5, 6), [1])
+    with pytest.raises(BundleError, match="not an ONNX graph"):
+        tensor_of(fields(sizes + b"".join(parts.values()) + parts[number]))

@@ -2,18 +2,25 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecil_devices.errors import UsageError
 from edgecil_devices.options import BUNDLE, JSON, THREADS, described, option
 from edgecil_devices.sizes import parse_bytes
 
+if TYPE_CHECKING:
+    from edgecil_devices.classifier import Classifier
+    from edgecil_devices.teaching.step import TeachingStep
+
 DEFAULT_COUNT = 20
 """Frames of a camera: with so many a class is told nearly as well as it ever will be."""
+
+_NO_PICTURE = "there is no picture to teach from; give files, a folder or camera"
 
 
 @dataclass(frozen=True)
@@ -67,20 +74,11 @@ def run(request: TeachRequest) -> int:
     from edgecil_devices.teaching.overlay import Overlay
 
     if not request.sources:
-        raise UsageError("there is no picture to teach from; give files, a folder or camera")
+        raise UsageError(_NO_PICTURE)
     Overlay(request.bundle).require_allowed()
     unreadable: list[tuple[str, str]] = []
     classifier = Classifier.load(request.bundle, request.threads)
-    found = list(_pictures(request, unreadable))
-    if not found:
-        name, why = unreadable[0]
-        raise UsageError(f"there is no picture to teach from: {name}: {why}")
-    pictures, names = zip(*found, strict=True)
-    budget_bytes = None if request.budget is None else parse_bytes(request.budget)
-    if request.correct:
-        step = classifier.correct(pictures, request.label, names=names, budget_bytes=budget_bytes)
-    else:
-        step = classifier.teach(request.label, pictures, names=names, budget_bytes=budget_bytes)
+    step = _taught(request, classifier, unreadable)
     unreadable += step.unreadable
     for name, why in unreadable:
         print(f"left out {name}: {why}", file=sys.stderr)
@@ -91,18 +89,39 @@ def run(request: TeachRequest) -> int:
     return int(bool(unreadable))
 
 
+def _taught(
+    request: TeachRequest, classifier: "Classifier", unreadable: list[tuple[str, str]]
+) -> "TeachingStep":
+    """Teach the pictures, each read in its turn and let go: their files may be large together."""
+    names: list[str] = []  # grows as the pictures are read, just before each name is asked for
+    budget_bytes = None if request.budget is None else parse_bytes(request.budget)
+    with closing(_pictures(request, names, unreadable)) as pictures:
+        # That there is none is told before whatever else may be wrong, so the first is read here.
+        # An iterator lets go of it afterwards; chain would keep a list.
+        begun = chain(iter(list(islice(pictures, 1))), pictures)
+        if not names and unreadable:
+            name, why = unreadable[0]
+            raise UsageError(f"there is no picture to teach from: {name}: {why}")
+        if not names:
+            raise UsageError(_NO_PICTURE)
+        if request.correct:
+            return classifier.correct(begun, request.label, names=names, budget_bytes=budget_bytes)
+        return classifier.teach(request.label, begun, names=names, budget_bytes=budget_bytes)
+
+
 def _pictures(
-    request: TeachRequest, unreadable: list[tuple[str, str]]
-) -> Iterator[tuple[Any, str]]:
-    """Undecoded pictures and their names; of a camera, `count` frames."""
+    request: TeachRequest, names: list[str], unreadable: list[tuple[str, str]]
+) -> Generator[Any, None, None]:
+    """Undecoded pictures, of a camera `count` frames; their names, and what is none, are added."""
     from edgecil_devices.sources import Unreadable, is_endless, pictures_of
 
     endless = is_endless(request.sources, None)
     if not endless and request.count != DEFAULT_COUNT:
         raise UsageError("--count is for the frames of a camera; of files all are taken")
-    items = pictures_of(request.sources, None, lambda: sys.stdin.buffer)
+    items = pictures_of(request.sources, None)
     for item in islice(items, request.count if endless else None):
         if isinstance(item, Unreadable):
             unreadable.append((item.name, item.error))
         else:
-            yield item.data, item.name
+            names.append(item.name)
+            yield item.data

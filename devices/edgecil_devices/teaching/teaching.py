@@ -1,6 +1,7 @@
 """Teaching as a classifier has it: nothing is read or computed before it is needed."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecil_devices.bundle import Bundle
 from edgecil_devices.errors import StoreDamagedError
-from edgecil_devices.npy import read_npy
+from edgecil_devices.golden import golden_of
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.features import TaughtFeatures
 from edgecil_devices.teaching.head import KnownClasses
@@ -29,11 +30,11 @@ class Teaching:
 
     def __init__(self, path: str | Path, bundle: Bundle, runtime: Runtime) -> None:
         self.overlay = Overlay(path)
-        self._runtime, self._manifest = runtime, bundle.manifest
+        self._runtime = runtime
         self._release = hashlib.sha256(bundle.manifest_json).hexdigest()
-        statistics, golden = bundle.manifest.statistics, bundle.manifest.golden
-        self._statistics = bundle.blobs[statistics.name] if statistics else None
-        self._golden = bundle.blobs[golden[0].name] if golden else None
+        needed = (bundle.manifest.statistics, *(bundle.manifest.golden or ()))
+        blobs = {blob.name: bundle.blobs[blob.name] for blob in needed if blob}
+        self._bundle = replace(bundle, blobs=blobs)  # the graphs are in memory once, as they run
         self._teacher: Teacher | None = None
 
     @property
@@ -49,9 +50,14 @@ class Teaching:
 
     @property
     def teacher(self) -> Teacher:
-        """Teaches, and tells what was taught."""
+        """Teaches, and tells what was taught.
+
+        Raises:
+            BundleCorruptError: the bundle's statistics or golden samples are not what they should
+                be.
+        """
         if self._teacher is None:
-            manifest = self._manifest
+            manifest = self._bundle.manifest
             features = TaughtFeatures(
                 self.overlay, self._release, self._features, manifest.preprocessing
             )
@@ -62,12 +68,11 @@ class Teaching:
         return self._runtime.run(pixels).embedding
 
     def _known(self) -> KnownClasses:
-        facts, blob = self._manifest.teaching, self._manifest.statistics
-        if facts and blob and self._statistics is not None:
-            return unpacked(self._statistics, blob.name, facts, self._runtime.embedding_size)
-        size_px = self._manifest.preprocessing.image_size_px
-        pixels = blots(size_px)
-        if self._golden is not None:
-            golden = read_npy(self._golden, "golden-pixels.npy", ("|u1",))
-            pixels = np.concatenate([golden, pixels])
+        manifest, blobs = self._bundle.manifest, self._bundle.blobs
+        facts, blob = manifest.teaching, manifest.statistics
+        if facts and blob:
+            return unpacked(blobs[blob.name], blob.name, facts, self._runtime.embedding_size)
+        pixels = blots(manifest.preprocessing.image_size_px)
+        if golden := golden_of(self._bundle):
+            pixels = np.concatenate([golden.pixels, pixels])
         return guessed_classes(*self._runtime.head, self._features(pixels))

@@ -20,6 +20,7 @@ from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDama
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
 from edgecil_devices.teaching.head import Prototype, TaughtHead
+from edgecil_devices.teaching.known import blots, guessed_classes
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
@@ -30,6 +31,7 @@ from tests.devices.teaching.colours import (
     RED,
     files,
     map_means,
+    npy,
     pictures,
     save_teachable,
 )
@@ -387,3 +389,26 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert code in (1, 2)
     assert says in told
     assert told.count("\n") == 1
+
+
+def test_golden_samples_stand_for_statistics_where_there_are_none(
+    tiny: "TinyNetwork", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = np.random.default_rng(3).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    contents = {"pixels": golden, "logits": tiny.logits(golden).astype(np.float32)}
+    blobs = tiny.blobs() | {f"golden-{name}.npy": npy(array) for name, array in contents.items()}
+    manifest = tiny.manifest()
+    more = (Blob.of(f"golden-{n}.npy", f"golden-{n}", blobs[f"golden-{n}.npy"]) for n in contents)
+    path = tmp_path / "golden.edgecil"
+    path.write_bytes(pack(replace(manifest, blobs=(*manifest.blobs, *more)), blobs))
+    given: list[Any] = []
+
+    def guessing(*arguments: Any) -> Any:
+        given.append(arguments[2])
+        return guessed_classes(*arguments)
+
+    monkeypatch.setattr("edgecil_devices.teaching.teaching.guessed_classes", guessing)
+    assert Classifier.load(path).teach("mug", pictures(RED, 3)).taught == 3
+    means = map_means(tiny, np.concatenate([golden, blots(8)]))
+    expected = np.concatenate([means @ block.T for block in tiny.blocks], axis=1)
+    np.testing.assert_allclose(given[0], expected, atol=1e-5)
