@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgecil.analysis.cka import SMALLEST_BATCH
 from edgecil.analysis.views import layer_changes, require_enough, similarities
 from edgecil.data import ImageDataset
 from edgecil.errors import EdgecilError, RunError, UsageError
@@ -18,7 +19,7 @@ from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.networks.newest import NewestBackbone, layers_in
 from edgecil.training.history import GradientNorm, StageHistory, load_weights
 from edgecil.training.run import Run
-from edgecil.training.run_data import RunData, load_source
+from edgecil.training.run_data import Labelled, RunData, load_source
 from edgecil.training.settings import RunSettings
 
 
@@ -130,9 +131,12 @@ def inspect_run(
     similarity = None
     if len(last) > 1:
         datasets, lost = _datasets(settings, data_dir)
-        if any(datasets):
-            similarity = _similarity(settings, last, datasets, image_count, device)
-        what = "is without these" if any(datasets) else "is left out"
+        test = RunData(datasets, settings.tasks).test(last[-1].stage)
+        if len(test.labels) >= SMALLEST_BATCH:
+            similarity = _similarity(settings, last, test, image_count, device)
+        elif not lost:
+            lost.append(f"of {len(test.labels)} test pictures it cannot be told; put more back")
+        what = "is without these" if similarity else "is left out"
         notes += [f"the networks' similarity {what}: {reason}" for reason in lost]
     return Inspection(
         settings=settings,
@@ -180,11 +184,10 @@ def _changes(settings: RunSettings, stage: StageHistory) -> list[Change]:
 def _similarity(
     settings: RunSettings,
     stages: Sequence[StageHistory],
-    datasets: Sequence[ImageDataset | None],
+    test: Labelled,
     image_count: int,
     device: torch.device,
 ) -> Similarity:
-    test = RunData(datasets, settings.tasks).test(stages[-1].stage)
     order = np.random.default_rng(settings.seed).permutation(len(test.labels))
     pixels = test.pictures.pixels(order[:image_count])
     networks = [_network(settings, stage.last_epoch_file) for stage in stages]

@@ -84,6 +84,7 @@ def evaluate(
         for one in data
     ]
     _require_classes(classifier, datasets)
+    _require_pictures(classifier, datasets)
     result = measure(classifier, datasets)
     learned = _learned(classifier, datasets)
     if as_json:
@@ -95,7 +96,8 @@ def evaluate(
     if learned is None:
         print("the bundle cannot tell which of these images its run had learned")
     else:
-        print(f"{learned} of these images had been learned by the bundle's run")
+        doubt = ", unless they came later" if learned else ""
+        print(f"{learned} of these images had been learned by the bundle's run{doubt}")
     print(f"next: edgecil predict {typed(bundle)} PICTURE.jpg")
 
 
@@ -212,7 +214,7 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
 def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
     from edgecil_devices.class_names import composed
 
-    there = {composed(name) for dataset in datasets for name in dataset.classes}
+    there = {composed(name) for one in datasets for name in (*one.classes, *one.others)}
     missing = [name for name in classifier.classes if composed(name) not in there]
     if missing:
         more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
@@ -223,6 +225,25 @@ def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -
     left_out = len(there) - len(classifier.classes)
     if left_out:
         print(f"left out: {left_out} classes that the bundle has not learned", file=sys.stderr)
+
+
+def _require_pictures(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
+    from edgecil.data.layout import shown
+    from edgecil_devices.class_names import composed
+
+    tested, drawn = set[str](), set[str]()
+    for dataset in datasets:
+        names = [*map(composed, dataset.classes)]
+        tested |= {names[label] for label in dataset.test.labels}
+        if dataset.held_out:  # otherwise --holdout changes nothing
+            drawn |= {names[label] for label in dataset.train.labels}
+    lacking = [name for name in map(composed, classifier.classes) if name not in tested]
+    if lacking:
+        more = "" if drawn.isdisjoint(lacking) else ", or give --holdout 1 to test on every picture"
+        raise DataError(
+            f"no usable picture to test on in {len(lacking)} of the {len(classifier.classes)} "
+            f"classes of the bundle ({shown(lacking)}); add some{more}"
+        )
 
 
 def _known_images(

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +94,7 @@ def learn(
     reporter, torch_device = TerminalReporter(_same_command(stop_after)), choose_device(device)
     going_on = Run(run)
     going_on.settings()  # what is no run gets no lock
-    with writing(run):
+    with writing(run), _tidied(going_on, data):
         recover(going_on.state_folder)
         state = State.read(going_on.state_folder)
         learned = state.settings.stage
@@ -104,7 +105,7 @@ def learn(
         settings = going_on.settings()
         require_one_bound(max_blocks, latency, bench)
         counting = ACCOUNTINGS[settings.accounting]
-        refuse_impossible_bound(max_blocks, no_merge, settings.method, counting)
+        refuse_impossible_bound(max_blocks, no_merge, settings.method, counting, latency)
         if no_merge and settings.max_blocks is not None:
             raise UsageError(
                 f"{run} merges its blocks, {settings.max_blocks} at most; leave out --no-merge, or "
@@ -146,15 +147,34 @@ def learn(
             with stopping_on_signals():
                 say_results(run, learner.learn())
         except Stopped as stopped:
-            raise Stopped(stopped.reason, stopped.exit_code, _remedy(going_on, learned)) from None
+            remedy = _remedy(going_on, settings.stage_count)
+            raise Stopped(stopped.reason, stopped.exit_code, remedy) from None
+
+
+@contextmanager
+def _tidied(run: "Run", data: str | None) -> Iterator[None]:
+    """Leave nothing unpacked in the run but what it learns from, and the data that were named."""
+    from edgecil.data.taught_zip import remove_unpacked
+
+    try:
+        yield
+    finally:
+        remove_unpacked(run.folder, [data or "", *(one.data for one in run.settings().sources)])
 
 
 def _unpacked(file: Path, run: "Run", known: Sequence[str]) -> str:
-    """The folder, within the run's, of what a device was taught."""
-    from edgecil.data.taught_zip import unpacked
+    """The folder, within the run's, of what a device was taught; `known` classes are left out.
+
+    Where the run learned its last task from there, the classes of that task are no known ones.
+    """
+    from edgecil.data.taught_zip import place_in, remove_unpacked, unpacked
     from edgecil.networks.sources import sha256_of
 
-    found = unpacked(file, run.folder / f"taught-{sha256_of(file)[:12]}", known)
+    settings, place = run.settings(), place_in(run.folder, sha256_of(file))
+    remove_unpacked(run.folder, [one.data for one in settings.sources])
+    if Path(settings.sources[-1].data).name == place.name:
+        known = [name for name in known if name not in settings.tasks[-1].classes]
+    found = unpacked(file, place, known)
     for label, count in found.corrections.items():
         print(
             f"left out: {count} pictures of {label!r}, which the run knows; they stay corrections "
@@ -186,9 +206,15 @@ def _discard(run: "Run", learned: int) -> None:
         print(f"{run.folder} has no unfinished classes to give up", file=sys.stderr)
 
 
-def _remedy(run: "Run", learned: int) -> str:
+def _remedy(run: "Run", wanted: int) -> str:
+    """How to go on with a run that was to learn so many tasks, by what it has come to."""
+    from edgecil.memory.state import State, recover
     from edgecil.training.growth import is_unfinished
 
+    recover(run.state_folder)
+    learned = State.read(run.state_folder).settings.stage
+    if learned == wanted:
+        return "the new classes are learned, and the same command tells how well"
     if is_unfinished(run.settings(), learned):
         return "the same command goes on, and --discard gives the new classes up"
     return f"{run.folder} is as it was, and the same command begins again"
@@ -206,9 +232,9 @@ def _old_source(
         print(f"older classes are not measured: {error}", file=sys.stderr)
         return None
     number = settings.sources.index(source)
-    there = set(map(composed, found.classes))
+    there = {composed(found.classes[label]) for label in set(found.test.labels.tolist())}
     wanted = [name for task in settings.tasks if task.source == number for name in task.classes]
     if gone := sorted(name for name in wanted if composed(name) not in there):
         names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
-        print(f"not measured, since {source.data} has them no more: {names}", file=sys.stderr)
+        print(f"not measured, without test pictures in {source.data}: {names}", file=sys.stderr)
     return found

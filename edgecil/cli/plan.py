@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from edgecil.budget import format_bytes
 from edgecil.cli import options
-from edgecil.cli.latency import Bench, Latency, require_one_bound, within
+from edgecil.cli.latency import Bench, Latency, require_possible, within
 from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
 from edgecil.training.request import TrainRequest
@@ -45,11 +45,12 @@ def plan(
     from edgecil.training.label_changes import warn_of_label_changes
 
     budget, protocol = asked["budget"], asked["protocol"]
-    asked["data"] = asked["data"] or (None if protocol else "cifar100")
+    if asked["data"] is None and not protocol:
+        asked["data"] = "cifar100"
     asked["budget"] = budget or _points_of(protocol)[0]
     request = TrainRequest(**asked)
-    request, facts, why = _facts(request)
-    require_one_bound(request.max_blocks, latency, bench)
+    require_possible(request, latency, bench)
+    request, facts, why = _facts(request, bounded=latency is not None)
     if latency:
         request = within(request, facts, latency, bench)
     if budget is None:
@@ -118,8 +119,15 @@ def _points_of(protocol: str | None) -> tuple[int, ...]:
     return protocol_named(protocol).budgets_bytes
 
 
-def _facts(request: TrainRequest) -> "tuple[TrainRequest, DataFacts, str]":
-    """What must be known of the data, the request as it suits them, and why; nothing is fetched."""
+def _facts(
+    request: TrainRequest, *, bounded: bool = False
+) -> "tuple[TrainRequest, DataFacts, str]":
+    """What must be known of the data, the request as it suits them, and why; nothing is fetched.
+
+    Args:
+        request: what is asked for.
+        bounded: as of `proposed`.
+    """
     from edgecil.data import DATASETS, is_here
     from edgecil.planning.data_facts import facts_without_data, imagenet_facts
     from edgecil.training.proposing import proposed
@@ -138,7 +146,7 @@ def _facts(request: TrainRequest) -> "tuple[TrainRequest, DataFacts, str]":
     if built_in and built_in.known and not is_here(built_in.name, request.data_dir):
         print(f"{built_in.name} is not at hand: exemplars count their usual size", file=sys.stderr)
         return request, facts_without_data(built_in.known, codecs), ""
-    found = proposed(request, load_requested(request))
+    found = proposed(request, load_requested(request), bounded=bounded)
     return found.request, found.facts, found.reason
 
 

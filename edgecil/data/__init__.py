@@ -10,7 +10,7 @@ from edgecil.data.datasets import ImageDataset, Split
 from edgecil.data.folder import load_folder
 from edgecil.data.folder_report import FolderReport
 from edgecil.data.glyphs import GLYPHS
-from edgecil.data.held_out import HeldOut
+from edgecil.data.held_out import HeldOut, require_share
 from edgecil.data.scenario import Scenario, Task, class_increments, read_tasks
 from edgecil.errors import UsageError
 from edgecil_devices.preprocessing import FOR_PHOTOS
@@ -29,6 +29,7 @@ __all__ = [
     "load_dataset",
     "load_folder",
     "located",
+    "not_found",
     "read_class_list",
     "read_tasks",
 ]
@@ -47,7 +48,7 @@ def load_dataset(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
-    known_classes: Collection[str] = (),
+    known_classes: Sequence[str] = (),
     without: Collection[str] = (),
     reading: str = FOR_PHOTOS,
 ) -> ImageDataset:
@@ -66,7 +67,8 @@ def load_dataset(
         classes: class folders of a folder that count, in label order; None for all.
         held_out: how a folder's test pictures were drawn when it was learned; it holds in place of
             `seed` and `holdout`.
-        known_classes: classes that a folder is known to have, see `load_folder`.
+        known_classes: classes of a folder that alone are read, as far as they are there, see
+            `load_folder`.
         without: sha256 of files of a folder that are left out.
         reading: how a folder's files are read, see `Preprocessing`.
 
@@ -76,10 +78,11 @@ def load_dataset(
         MissingExtraError: the data set needs packages that are not installed.
     """
     if data in DATASETS:
+        require_share(holdout)  # which a run keeps, though it means nothing here
         if classes is not None:
             raise UsageError(f"--classes-file is for folders, and {data} is none; leave it out")
         return DATASETS[data].load(data_dir or default_data_dir(), image_size_px, seed)
-    if Path(data).is_dir():
+    if _is_folder(data):
         dataset, _ = load_folder(
             Path(data),
             image_size_px=image_size_px,
@@ -93,7 +96,12 @@ def load_dataset(
             reading=reading,
         )
         return dataset
-    raise UsageError(
+    raise not_found(data)
+
+
+def not_found(data: str) -> UsageError:
+    """What is said where `data` is neither a data set nor a folder."""
+    return UsageError(
         f"there is no data set and no folder {data!r}; "
         f"give {', '.join(sorted(DATASETS))} or the path of a folder of class folders"
     )
@@ -108,7 +116,12 @@ def is_here(data: str, data_dir: Path | None = None) -> bool:
     """
     if data in DATASETS:
         return DATASETS[data].is_here(data_dir or default_data_dir())
-    return Path(data).is_dir()
+    return _is_folder(data)
+
+
+def _is_folder(data: str) -> bool:
+    """Whether `data` is the path of a folder, which "" is not, though `Path` has it so."""
+    return bool(data) and Path(data).is_dir()
 
 
 def located(data: str) -> str:

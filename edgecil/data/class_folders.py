@@ -67,7 +67,7 @@ class Unread:
 
 
 def pictures_of_classes(
-    root: Path, classes: Sequence[str] | None, unread: Unread
+    root: Path, classes: Sequence[str] | None, unread: Unread, *, may_lack: bool = False
 ) -> Iterator[tuple[Path, str]]:
     """Every picture in the class folders of `root`, each with the name of its class.
 
@@ -75,6 +75,7 @@ def pictures_of_classes(
         root: holds the class folders.
         classes: names of those that count, None for all.
         unread: takes what is not read.
+        may_lack: whether a class folder may be without pictures.
 
     Raises:
         DataError: there are no class folders, or one cannot be a class.
@@ -96,7 +97,7 @@ def pictures_of_classes(
                 f"allowed: {fault}; rename it"
             )
         paths = list(_walk(class_folder, unread))
-        if not paths:
+        if not paths and not may_lack:
             raise DataError(
                 f"{class_folder}: there is no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF picture in "
                 "this class folder; add pictures or delete the folder"

@@ -111,6 +111,8 @@ class ImageDataset:
     """Test pictures by class that a run had learned, as far as how it drew them tells."""
     digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     """sha256 of the files of `train` and `test`, by path; nothing for pictures in memory."""
+    others: tuple[str, ...] = ()
+    """Names of class folders that were not looked into, as they were not asked for."""
 
 
 def fingerprint_of(classes: Sequence[str], *splits: Split, digests: Sequence[str] = ()) -> str:

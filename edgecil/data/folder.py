@@ -20,7 +20,8 @@ together: damaged files, and files with the same bytes. None of it stops the lea
   stays what it is and never shows a picture that was learned, otherwise the first by path;
 - a picture that lies in several classes is left out everywhere, for no label of it can be trusted.
 
-A class that has no picture left is an error.
+A class that has no picture left is an error, but for classes that a run or a bundle knows already:
+these alone are then read, and as far as they are there.
 """
 
 import hashlib
@@ -42,10 +43,10 @@ from edgecil.data.datasets import (
     fingerprint_of,
 )
 from edgecil.data.folder_report import FolderReport
-from edgecil.data.held_out import HeldOut
-from edgecil.data.layout import shown, split_roots
+from edgecil.data.held_out import HeldOut, require_share
+from edgecil.data.layout import shown, split_roots, subfolders
 from edgecil.data.reading import within_room
-from edgecil.errors import DataError, ImageError, UsageError
+from edgecil.errors import DataError, ImageError
 from edgecil.work import work
 from edgecil.workers import each_on_all_cores
 from edgecil_devices.class_names import composed
@@ -77,7 +78,7 @@ def load_folder(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
-    known_classes: Collection[str] = (),
+    known_classes: Sequence[str] = (),
     without: Collection[str] = (),
     reading: str = FOR_PHOTOS,
 ) -> tuple[ImageDataset, FolderReport]:
@@ -98,8 +99,8 @@ def load_folder(
         held_out: how the test's pictures were drawn before; it holds in place of `seed`, and of
             `holdout` for the classes that it knows.
         classes: names of the class folders that count, in label order; None for all, sorted.
-        known_classes: names of classes that the folder is known to have, which tell how a folder
-            that can be read in two ways is meant.
+        known_classes: in place of `classes`, those that are known from an earlier reading. One
+            without a folder is left out, and one may have nothing to learn from or to test on.
         without: sha256 of files that are left out.
         reading: how the files are read, see `Preprocessing`.
 
@@ -107,35 +108,40 @@ def load_folder(
         The data set, whose pictures stay files, and the report.
 
     Raises:
-        DataError: there are no class folders or not those of `classes`, or a class has no pictures
-            to learn from or test on.
+        DataError: there are no class folders or not those of `classes`, or a class that is not of
+            `known_classes` has no pictures to learn from or test on.
         UsageError: the holdout or the size are out of range.
     """
-    if not 0 < holdout <= 1:
-        raise UsageError(f"a holdout of {holdout:g} is not possible; give a share like 0.2")
+    require_share(holdout)
     if image_size_px is not None:
         # Refuses impossible sizes before anything is read.
         Preprocessing(image_size_px, shorter_side_px=shorter_side_px)
-    unread = Unread()
+    unread, is_known = Unread(), bool(known_classes)
+    asked = known_classes or classes
+    roots = split_roots(folder, asked or ())
     listed = [
         _Picture(path, class_name, is_test)
-        for is_test, root in split_roots(folder, classes or known_classes).items()
-        for path, class_name in pictures_of_classes(root, classes, unread)
+        for is_test, root in roots.items()
+        for path, class_name in pictures_of_classes(root, asked, unread, may_lack=is_known)
     ]
-    found = {picture.class_name for picture in listed}
-    classes = sorted(found) if classes is None else [composed(name) for name in classes]
-    if missing := [name for name in classes if name not in found]:
+    found = {composed(path.name) for root in roots.values() for path in subfolders(root)}
+    classes = sorted(found) if asked is None else [*dict.fromkeys(map(composed, asked))]
+    missing = [name for name in classes if name not in found]
+    if missing and not is_known:
         raise DataError(
             f"{folder}: {len(missing)} of the {len(classes)} classes of the list have no folder "
             f"({shown(missing)}); check --data and --classes-file"
         )
+    classes = [name for name in classes if name in found]
     _warn_of_case_twins(folder, classes)
     pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
     pictures = [picture for picture in pictures if picture.digest not in without]
     pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
-    _check_classes(folder, classes, pictures, needs_training=holdout < 1)
+    if not is_known:
+        needs_training = holdout < 1 or None not in roots  # a split takes no holdout
+        _check_classes(folder, classes, pictures, needs_training=needs_training)
     size_px = image_size_px or _default_size_px(pictures)
     rules = {False: Preprocessing(size_px, reading=reading)}
     rules[True] = Preprocessing(size_px, shorter_side_px=shorter_side_px, reading=reading)
@@ -161,6 +167,7 @@ def load_folder(
         held_out=drawn,
         learned=_learned(pictures, held_out) if held_out and drawn else {},
         digests={str(picture.path): picture.digest for picture in pictures},
+        others=tuple(sorted(found.difference(classes))),
     )
     return dataset, report
 
@@ -277,7 +284,7 @@ def _check_classes(
 
 
 def _default_size_px(pictures: Sequence[_Picture]) -> int:
-    median_px = int(np.median([picture.shorter_px for picture in pictures]))
+    median_px = int(np.median([p.shorter_px for p in pictures] or [SMALLEST_DEFAULT_PX]))
     return min(max(median_px, SMALLEST_DEFAULT_PX), LARGEST_DEFAULT_PX) // 8 * 8
 
 

@@ -11,9 +11,21 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from edgecil.errors import UsageError
+
 PLACE_DIGITS = 12
 """Hexadecimal digits of a place that are kept: two of 100,000 pictures share one with a chance of
 two in 100,000."""
+
+
+def require_share(holdout: float) -> None:
+    """Check what part of its pictures a class keeps for the test.
+
+    Raises:
+        UsageError: it is none, more than all, or no number.
+    """
+    if not 0 < holdout <= 1:
+        raise UsageError(f"a holdout of {holdout:g} is not possible; give a share like 0.2")
 
 
 def place_of(digest: str, seed: int) -> str:

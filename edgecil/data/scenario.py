@@ -63,7 +63,7 @@ def class_increments(class_count: int, base: int | None, increment: int, seed: i
         seed: 0 to 2**32 - 1.
 
     Raises:
-        UsageError: base, increment or seed are out of range.
+        UsageError: base or increment are out of range.
     """
     if not 1 <= increment <= class_count:
         raise UsageError(
@@ -76,8 +76,6 @@ def class_increments(class_count: int, base: int | None, increment: int, seed: i
             f"a base of {first} classes is not possible with {class_count} classes; "
             f"give 0 (as many as the increment) to {class_count}"
         )
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"the class order's seed {seed} is out of range; give 0 to {2**32 - 1}")
     order = np.random.RandomState(seed).permutation(class_count).tolist()
     starts = [0, *range(first, class_count, increment)]
     ends = [*starts[1:], class_count]

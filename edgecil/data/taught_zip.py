@@ -4,11 +4,12 @@ The file may come from anywhere, so nothing in it is believed: names that lead e
 more or larger files than a device can have are refused before anything is written.
 """
 
+import re
 import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -24,6 +25,9 @@ MOST_FILES = 20_000
 MOST_BYTES = 2 * 2**30
 """Of all pictures, unpacked."""
 
+_PLACE = re.compile(r"\.?taught-[0-9a-f]{12}")
+"""What `place_in` gives; with a dot before it where unpacking was cut short."""
+
 
 @dataclass(frozen=True)
 class Unpacked:
@@ -38,6 +42,22 @@ class Unpacked:
 def is_taught_zip(data: str) -> bool:
     """Whether data that a person names is such a file."""
     return data.lower().endswith(".zip") and Path(data).is_file()
+
+
+def place_in(folder: Path, sha256: str) -> Path:
+    """Where in the folder of a run the file of this digest is unpacked."""
+    return folder / f"taught-{sha256[:12]}"
+
+
+def remove_unpacked(folder: Path, but: Iterable[str]) -> None:
+    """Delete what has been unpacked in the folder of a run, but for the folders of these paths.
+
+    A run may have been moved since, so they are known by their names.
+    """
+    kept = {Path(path).absolute().name for path in but}
+    for path in folder.iterdir():
+        if _PLACE.fullmatch(path.name) and path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def unpacked(file: Path, into: Path, known: Collection[str]) -> Unpacked:

@@ -24,6 +24,10 @@ from edgecil_devices.images import Preprocessing
 PUBLISHED_BYTES_PER_PARAMETER = 4
 """The published rule counts fp32 parameters, without heads and BatchNorm statistics."""
 
+USUAL_NAME = "class-0000"
+"""Counted for each class that has no name yet, or the longest name that is known: a data set's
+names are alike, and a budget that holds a task to come must not fail for a few letters."""
+
 
 class Accounting(ABC):
     """A way to count; a subclass says what a model and exemplars count, and which are kept."""
@@ -89,7 +93,6 @@ class Strict(Accounting):
         with torch.device("meta"):
             head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
         trunk_bytes, block_bytes = encoded_sizes(backbone, cut, demand.precision)
-        names = demand.class_names or tuple(f"class-{c:04d}" for c in range(classes))
         row = pretrained_named(backbone)
         settings = StateSettings(
             method=demand.method.name,
@@ -105,7 +108,7 @@ class Strict(Accounting):
             mean=row.mean if row else (0.1234, 0.1234, 0.1234),
             std=row.std if row else (0.1234, 0.1234, 0.1234),
             block_count=blocks,
-            classes=names[:classes],
+            classes=_names(demand.class_names, classes),
             task_sizes=demand.task_sizes[:stage],
             origin=demand.origin or (row.source.origin if row else None),
             block_tasks=_any_groups(stage, blocks) if demand.is_merged(stage) else None,
@@ -171,6 +174,12 @@ class Published(Accounting):
 
 ACCOUNTINGS: dict[str, Accounting] = {"strict": Strict(), "published": Published()}
 """All accountings by name: what `--accounting` takes."""
+
+
+def _names(known: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """So many names: those that are known, then what stands for others; only the bytes matter."""
+    longest = max(USUAL_NAME, *known, key=lambda name: len(name.encode()))
+    return (*known, *[longest] * (count - len(known)))[:count]
 
 
 def _any_groups(tasks: int, blocks: int) -> tuple[tuple[int, ...], ...]:

@@ -34,7 +34,8 @@ class Demand:
     origin: Origin | None = None
     """Of weights that a person brings; a backbone that comes pretrained knows its own."""
     class_names: tuple[str, ...] = ()
-    """Names in learning order, which are kept too; unnamed classes count ten letters each."""
+    """Names in learning order, which are kept too; those that are missing count as `accounting`
+    has them."""
     max_blocks: int | None = None
     """Blocks at most; older ones are merged. None for no bound."""
 

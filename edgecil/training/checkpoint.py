@@ -1,18 +1,23 @@
 """Mid-task checkpoints: everything that the next epoch needs, and nothing that outlives the task.
 
-A checkpoint lies outside the state and is deleted when its task ends.
+A checkpoint lies outside the state and is deleted when its task ends. What the task came to until
+then stays a moment longer, until it is measured: see `Learned`.
 """
 
 import io
+import json
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgecil.errors import StateCorruptError
+from edgecil.evaluation.results import MergeResult
 from edgecil.training.settings import RunSettings
+from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically, sync_folder
 
 
@@ -40,12 +45,29 @@ class Checkpoint:
     """What the tasks before have with merged blocks, in percent; None where that is not known."""
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a task came to that its state does not tell, until it is measured and has a result."""
+
+    stage: int
+    """The task, counted from 1."""
+    seconds: float = 0.0
+    """Time spent on it so far."""
+    merge: MergeResult | None = None
+    """The merge of blocks that it began with; None where nothing was merged."""
+
+    def after(self, started: float) -> "Learned":
+        """The same with the seconds since `started`, a reading of `time.perf_counter`."""
+        return replace(self, seconds=self.seconds + time.perf_counter() - started)
+
+
 class Checkpoints:
     """The one checkpoint of a run, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "last.pt"
+        self._learned_file = folder / "learned.json"
         self._before_file = folder / "config-before.json"
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -81,6 +103,30 @@ class Checkpoints:
         """What `remember` kept; None if there is nothing."""
         return RunSettings.load(self._before_file) if self._before_file.exists() else None
 
+    def note(self, learned: Learned) -> None:
+        """Keep what a task came to, whose state is about to be written and then to be measured."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replace_atomically(self._learned_file, json.dumps(asdict(learned), allow_nan=False).encode())
+
+    def noted(self, stage: int) -> Learned:
+        """What `note` kept of task `stage`; nothing of what it came to if there is no such note.
+
+        Raises:
+            StateCorruptError: the file cannot be read.
+        """
+        if not self._learned_file.exists():
+            return Learned(stage)
+        try:
+            content = json_object(self._learned_file.read_bytes())
+            merge = content["merge"] and MergeResult.from_dict(content["merge"])
+            learned = Learned(int(content["stage"]), float(content["seconds"]), merge)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateCorruptError(
+                f"{self._learned_file} is damaged; delete it, and the task is measured without the "
+                "time that it took"
+            ) from error
+        return learned if learned.stage == stage else Learned(stage)
+
     def delete_last(self) -> None:
         """Remove the checkpoint for good: after a power cut it would pass for that of a later task.
 
@@ -91,6 +137,16 @@ class Checkpoints:
             self._file.unlink()
             sync_folder(self._folder)
 
+    def delete_of(self, stage: int) -> None:
+        """Remove all that is left of task `stage`, now that it is measured.
+
+        Where its result had been lost, the next one may be in training, whose checkpoint stays.
+        """
+        if self.load(stage + 1):
+            self._learned_file.unlink(missing_ok=True)
+        else:
+            self.delete()
+
     def delete(self) -> None:
-        """Remove the checkpoint and its folder."""
+        """Remove the folder with all that is in it."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -19,7 +19,7 @@ from edgecil.evaluation.accuracy import (
     predicted_labels,
 )
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_logits
-from edgecil.evaluation.results import MergeResult, StageResult
+from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings, recover
@@ -32,6 +32,7 @@ from edgecil.pictures.readers import death_of_readers_told
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.candidates import Candidates, Offer
 from edgecil.planning.plans import Plan
+from edgecil.training.checkpoint import Learned
 from edgecil.training.class_features import class_features, round_as_kept, with_new_classes
 from edgecil.training.distributed import lead
 from edgecil.training.efforts import efforts_of, known_speed
@@ -98,17 +99,20 @@ class Learner:
         state = State.read(self._run.state_folder) if self._run.state_folder.exists() else None
         learned = state.settings.stage if state else 0
         results = self._run.stage_results()[:learned]
+        known = len(results)
         if learned and (not results or results[-1].stage < learned):
-            # A crash came between the state and its measurement.
-            results.append(lead(partial(self._measured, learned, 0.0)))
+            # A stop or a crash came between the state and its measurement.
+            results.append(lead(lambda: self._measured(self._run.checkpoints.noted(learned))))
             lead(partial(self._record, results))
         lead(partial(self._foresee, learned, state))
         for stage in range(learned + 1, self._settings.stage_count + 1):
-            lead(self._deadline.check)
+            if len(results) > known:  # else calls that may take little time would never get on
+                lead(self._deadline.check)
             with work(f"task {stage}/{self._settings.stage_count}", facts=self._left_in_words):
-                seconds, merging = self._learn_task(stage, state)
-                merge = merging.result(results[-1].accuracy_by_task) if merging else None
-                results.append(lead(partial(self._measured, stage, seconds, merge)))
+                told = self._learn_task(
+                    stage, state, results[-1].accuracy_by_task if results else ()
+                )
+                results.append(lead(partial(self._measured, told)))
             lead(partial(self._record, results))
             self._reporter.stage_finished(results[-1], Ledger.of_folder(self._run.state_folder))
             state = State.read(self._run.state_folder)
@@ -138,11 +142,11 @@ class Learner:
         left = self._forecast.left() if self._forecast else None
         return left.in_words(one_task=self._settings.stage_count == 1) if left else ""
 
-    def _learn_task(self, stage: int, state: State | None) -> tuple[float, Merging | None]:
-        """Train task `stage` from `state` and write the new state.
+    def _learn_task(self, stage: int, state: State | None, accuracies: Accuracies) -> Learned:
+        """Train task `stage` from `state`, of which each task has its accuracy; write the new one.
 
         Returns:
-            The seconds it took, and the merge of blocks that it began with.
+            What there is to tell of it besides.
         """
         torch.manual_seed(epoch_seed(self._settings.seed, stage, 0, -1))
         state = state.recoded(self._codec) if state else None
@@ -180,8 +184,8 @@ class Learner:
         keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
         seed = self._settings.seed
         seconds = train_task(network, lesson, images, task, seed, keeper, merging)
-        seconds += lead(partial(self._finish_task, task, recipe, network, state, new, images))
-        return seconds, merging
+        told = Learned(stage, seconds, merging.result(accuracies) if merging else None)
+        return lead(partial(self._finish_task, told, task, recipe, network, state, new, images))
 
     def _merging(
         self,
@@ -223,22 +227,24 @@ class Learner:
 
     def _finish_task(
         self,
+        told: Learned,
         task: TaskView,
         recipe: Recipe,
         network: ExpandableNetwork,
         before: State | None,
         new: Sequence[Pictures],
         images: Images,
-    ) -> float:
-        """Write the state after training; returns the seconds it took."""
+    ) -> Learned:
+        """Write the state after training; returns `told` with the seconds this took, too."""
         started = time.perf_counter()
         self._method.finish(network, task, recipe)
         after = self._state_after(task, network, before, new, images)
         self._run.take_grown()
         bound_bytes = self._settings.budget_bytes if self._accounting.bounds_files else None
+        self._run.checkpoints.note(told.after(started))
         after.write(self._run.state_folder, bound_bytes)
-        self._run.checkpoints.delete()
-        return time.perf_counter() - started
+        self._run.checkpoints.delete_last()
+        return told.after(started)
 
     def _state_after(
         self,
@@ -293,14 +299,12 @@ class Learner:
         known = before.statistics() if before else None
         return with_new_classes(known, network, images, of_new)
 
-    def _measured(
-        self, stage: int, seconds: float, merge: MergeResult | None = None
-    ) -> StageResult:
+    def _measured(self, told: Learned) -> StageResult:
         """Measure the state as it lies on disk: what was really kept, decoded."""
         started = time.perf_counter()
         state = State.read(self._run.state_folder)
         network = state.network().to(self._device)
-        test = self._library.test(stage)
+        test = self._library.test(told.stage)
         images = self._test_images(network, test) if len(test.labels) else None
         predicted = predicted_labels(network, images) if images else test.labels
         classes = len(state.settings.classes)
@@ -315,7 +319,7 @@ class Learner:
         by_task = accuracy_by_task(test.labels, predicted, state.settings.task_sizes)
         ledger = Ledger.of_folder(self._run.state_folder)
         return StageResult(
-            stage=stage,
+            stage=told.stage,
             classes=classes,
             accuracy=percent_correct(test.labels, predicted),
             accuracy_by_task=tuple(by_task),
@@ -324,13 +328,14 @@ class Learner:
             state_bytes=ledger.total_bytes,
             bytes_by_owner=ledger.by_owner(),
             exemplars=len(state.exemplars),
-            seconds=seconds + time.perf_counter() - started,
+            seconds=told.after(started).seconds,
             block_tasks=state.settings.block_tasks,
-            merge=merge,
+            merge=told.merge,
         )
 
     def _record(self, results: list[StageResult]) -> None:
         self._run.record(self._settings, results, self._device)
+        self._run.checkpoints.delete_of(results[-1].stage)
 
     def _images(self, labelled: Labelled) -> Images:
         return images_on(

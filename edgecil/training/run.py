@@ -6,8 +6,9 @@ results.json    accuracy and bytes after every task
 .lock           held by who trains, and shared by who exports
 confusion.csv   images of each class (row) that were taken for which class (column), last measured
 metrics.csv     one line an epoch
-checkpoint/     an epoch of the task in training, the last or one just before it; gone when the task
-                ends. In one of edgecil learn also what config.json was before, to discard it
+checkpoint/     an epoch of the task in training, the last or one just before it, then what it took
+                until it is measured; gone when the task ends. In one of edgecil learn also what
+                config.json was before, to discard it
 history/        with --keep-history: weights and gradients of every task, for edgecil analyse
 """
 

@@ -22,6 +22,9 @@ def load_source(
 ) -> ImageDataset:
     """The data of one of the run's sources, parted as they were when they were learned.
 
+    Only the classes that it had then are read, as far as they are still there: a class may have no
+    picture to learn from or to test on, or be missing.
+
     Args:
         settings: the run's.
         source: one of its sources.
@@ -39,8 +42,15 @@ def load_source(
         holdout=source.holdout,
         held_out=source.held_out,
         seed=settings.seed,
-        known_classes=settings.classes,
+        known_classes=tuple(source.pictures) or _learned_from(settings, source),
     )
+
+
+def _learned_from(settings: RunSettings, source: Source) -> tuple[str, ...]:
+    """The classes that were learned from a source, which may have had others."""
+    number = settings.sources.index(source)
+    tasks = [task for task in settings.tasks if task.source == number]
+    return tuple(name for task in tasks for name in task.classes)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class RunData:
         """The training pictures of task `stage`, one split a class, in the order of its classes.
 
         Raises:
-            DataError: the data set cannot be had, or lacks a class of the task.
+            DataError: the data set cannot be had, or lacks a class of the task or its pictures.
         """
         task = self._tasks[stage - 1]
         dataset = self._datasets[task.source]
@@ -82,7 +92,11 @@ class RunData:
             raise DataError(f"the pictures of task {stage} cannot be found; put them back")
         if missing := _composed(task.classes) - _composed(dataset.classes):
             raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
-        return [_of_class(dataset, dataset.train, name) for name in task.classes]
+        splits = [_of_class(dataset, dataset.train, name) for name in task.classes]
+        for name, split in zip(task.classes, splits, strict=True):
+            if not len(split):
+                raise DataError(f"the data have no picture of {name!r} to learn from; put it back")
+        return splits
 
     def counts(self, stage: int) -> tuple[int, int]:
         """How many pictures task `stage` has to learn from and to test on; 0 if they are gone."""

@@ -143,6 +143,21 @@ def test_without_the_pictures_two_views_are_left(
     assert found.changes
 
 
+def test_without_test_pictures_two_views_are_left(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is there, and of its test pictures three are."""
+    tiny = tiny_dataset(train=12)
+    few = replace(tiny, test=tiny.test.subset([0, 1, 2]))
+    monkeypatch.setattr(run_data, "load_dataset", lambda *_, **__: few)
+    found = inspected(run)
+    assert found.similarity is None
+    assert found.notes == (
+        "the networks' similarity is left out: of 3 test pictures it cannot be told; put more back",
+    )
+    assert found.changes
+
+
 @pytest.mark.parametrize("count", [3, 0, -5])
 def test_too_few_images_are_refused(trained: Path, count: int) -> None:
     with pytest.raises(UsageError, match="give at least 4"):

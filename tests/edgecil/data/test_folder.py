@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -391,6 +392,47 @@ def test_class_in_train_or_test_alone_is_refused_by_name(tmp_path: Path, extra: 
     purpose = "test on" if extra == "train" else "learn from"
     with pytest.raises(DataError, match=rf"to {purpose} in 1 of the 2 classes \(dog\)"):
         load_folder(tmp_path)
+
+
+def test_a_split_is_learned_from_whatever_share_would_be_held_out(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        photos(tmp_path / name / "cat", len(name), 2)
+    dataset, _ = load_folder(tmp_path, holdout=1)
+    assert (len(dataset.train), len(dataset.test)) == (2, 2)
+    photos(tmp_path / "test" / "dog", 9, 2)
+    with pytest.raises(DataError, match=r"to learn from in 1 of the 2 classes \(dog\)"):
+        load_folder(tmp_path, holdout=1)
+
+
+# What is known already
+
+
+def test_known_classes_alone_are_read_in_their_order(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(pets / "cat", pets / "all")
+    (pets / "all" / "damaged.png").write_bytes(b"x")
+    photos(pets / "c\x1b[31mow", 5)
+    dataset, report = load_folder(pets, known_classes=("dog", "cat"))
+    assert dataset.classes == ("dog", "cat")
+    assert dataset.others == ("all", "c\x1b[31mow")
+    assert np.bincount(dataset.test.labels).tolist() == [2, 2]
+    assert (report.used, caplog.messages) == (20, [])
+
+
+def test_known_classes_are_read_as_far_as_they_are_there(pets: Path) -> None:
+    (pets / "fish").mkdir()
+    photo(pets / "newt" / "only.png", 5)
+    dataset, _ = load_folder(pets, known_classes=("cow", "dog", "fish", "newt"))
+    assert dataset.classes == ("dog", "fish", "newt")
+    assert np.bincount(dataset.train.labels, minlength=3).tolist() == [8, 0, 0]
+    assert np.bincount(dataset.test.labels, minlength=3).tolist() == [2, 0, 1]
+
+
+def test_where_no_known_class_is_left_nothing_is_read(pets: Path) -> None:
+    dataset, report = load_folder(pets, known_classes=("cow",))
+    assert (dataset.classes, dataset.others, report.used) == ((), ("cat", "dog"), 0)
+    assert (len(dataset.train), len(dataset.test), dataset.image_size_px) == (0, 0, 32)
 
 
 def test_class_name_with_control_characters_is_refused(pets: Path) -> None:

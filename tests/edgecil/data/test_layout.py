@@ -219,7 +219,7 @@ def test_folders_for_training_beside_something_else_are_refused_with_both_readin
     put(tmp_path / "extra")
     with pytest.raises(DataError, match=rf"two ways.*robin, wren, and extra.*--data {tmp_path}/tr"):
         load_folder(tmp_path)
-    assert load_folder(tmp_path, known_classes=("extra",))[0].classes == ("extra", "train")
+    assert load_folder(tmp_path, known_classes=("extra",))[0].classes == ("extra",)
 
 
 def test_folders_of_folders_are_classes_with_a_warning(
@@ -238,4 +238,4 @@ def test_named_classes_settle_which_reading_is_meant(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two ways"):
         load_folder(tmp_path)
     assert load_folder(tmp_path, classes=CLASSES)[0].classes == CLASSES
-    assert load_folder(tmp_path, known_classes=("dog",))[0].classes == CLASSES
+    assert load_folder(tmp_path, known_classes=("dog",))[0].classes == ("dog",)

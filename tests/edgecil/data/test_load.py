@@ -153,6 +153,16 @@ def test_a_folder_and_glyphs_are_here_and_a_download_only_once_it_is_there(tmp_p
     assert is_here("cifar100", tmp_path)
 
 
+def test_an_unset_variable_is_not_the_folder_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_here(".")
+    assert not is_here("")
+    with pytest.raises(UsageError, match="no data set and no folder ''; give cifar100"):
+        load_dataset("")
+
+
 def test_another_data_set_is_one_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
