@@ -11,13 +11,13 @@ if sys.version_info < (3, 11):  # noqa: UP036  # pip refuses it, but files can b
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_type_hints
 
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.files import FULL, told
 from edgecil_devices.options import add_arguments, request_from
 from edgecil_devices.output import output_written
+from edgecil_devices.version import version
 
 VERBS = {
     "predict": ("predict:predict", "Classify pictures; one line each."),
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     parser = ArgumentParser("python -m edgecil_devices", description="edgecil on the device.")
     parser.add_argument("--debug", action="store_true", help="Show where in the code errors arise.")
-    parser.add_argument("--version", action="version", version=f"edgecil {_version()}")
+    told = f"edgecil {version() or 'of unknown version'}"
+    parser.add_argument("--version", action="version", version=told)
     verbs = parser.add_subparsers(
         dest="verb", metavar="VERB", required=True, parser_class=_VerbParser
     )
@@ -107,13 +108,6 @@ def request_of(function: Callable[[Any], int | None]) -> type:
     """What the function behind a verb takes."""
     request: type = get_type_hints(function)["request"]
     return request
-
-
-def _version() -> str:
-    try:
-        return version("edgecil")
-    except PackageNotFoundError:  # copied to the device instead of installed
-        return "of unknown version"
 
 
 def _told(error: Exception) -> str:

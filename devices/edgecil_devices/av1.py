@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterator
 
 _MOST_BOXES = 4096
 _MOST_UNITS = 256
+_MOST_FRAMES = 8
 _SEQUENCE_HEADER = 1
+_FRAMES = (3, 6)  # a frame's head, and a frame with its head; layered pictures have up to four
 
 
 def coded_pixels(data: bytes) -> int:
@@ -117,7 +119,7 @@ def _located(
 
 def _pixels(stream: memoryview) -> int:
     """Width times height of a stream, by the heads of all its units."""
-    at, largest = 0, 0
+    at, largest, frames = 0, 0, 0
     for _ in range(_MOST_UNITS):
         if at >= len(stream) and largest:
             return largest
@@ -126,6 +128,9 @@ def _pixels(stream: memoryview) -> int:
         size = len(stream) - at
         if sized:
             size, at = _leb128(stream, at)
+        frames += kind in _FRAMES
+        if frames > _MOST_FRAMES:  # libavif decodes all of them and shows one
+            raise ValueError("a stream has too many frames")
         if kind == _SEQUENCE_HEADER:
             largest = max(largest, _sequence_pixels(_Bits(bytes(stream[at : at + size][:64]))))
         at += size

@@ -5,7 +5,6 @@ save) with the package pillow-heif, the extra `heic`; it is imported when the fi
 met. Both are files of boxes (ISO/IEC 14496-12), and the first box says which of them it is.
 """
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from edgecil_devices.av1 import coded_pixels
+from edgecil_devices.bombs import Rationed, refuse_bomb, refuse_run_lengths
 from edgecil_devices.errors import ImageError
 from edgecil_devices.preprocessing import Preprocessing
 from edgecil_devices.profiles import current_profile
@@ -71,7 +71,8 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         data: the bytes of its file.
 
     Raises:
-        ImageError: it has none of the formats, too many pixels or none, or no decoder here.
+        ImageError: it has none of the formats, too many pixels or none, no decoder here, or is one
+            of `bombs`; the last is noticed while it is decoded, too.
         Exception: whatever Pillow raises on damaged files.
     """
     with _of_any_size(data) as image:
@@ -95,14 +96,17 @@ def _of_any_size(data: bytes) -> Iterator[Image.Image]:
 def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if formats == ("AVIF",) and coded_pixels(data) > _most_pixels():
         raise _too_large()  # libavif decodes a stream before it sees that it is not as it was said
+    refuse_bomb(data)
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        image = Image.open(Rationed(data), formats=formats)
     except UnidentifiedImageError:
         if formats != FORMATS:
             raise ImageError("the picture is damaged; replace it") from None
         raise ImageError(
             "this is no JPEG, PNG, WebP, BMP, GIF, HEIC or AVIF picture; convert it to one of them"
         ) from None
+    refuse_run_lengths(image)
+    return image
 
 
 def check_size(image: Image.Image) -> None:

@@ -14,19 +14,24 @@ from edgecil_devices.store.records import Release
 LOOK_EVERY_S = 1.0
 """How often a store is asked whether another release has become current, at most."""
 
+RETRY_EVERY_S = 60.0
+"""How often one that could not be loaded is tried again, at most: every byte of it is read then."""
+
 
 class Following:
     """Gives the classifier of a bundle, or the one that is current in a store.
 
     A new release is loaded beside the old one, in a thread of its own, and takes its place once it
     is whole. Each classifier is of one release, so whoever asks once a picture never gets a mixture
-    of two. If the new one cannot be loaded, the old one stays. Safe to call from several threads.
+    of two. If the new one cannot be loaded, the old one stays, and the new one is tried again now
+    and then, since it may have been repaired. Safe to call from several threads.
 
     Args:
         path: a bundle or the folder of a store.
         threads: how many threads may compute at once; None: as the profile has it.
         look_every_s: how often the store is looked at, at most.
         compute: as of `Classifier.load`.
+        retry_every_s: how often a release that could not be loaded is tried again, at most.
 
     Raises:
         BundleError: the bundle cannot be used.
@@ -45,9 +50,11 @@ class Following:
         threads: int | None = None,
         look_every_s: float = LOOK_EVERY_S,
         compute: str | None = AUTO,
+        retry_every_s: float = RETRY_EVERY_S,
     ) -> None:
         self._folder = Folder(Path(path))
-        self._threads, self._look_every_s, self._compute = threads, look_every_s, compute
+        self._threads, self._compute = threads, compute
+        self._look_every_s, self._retry_every_s = look_every_s, retry_every_s
         self._lock = threading.Lock()
         self._loading: threading.Thread | None = None
         self._asked: Release | None = None
@@ -61,6 +68,7 @@ class Following:
         self._asked = self._folder_current()
         self._take(read_current(self._folder.path))
         self._next_look = time.monotonic() + look_every_s
+        self._next_try = time.monotonic() + retry_every_s
 
     @property
     def release(self) -> int | None:
@@ -77,12 +85,13 @@ class Following:
         with self._lock:
             if self._loading is not None and self._loading.is_alive():
                 return
-            self._next_look = time.monotonic() + self._look_every_s
+            now = time.monotonic()
+            self._next_look = now + self._look_every_s
             current = self._folder_current()
-            # A release that could not be loaded is not tried again every second.
-            if current is None or current == self._asked:
+            tries_again = self.problem is not None and now >= self._next_try
+            if current is None or (current == self._asked and not tries_again):
                 return
-            self._asked = current
+            self._asked, self._next_try = current, now + self._retry_every_s
             self._loading = threading.Thread(target=self._load)
             self._loading.start()
 

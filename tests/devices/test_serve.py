@@ -5,11 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from edgecil_devices.store.install import install
+from tests.devices.store.releases import Releases
+
+if TYPE_CHECKING:
+    from tests.devices.conftest import TinyNetwork
 
 COMMANDS = {
     "edgecil": [sys.executable, "-c", "from edgecil.cli import main; main()"],
@@ -55,6 +64,61 @@ def test_who_opens_it_to_every_network_is_told_what_that_means(bundle_path: Path
     with serving(words) as (_, said):
         assert "at http://0.0.0.0:" in next(said)
         assert next(said).startswith("anybody in your networks can use it")
+
+
+def classes_served(line: str) -> str:
+    """What /info answers, at the place that a server has told."""
+    port = int(re.findall(r":(\d+)/", line)[0])
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(b"GET /info HTTP/1.0\r\n\r\n")
+        return client.makefile().read()
+
+
+def ask_until(stop: threading.Event, line: str) -> None:
+    while not stop.wait(0.05):
+        with suppress(OSError):  # the server has gone, which others notice
+            classes_served(line)
+
+
+@pytest.mark.parametrize("damaged", ["before", "meanwhile"])
+def test_that_an_older_release_is_served_is_said_once(
+    tiny: "TinyNetwork", tmp_path: Path, damaged: str
+) -> None:
+    releases, store = Releases(tiny, tmp_path / "releases"), tmp_path / "store"
+    blobs = store / "blobs"
+    install(releases.bundle(1), store)
+    sound = set(blobs.iterdir())
+
+    def install_damaged() -> None:
+        install(releases.bundle(2), store)
+        for path in set(blobs.iterdir()) - sound:
+            path.write_bytes(b"rot")
+
+    if damaged == "before":
+        install_damaged()
+    with serving([*COMMANDS["edgecil_devices"], "serve", str(store)]) as (process, said):
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        warning = next(said) if damaged == "before" else ""
+        place = next(said)
+        assert place.startswith("serving ")
+        assert next(said).startswith("next: ")
+        stop = threading.Event()
+        asking = threading.Thread(target=ask_until, args=(stop, place))
+        asking.start()
+        try:
+            if damaged == "meanwhile":
+                install_damaged()
+                warning = next(said)
+            time.sleep(1.5)  # one look at the store more, or two
+        finally:
+            stop.set()
+            asking.join()
+            watchdog.cancel()
+        assert "release 1 class 0" in classes_served(place)
+        process.terminate()
+        assert list(said) == []
+    assert re.fullmatch(rf"warning: .*{re.escape(str(blobs))}.* going on with .*release.*", warning)
 
 
 def test_a_signal_that_the_shell_ignores_stays_ignored(bundle_path: Path) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 import traceback
 from dataclasses import asdict
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,6 +28,7 @@ from edgecil_devices.serving.metrics import CONTENT_TYPE, Metrics
 from edgecil_devices.serving.multipart import file_in_form, is_form
 from edgecil_devices.serving.routes import Handler, ReadBody, Routes
 from edgecil_devices.serving.teaching import TeachingAddresses
+from edgecil_devices.version import version
 
 _PAGE = {
     "/": ("page.html", "text/html; charset=utf-8"),
@@ -167,7 +167,7 @@ class Application:
             "accuracy_classes": manifest.accuracy.classes if manifest.accuracy else None,
             "max_body_bytes": self._max_body_bytes,
             "teaching": self._teaching.info() if self._teaching else None,
-            "edgecil": version("edgecil"),
+            "edgecil": version(),
         }
         return Answer.of_json(told)
 

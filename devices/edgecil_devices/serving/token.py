@@ -8,9 +8,12 @@ without asking us first, which we never allow.
 import hmac
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from edgecil_devices.errors import RequestError, UsageError
+from edgecil_devices.files import remove_leftovers, sync_folder, temporary_of, write_synced
+from edgecil_devices.ownership import opened
 from edgecil_devices.serving.messages import Head
 
 _BYTES = 18
@@ -34,16 +37,16 @@ class Token:
 
     @classmethod
     def kept_in(cls, path: Path) -> "Token":
-        """The one in a file; where there is no file, a new one is written there for its owner.
+        """The one in a file; where there is none, a new one is written there for its owner alone.
+
+        An empty file, as a full disk or a power cut leaves it, holds none.
 
         Raises:
             UsageError: the file cannot be read or written, or what is in it is too short.
         """
         try:
-            with open(path, "x", opener=_for_the_owner) as file:
-                file.write(cls.drawn().text + "\n")
-        except FileExistsError:
-            pass
+            if _is_free(path):
+                _write(path, cls.drawn().text)
         except OSError as error:
             raise UsageError(f"--token-file {path}: {error.strerror}; give another file") from None
         try:
@@ -73,5 +76,33 @@ class Token:
             )
 
 
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _is_free(path: Path) -> bool:
+    """Whether nothing is there, or an empty file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file with a token in place whole, unless another process was quicker.
+
+    Raises:
+        OSError: the disk is full or failing, or the folder cannot be written; nothing was.
+    """
+    remove_leftovers(path)
+    temporary = temporary_of(path)
+    temporary.unlink(missing_ok=True)
+    try:
+        # The mode is that of the very first moment: `write_synced` finds the file there.
+        os.close(opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        write_synced(temporary, f"{text}\n".encode())
+        try:
+            os.link(temporary, path)
+        except OSError:  # something is there, or the file system, a memory card's, has no links
+            if _is_free(path):
+                temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)

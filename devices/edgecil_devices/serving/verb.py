@@ -30,6 +30,7 @@ from edgecil_devices.options import (
 if TYPE_CHECKING:
     from edgecil_devices.classifier import Classifier
     from edgecil_devices.collecting import Collector
+    from edgecil_devices.following import Following
     from edgecil_devices.serving.token import Token
 
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -144,13 +145,30 @@ def serve(request: ServeRequest) -> int:
     if request.teach:
         Overlay(request.bundle).require_allowed()
     following = Following(request.bundle, request.threads, compute=request.compute)
-    if told := warning_of(request.compute, following.classifier().note):
+    classifier = _telling(following)
+    if told := warning_of(request.compute, classifier().note):
         print(told, file=sys.stderr, flush=True)
     if request.unknown is not None:
-        told = following.classifier().unknown_in_words(request.unknown)
+        told = classifier().unknown_in_words(request.unknown)
         print(told, file=sys.stderr, flush=True)
-    asyncio.run(_serve(request, following.classifier))
+    asyncio.run(_serve(request, classifier))
     return 0
+
+
+def _telling(following: "Following") -> "Callable[[], Classifier]":
+    """Gives the classifier to use, and says why it is an older release's, whenever that changes."""
+    told: str | None = None
+
+    def classifier() -> "Classifier":
+        nonlocal told
+        found, problem = following.classifier(), following.problem
+        if problem != told:
+            told = problem
+            if problem is not None:
+                print(f"warning: {problem}", file=sys.stderr, flush=True)
+        return found
+
+    return classifier
 
 
 async def _serve(request: ServeRequest, classifier: "Callable[[], Classifier]") -> None:

@@ -1,8 +1,11 @@
-"""Small boxes that name a large file many times."""
+"""Small boxes that name a large file many times, and streams of many frames."""
+
+import io
 
 import pytest
+from PIL import Image, features
 
-from edgecil_devices.av1 import _located
+from edgecil_devices.av1 import _located, _pixels, _streams
 
 
 def iloc(items: int, length: int) -> bytes:
@@ -29,3 +32,14 @@ def test_items_that_are_together_larger_than_the_file_are_refused() -> None:
 def test_items_that_nobody_wants_cost_nothing() -> None:
     box = iloc(3, 50)
     assert [bytes(one) for one in _located(box, 0, 50, 0, {1})] == [box]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_a_stream_of_more_frames_than_a_picture_has_is_refused() -> None:
+    """libavif decodes every one of them, and shows one."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(file, "AVIF", speed=10)
+    (one,) = _streams(file.getvalue())
+    assert _pixels(memoryview(bytes(one) * 8)) == 64 * 48
+    with pytest.raises(ValueError, match="too many frames"):
+        _pixels(memoryview(bytes(one) * 9))

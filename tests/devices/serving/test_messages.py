@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+import string
+import time
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +29,8 @@ PIECES = (
     b"ffff",
     b":",
 )
+TOKEN = set(f"{string.ascii_letters}{string.digits}!#$%&'*+-.^_`|~".encode())
+"""Bytes of a field's name (RFC 9110, section 5.6.2)."""
 PARTS = (b"--B", b"\r\n", b"--", b'Content-Disposition: form-data; filename="x"', b"\r\n\r\n")
 
 
@@ -82,6 +87,48 @@ def test_fields_and_body_are_found_again(
     assert found == body
     assert (head.method, head.path, head.target.query) == ("POST", "/a", "b")
     assert {name: head.fields[name] for name in fields} == fields
+
+
+def told_apart(line: bytes) -> tuple[str, str] | None:
+    """Name and value of a field's line, byte by byte (RFC 9112, section 5); None if it is none."""
+    name, colon, value = line.partition(b":")
+    controls = {*range(32), 127} - {ord("\t")}
+    if not (name and colon) or set(name) - TOKEN or controls & set(value):
+        return None
+    while value[:1] in (b" ", b"\t"):
+        value = value[1:]
+    while value[-1:] in (b" ", b"\t"):
+        value = value[:-1]
+    return name.decode("latin-1").lower(), value.decode("latin-1")
+
+
+@settings(deadline=None, max_examples=500)  # some machines are slow
+@given(
+    st.lists(
+        st.sampled_from([b" ", b"\t", b"\xa0", b":", b"x", b"\r"]) | st.binary(max_size=3)
+    ).map(lambda parts: b"x-" + b"".join(parts).replace(b"\n", b""))
+)
+def test_a_field_is_a_name_and_a_value_without_blanks_around_it(line: bytes) -> None:
+    expected = told_apart(line)
+    data = b"GET / HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n"
+    if expected is None:
+        with pytest.raises(RequestError, match="must be: Name: value"):
+            read(data)
+    else:
+        head, _ = read(data)
+        assert dict(head.fields) == {"host": "h", expected[0]: expected[1]}
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b" \t", b"\xa0"])
+@pytest.mark.parametrize("end", [b"a", b"", b"\x01"])
+def test_a_line_full_of_blanks_is_read_in_a_moment(blank: bytes, end: bytes) -> None:
+    """All requests wait while a head is read, so its length alone may count, not its square."""
+    blanks = blank * (15_900 // len(blank))
+    before_s = time.thread_time()
+    with suppress(RequestError):
+        head, _ = read(b"GET / HTTP/1.1\r\nHost: h\r\nX: a" + blanks + end + b"\r\n\r\n")
+        assert head.fields["x"] == (b"a" + blanks + end).decode("latin-1").strip(" \t")
+    assert time.thread_time() - before_s < 0.2
 
 
 @settings(deadline=None)  # some machines are slow
