@@ -43,6 +43,7 @@ def compare(
     """Train every method under every budget with every seed; the same command goes on."""
     from edgecil.comparison.comparison import Comparison, sole_use
     from edgecil.comparison.grid import grid
+    from edgecil.training.resolving import origin_of
     from edgecil.training.stopping import parse_duration
 
     protocol = asked["protocol"]
@@ -53,6 +54,8 @@ def compare(
     chosen_seeds = [_seed(text) for text in _listed(seeds, "seeds")]
     cells = grid(request, chosen_methods, chosen_budgets, chosen_seeds, out, device)
     seconds = parse_duration(stop_after) if stop_after else None
+    if not out.exists():
+        origin_of(request)  # one that goes on may do without the file of --weights
     _require_data(request)
     with sole_use(out):
         comparison = Comparison(out, cells, protocol if published else None)

@@ -63,7 +63,7 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
     """
     from edgecil.planning.block_limits import FEWEST_BLOCKS
 
-    latency_ms = _parsed(latency)
+    latency_ms = milliseconds(latency)
     times = _of_device(bench, settings) if bench else _of_this_machine(settings)
     most = math.floor((latency_ms - times.fixed_ms) / times.block_ms + 1e-9)
     told = (
@@ -73,7 +73,8 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
     if most < FEWEST_BLOCKS:
         raise UsageError(
             f"{told} {max(most, 0)} blocks, and an old one beside a new one are the least; give a "
-            "longer --latency, a smaller --backbone, or --method foster for a single network"
+            "longer --latency or a smaller --backbone, or --method foster, a single network, "
+            "without --latency"
         )
     print(f"{told} {most} blocks", file=sys.stderr)
     return most
@@ -102,6 +103,23 @@ def within(
     return replace(request, backbone=settings.backbone)  # what was measured
 
 
+def require_possible(request: TrainRequest, latency: str | None, bench: Path | None) -> None:
+    """Blocks are bound in one way at most, and by a latency where there can be several.
+
+    Raises:
+        UsageError: as of `require_one_bound` and `milliseconds`, or the request has no use for a
+            bound.
+    """
+    from edgecil.planning.block_limits import refuse_impossible_bound
+
+    require_one_bound(request.max_blocks, latency, bench)
+    if latency:
+        milliseconds(latency)
+    refuse_impossible_bound(
+        request.max_blocks, request.no_merge, request.chosen_method, request.counting, latency
+    )
+
+
 def require_one_bound(max_blocks: int | None, latency: str | None, bench: Path | None) -> None:
     """Blocks are bound by their number, or by their milliseconds, on a device or here.
 
@@ -114,9 +132,14 @@ def require_one_bound(max_blocks: int | None, latency: str | None, bench: Path |
         raise UsageError("--max-blocks and --latency both bound the blocks; give one of them")
 
 
-def _parsed(latency: str) -> float:
+def milliseconds(latency: str) -> float:
+    """Read "8ms" or "0.5s".
+
+    Raises:
+        UsageError: no number, no unit, or nothing at all.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", latency)
-    if not found or not float(found[1]):
+    if not found or not 0 < float(found[1]) < math.inf:
         raise UsageError(f"{latency!r} is no latency; give milliseconds a picture, as in 8ms")
     return float(found[1]) * (1000 if found[2] == "s" else 1)
 

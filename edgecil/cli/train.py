@@ -2,13 +2,12 @@
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.cli.latency import Bench, Latency, require_one_bound, within
+from edgecil.cli.latency import Bench, Latency, milliseconds, require_possible, within
 from edgecil.cli.training_options import Device, StopAfter
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
@@ -62,19 +61,16 @@ def train(
 
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
+    require_possible(request, latency, bench)
+    bound = ["--latency", latency, *(["--bench", str(bench)] if bench else [])] if latency else []
+    going_on = _going_on(request, bound, folder, device, stop_after)
     dataset = None
-    require_one_bound(request.max_blocks, latency, bench)
-    if latency:
-        going_on = Run(folder) if resume else None
-        if going_on and going_on.exists:
-            # Measured again, it might be another number.
-            request = replace(request, max_blocks=going_on.settings().max_blocks)
-        else:
-            chosen = proposed(request, load_requested(request))
-            if chosen.reason:
-                print(chosen.reason, file=sys.stderr)
-            request, dataset = within(chosen.request, chosen.facts, latency, bench), chosen.dataset
-    reporters: list[Reporter] = [TerminalReporter(_going_on(request, folder, device, stop_after))]
+    if latency and not (resume and Run(folder).exists):
+        chosen = proposed(request, load_requested(request), bounded=True)
+        if chosen.reason:
+            print(chosen.reason, file=sys.stderr)
+        request, dataset = within(chosen.request, chosen.facts, latency, bench), chosen.dataset
+    reporters: list[Reporter] = [TerminalReporter(going_on)]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter
 
@@ -87,6 +83,7 @@ def train(
             resume=resume,
             keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
+            latency_ms=milliseconds(latency) if latency else None,
             reporter=Together(*reporters),
             dataset=dataset,
         )
@@ -94,13 +91,23 @@ def train(
         say_results(folder, results)
 
 
-def _going_on(request: TrainRequest, folder: Path, device: str, stop_after: str | None) -> str:
-    """The command that begins this run or goes on with it, and stops it after a while."""
+def _going_on(
+    request: TrainRequest, bound: list[str], folder: Path, device: str, stop_after: str | None
+) -> str:
+    """The command that begins this run or goes on with it, and stops it after a while.
+
+    Args:
+        request: as it was given.
+        bound: words of the latency that was given with it.
+        folder: of the run.
+        device: where it trains.
+        stop_after: the while; None for an hour.
+    """
     from edgecil.team import team
 
     if team().size > 1:  # as torchrun was called, of which nothing is known here
         return f"the same command with --run {folder} --resume --stop-after {stop_after or '1h'}"
-    words = ["edgecil", "train", *words_of(request), "--run", str(folder), "--resume"]
+    words = ["edgecil", "train", *words_of(request), *bound, "--run", str(folder), "--resume"]
     if device != "auto":
         words += ["--device", device]
     return shlex.join([*words, "--stop-after", stop_after or "1h"])

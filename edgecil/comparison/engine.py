@@ -1,5 +1,6 @@
 """Where the cells of a comparison run, how many at once, and with how much of the machine each."""
 
+import math
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Engine:
             raise UsageError(f"--jobs is {self.at_once}; give at least 1")
         if self.cpus is not None and self.cpus < 1:
             raise UsageError(f"--cpus-per-run is {self.cpus}; give at least 1")
-        if self.gpus is not None and self.gpus < 0:
+        if self.gpus is not None and not 0 <= self.gpus < math.inf:
             raise UsageError(f"--gpus-per-run is {self.gpus}; give 0 or more")
         if self.name != "ray" and (self.ray_address or self.gpus is not None):
             raise UsageError("--ray-address and --gpus-per-run are for --engine ray; add it")

@@ -6,6 +6,7 @@ the blocks would not fit, or where what they take is worth more as exemplars tha
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from edgecil.errors import BudgetError, UsageError
@@ -13,7 +14,7 @@ from edgecil.methods import method_named
 from edgecil.planning.accounting import ACCOUNTINGS, Accounting
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
-from edgecil.planning.schedules import Schedule
+from edgecil.planning.schedules import Schedule, TooShortError
 from edgecil.planning.tradeoffs import Choice, choose, estimate
 
 Chooser = Callable[[Sequence[Demand], str | None, Sequence[str], int, Schedule], Choice]
@@ -57,7 +58,11 @@ NO_BOUND = BlockBound()
 
 
 def refuse_impossible_bound(
-    max_blocks: int | None, no_merge: bool, method: str, counting: Accounting
+    max_blocks: int | None,
+    no_merge: bool,
+    method: str,
+    counting: Accounting,
+    latency: str | None = None,
 ) -> None:
     """Refuse a bound on blocks that the method or the accounting has no use for.
 
@@ -66,19 +71,21 @@ def refuse_impossible_bound(
         no_merge: whether no blocks may be merged.
         method: the method's name.
         counting: how the budget is counted.
+        latency: a bound by milliseconds in its place.
 
     Raises:
         UsageError: it cannot be kept, or means nothing.
     """
-    if max_blocks is None:
+    if max_blocks is None and latency is None:
         return
+    option = "--max-blocks" if latency is None else "--latency"
     if no_merge:
-        raise UsageError("--max-blocks is kept by merging; leave out --no-merge")
+        raise UsageError(f"{option} is kept by merging; leave out --no-merge")
     if method_named(method).blocks_after(2) == 1:
-        raise UsageError(f"{method} has one block at all times; leave out --max-blocks")
+        raise UsageError(f"{method} has one block at all times; leave out {option}")
     if not counting.bounds_files:
-        raise UsageError("published accounting counts a block a task; leave out --max-blocks")
-    if max_blocks < FEWEST_BLOCKS:
+        raise UsageError(f"published accounting counts a block a task; leave out {option}")
+    if max_blocks is not None and max_blocks < FEWEST_BLOCKS:
         raise UsageError(
             f"--max-blocks {max_blocks} leaves no room for an old one beside the new one; "
             f"give {FEWEST_BLOCKS} or more, or --method foster for a single network"
@@ -115,11 +122,14 @@ def choose_with_merging(
         found = choose(bounded, backbone, cuts, budget_bytes, schedule)
         told = f"all {_blocks(demands[0])} do not fit: {too_small}"
         return replace(found, reason=_joined(found, told))
-    points = {most: _estimate_with(best, most, schedule) for most in limits}
+    points: dict[int, float] = {}
+    for most in limits:
+        with suppress(TooShortError):  # merging takes time, too
+            points[most] = _estimate_with(best, most, schedule)
     whole = _estimate_with(best, best.demand.max_blocks, schedule)
-    most = max(limits, key=points.__getitem__, default=None)
-    if most is None or points[most] < whole + LEAST_GAIN:
+    if not points or max(points.values()) < whole + LEAST_GAIN:
         return best
+    most = max(points, key=points.__getitem__)
     # With the bytes of so many blocks to spend again, another codec or backbone may be better.
     bounded = [replace(one, max_blocks=most) for one in demands]
     found = choose(bounded, backbone, cuts, budget_bytes, schedule)

@@ -5,6 +5,7 @@ training. Where a time is given, every task shows as many as any other: an early
 few, then sees them the more often. It counts as much in the average as a late one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +27,7 @@ class TooShortError(UsageError):
 
     Args:
         message: see `EdgecilError`.
-        least_seconds: what would do.
+        least_seconds: what would do; infinity where none would.
     """
 
     def __init__(self, message: str, least_seconds: float) -> None:
@@ -79,7 +80,8 @@ class EqualWork:
     seconds: float
     """What there is."""
     seconds_a_pass: Callable[[str], float]
-    """Of this machine, for a backbone: of a forward pass of a picture, see `Method.passes`."""
+    """Of this machine, for a backbone: of a forward pass of a picture, see `Method.passes`.
+    Infinity for one that does not fit its memory."""
     tests_per_class: float
     """Pictures that every class is measured on after each task."""
 
@@ -93,6 +95,12 @@ class EqualWork:
         spent = (1 - RESERVED) * self.seconds
         if (shortest := self.takes(demand, planned, least)) > spent:
             shortest /= 1 - RESERVED
+            if math.isinf(shortest):
+                raise TooShortError(
+                    f"{planned.backbone} does not fit the memory of the training device; give a "
+                    "smaller --batch-size or --image-size, or another --backbone",
+                    shortest,
+                )
             raise TooShortError(
                 f"{duration_in_words(self.seconds)} are too short for {planned.backbone}: one "
                 f"epoch a task takes this machine {duration_in_words(shortest)}; give a longer "

@@ -19,7 +19,8 @@ from edgecil.training.rehearsal import pace_on
 from edgecil.training.reporters import Reporter
 from edgecil.training.reporters import SilentReporter as SilentReporter
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import as_begun, load_requested, resolve
+from edgecil.training.resolving import load_requested, resolve
+from edgecil.training.resuming import as_begun, origin_now, require_same_bounds
 from edgecil.training.run import Run
 from edgecil.training.stopping import Deadline
 from edgecil.work import watched_by
@@ -34,6 +35,7 @@ def train(
     resume: bool = False,
     keep_history: bool = False,
     stop_after_seconds: float | None = None,
+    latency_ms: float | None = None,
     reporter: Reporter | None = None,
     dataset: ImageDataset | None = None,
 ) -> list[StageResult]:
@@ -48,7 +50,9 @@ def train(
         resume: go on with the run in `folder`, if there is one.
         keep_history: record in folder/history what `edgecil analyse` shows. A run that was started
             with it goes on with it; one that was not records from here on.
-        stop_after_seconds: stop with a checkpoint when these have passed.
+        stop_after_seconds: stop with a checkpoint when these have passed, and an epoch at least.
+        latency_ms: milliseconds of a picture on a device, if `request` has its backbone and its
+            blocks by them; kept, so that a run that goes on is asked for the same.
         reporter: who is told how far training is; see `edgecil.training.reporters`.
         dataset: the request's data set, if it is loaded already.
 
@@ -58,7 +62,8 @@ def train(
     Raises:
         Stopped: as asked; a later call with `resume` goes on.
         BudgetError: the budget cannot hold the tasks; nothing was written.
-        DataError, RunError, StateError, TrainingError, UsageError: see their messages.
+        DataError, RunError, StateError, TrainingError, UsageError, WeightsError: see their
+            messages.
     """
     end_if_only_imported()
     reporter = reporter if reporter and team().leads else SilentReporter()
@@ -76,17 +81,21 @@ def train(
         reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
         begins = not run.exists
         begun = None if begins else run.settings()
+        if begun and resume:
+            lead(partial(require_same_bounds, run, begun, request, latency_ms))
+        origin = lead(partial(origin_now, request, run, begun))  # before pictures are read
         decided = dataset or begun
         if decided and pretrained_named(request.backbone) and not request.image_size_px:
             # What such a network would be given now may be another size.
             request = replace(request, image_size_px=decided.image_size_px)
         dataset = dataset or in_turn(partial(load_requested, request, reading))
-        if begun and request.time:
+        if begun and (request.time or latency_ms):
             # Measured again, it might be another number.
             request = as_begun(request, begun)
         chosen = proposed(request, dataset, reading, begun)
         pace = partial(pace_on, torch_device)
-        settings, planned, reason = resolve(chosen.request, chosen.facts, reading, pace)
+        settings, planned, reason = resolve(chosen.request, chosen.facts, reading, pace, origin)
+        settings = replace(settings, latency_ms=latency_ms or 0.0)
         # The process that leads is the one that writes, so it holds the lock for all.
         lead(partial(held.enter_context, run.started(settings, resume=resume)))
         if keep_history:

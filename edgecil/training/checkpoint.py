@@ -106,7 +106,8 @@ class Checkpoints:
     def note(self, learned: Learned) -> None:
         """Keep what a task came to, whose state is about to be written and then to be measured."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        replace_atomically(self._learned_file, json.dumps(asdict(learned), allow_nan=False).encode())
+        content = json.dumps(asdict(learned), allow_nan=False)
+        replace_atomically(self._learned_file, content.encode())
 
     def noted(self, stage: int) -> Learned:
         """What `note` kept of task `stage`; nothing of what it came to if there is no such note.

@@ -10,6 +10,7 @@ class `memo` learns a point more at once, and two points less in five tasks.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -66,6 +67,8 @@ def proposed(
     dataset: ImageDataset,
     reading: str = FOR_PHOTOS,
     begun: RunSettings | None = None,
+    *,
+    bounded: bool = False,
 ) -> Proposal:
     """The request with the pretrained trunk where that serves a folder of photos better.
 
@@ -77,6 +80,7 @@ def proposed(
         dataset: its pictures.
         reading: how their files are read.
         begun: the run that goes on, which stays with what it has.
+        bounded: whether a latency bounds the blocks, which wants a method that adds them.
     """
     if begun and request.backbone is None and pretrained_named(begun.backbone):
         request = replace(request, method=request.method or begun.method)
@@ -88,7 +92,9 @@ def proposed(
     small = as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX
     if small and per_class > MOST_WITHOUT_PICTURES:
         return as_asked
-    instead = _fitting(request, dataset, reading, per_class)
+    without = not bounded and per_class <= MOST_IN_TASKS and _may_go_without_pictures(request)
+    methods = (WITHOUT_PICTURES, None) if without else (request.method,)
+    instead = _fitting(request, dataset, reading, methods)
     if instead is None:
         return as_asked
     if small:
@@ -125,14 +131,12 @@ def _why_larger(instead: Proposal) -> str:
 
 
 def _fitting(
-    request: TrainRequest, dataset: ImageDataset, reading: str, per_class: int
+    request: TrainRequest, dataset: ImageDataset, reading: str, methods: Sequence[str | None]
 ) -> Proposal | None:
-    """The request with the pretrained trunk and the method that is best then; None if none fits."""
-    methods: tuple[str | None, ...] = (request.method,)
-    if _may_go_without_pictures(request) and per_class <= MOST_IN_TASKS:
-        methods = (WITHOUT_PICTURES, None)
+    """The request with the pretrained trunk and the first method that serves; None if none does."""
     for method in methods:
         instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
+        per_class = instead.facts.images_per_class
         try:
             settings, planned, _ = resolve(instead.request, instead.facts, reading)
         except BudgetError:
@@ -161,10 +165,15 @@ def _for_small_pictures(better: TrainRequest, facts: DataFacts) -> str:
 
 
 def _may_go_without_pictures(request: TrainRequest) -> bool:
-    """Whether nothing is asked for that only a method which trains on kept pictures has."""
+    """Whether nothing is asked for that only a method which trains on kept pictures has.
+
+    A time is no such thing: it bounds the run, and what needs no training keeps it.
+    """
     only_then = (request.method, request.codec, request.max_blocks, request.weights)
     lengths = (request.epochs, request.first_epochs, request.images_a_task, request.recipe)
-    return not (any(only_then) or any(lengths) or request.no_merge or request.trunk != "auto")
+    steps = (request.learning_rate, request.batch_size, request.augmentation)
+    asked = any((*only_then, *lengths, *steps))
+    return not (asked or request.no_merge or request.trunk != "auto")
 
 
 def _may_be_proposed(request: TrainRequest, facts: DataFacts) -> bool:

@@ -31,6 +31,8 @@ from edgecil.work import work
 
 _FIRST_BATCH = 16
 """Pictures of the first step on a processor: on a slow one it is the only step."""
+_SMALLEST_BATCH = 2
+"""Pictures of a step, where a process of many gets fewer: alone, BatchNorm would not take one."""
 _SECONDS = 0.5
 """How long to measure ..."""
 _FROZEN_PASSES = 1.2
@@ -70,7 +72,7 @@ def pace_on(device: torch.device, settings: RunSettings) -> float:
     """Seconds of a forward pass on a device: what `resolve` takes for a pace.
 
     Returns:
-        Infinity where nothing is known of it, as of `trained_speed`.
+        Infinity where the device's memory is too small.
     """
     with work(f"measuring {settings.backbone}"):
         speed = lead(partial(trained_speed, settings, device))
@@ -85,7 +87,10 @@ def trained_speed(settings: RunSettings, device: torch.device) -> float | None:
     """
     method = method_named(settings.method, trunk=settings.trunk)
     network = settings.state_settings(1, 1).empty_network()
-    network.to(device).to(memory_format=torch.channels_last)
+    try:
+        network.to(device).to(memory_format=torch.channels_last)
+    except torch.OutOfMemoryError:
+        return None
     lesson = _first_lesson(network, method, settings, FULL_TASK)
     found = seconds_a_picture(network, lesson, settings, math.inf)
     if found is None:
@@ -112,19 +117,19 @@ def _of_an_epoch(
     batches = max(1, min(_MOST_BATCHES, round(_EPOCH_SECONDS / guessed / batch_size)))
     size_px = settings.image_size_px
     shape = (batches * batch_size, size_px, size_px, 3)
-    images = ResidentImages(
-        np.random.default_rng(0).integers(0, 256, shape, np.uint8),
-        np.zeros(shape[0], np.int64),
-        device,
-        mirrors=settings.mirrors,
-        augment=settings.augment,
-    )
     short = replace(phase, recipe=replace(phase.recipe, epochs=epochs))
-    reports = train_phase(network, lesson, short, images, seeds=range(epochs))
     try:
+        images = ResidentImages(
+            np.random.default_rng(0).integers(0, 256, shape, np.uint8),
+            np.zeros(shape[0], np.int64),
+            device,
+            mirrors=settings.mirrors,
+            augment=settings.augment,
+        )
+        reports = train_phase(network, lesson, short, images, seeds=range(epochs))
         *_, last = islice(reports, epochs)  # and not the statistics after them
-    except TrainingError:
-        return guessed  # noise may lead anywhere
+    except (TrainingError, torch.OutOfMemoryError):
+        return guessed  # noise may lead anywhere, and so much of it need not fit
     return 1 / last.images_per_second
 
 
@@ -145,9 +150,7 @@ def seconds_a_picture(
     if not lesson.phases:
         return None
     phase, device = lesson.phases[0], network.mean.device
-    batch_size = phase.recipe.batch_size // team().size
-    if batch_size < 1:
-        return None
+    batch_size = max(_SMALLEST_BATCH, phase.recipe.batch_size // team().size)
     lesson.begin(network, phase)
     on_processor, found = device.type == "cpu", list[float]()
     size = min(batch_size, _FIRST_BATCH) if on_processor else batch_size

@@ -1,12 +1,13 @@
 """What a person asks for, checked before any data are read."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecil.budget import ByteBudget
-from edgecil.data import DATASETS
+from edgecil.data import DATASETS, not_found
 from edgecil.errors import UsageError
 from edgecil.memory.codecs import CODECS, codec_named
 from edgecil.memory.precisions import PRECISIONS
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What `--device` takes."""
+
+HIGHEST_SEED = 2**32 - 1
+"""Of `--seed`: the generator that class orders are drawn by takes no higher one."""
 
 PRETRAINED = {name: one.pretrained for name, one in BACKBONES.items() if one.pretrained}
 SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.smallest_image_px == 1]
@@ -184,6 +188,8 @@ class TrainRequest:
                 "published accounting counts raw pixels and fp32 weights; "
                 "leave out --codec and --state-precision"
             )
+        if self.data == "":  # an unset variable of a shell
+            raise not_found(self.data)
         if self.protocol:
             _refuse_contradictions(self, protocol_named(self.protocol))
         elif self.data is None:
@@ -192,8 +198,10 @@ class TrainRequest:
             raise UsageError(f"image size is {self.image_size_px} pixels; give 1 or more")
         if self.tasks_ahead < 0:
             raise UsageError(f"tasks ahead is {self.tasks_ahead}; give 0 or more")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UsageError(f"learning rate is {self.learning_rate}; give one above 0")
+        if not 0 <= self.seed <= HIGHEST_SEED:
+            raise UsageError(f"seed is {self.seed}; give 0 to {HIGHEST_SEED}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"learning rate is {self.learning_rate}; give a number above 0")
         if self.tasks and (self.base or self.increment):
             raise UsageError("--tasks names every task; leave out --base and --increment")
         object.__setattr__(self, "budget", ByteBudget(self.budget))
@@ -355,9 +363,10 @@ def _refuse_impossible_cuts(request: TrainRequest) -> None:
     if request.weights:
         if request.backbone is None:
             raise UsageError("--weights are those of one backbone; name it with --backbone")
-        from edgecil.networks.pretrained import require_fitting
+        if request.weights.exists():  # a run that goes on may do without
+            from edgecil.networks.pretrained import require_fitting
 
-        require_fitting(request.backbone, request.chosen_cut, request.weights)
+            require_fitting(request.backbone, request.chosen_cut, request.weights)
 
 
 def _refuse_contradictions(request: TrainRequest, protocol: Protocol) -> None:

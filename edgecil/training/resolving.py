@@ -88,6 +88,7 @@ def resolve(
     facts: DataFacts,
     reading: str = FOR_PHOTOS,
     pace: Pace | None = None,
+    origin: Origin | None = None,
 ) -> tuple[RunSettings, Plan, str]:
     """Settle everything the request leaves open.
 
@@ -96,6 +97,7 @@ def resolve(
         facts: of its data.
         reading: how picture files are read.
         pace: measures this machine where the request gives a time; None leaves the time out.
+        origin: of the weights of a run that goes on; None for what the request says.
 
     Returns:
         The run's settings, what they come to stage by stage, and why it is this backbone, which is
@@ -103,7 +105,7 @@ def resolve(
 
     Raises:
         BudgetError: the budget cannot hold the tasks.
-        DataError, UsageError: the request cannot be met.
+        DataError, UsageError, WeightsError: the request cannot be met.
         TooShortError: the time is not enough for one epoch a task.
     """
     scenario, comes = scenario_of(request, facts.classes), pretrained_named(request.backbone)
@@ -115,7 +117,7 @@ def resolve(
         "reading": reading,
         "mean": comes.mean if comes else facts.mean,
         "std": comes.std if comes else facts.std,
-        "origin": _origin_of(request),
+        "origin": origin or origin_of(request),
         "weights": str(request.weights.absolute()) if request.weights else None,
         "mirrors": facts.mirrors and not request.no_mirror,
         "brightens": request.followed.brightens if request.followed else True,
@@ -127,6 +129,8 @@ def resolve(
         "method": request.chosen_method,
         "cut": request.chosen_cut,
         "recipe": request.chosen_recipe,
+        "time_seconds": parse_duration(request.time) if request.time else 0.0,
+        "latency_ms": 0.0,
     }
     asked = {
         setting.name: getattr(request, setting.name)
@@ -178,21 +182,6 @@ def resolve(
     return settings, choice.plan, "\n".join(filter(None, told))
 
 
-def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
-    """The request of a run that goes on, with what was found for its time when it began."""
-    counted = request.counting  # may settle codec and precision itself
-    comes = pretrained_named(begun.backbone)  # which is found again in another way
-    return replace(
-        request,
-        time=None,
-        images_a_task=begun.images_a_task,
-        backbone=request.backbone or (None if comes else begun.backbone),
-        codec=request.codec or (None if counted.codec else begun.codec),
-        precision=request.precision or (None if counted.precision else begun.precision),
-        max_blocks=request.max_blocks or begun.max_blocks,
-    )
-
-
 def schedule_of(settings: RunSettings, images_per_class: int) -> Images | Epochs:
     """How long the tasks of a run are trained, by what its settings say."""
     if settings.images_a_task is not None:
@@ -215,8 +204,12 @@ def _length_in_words(images: int, work: EqualWork, choice: Choice) -> str:
     )
 
 
-def _origin_of(request: TrainRequest) -> Origin | None:
-    """Where the weights come from that a run starts with."""
+def origin_of(request: TrainRequest) -> Origin | None:
+    """Where the weights come from that a run starts with.
+
+    Raises:
+        WeightsError: their file cannot be read.
+    """
     if request.weights:
         return origin_of_file(request.weights)
     comes = pretrained_named(request.backbone)

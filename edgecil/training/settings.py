@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from edgecil.pictures.policies import Augment
 
 
+_COMPARED_OTHERWISE = ("sources", "tasks", "weights", "time_seconds", "latency_ms")
+"""Settings that `RunSettings.differences` does not name by their values."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the pictures of one or more tasks come from."""
@@ -137,12 +141,18 @@ class RunSettings:
     origin: Origin | None = None
     """Where the weights come from that the network starts with; None where it starts at random."""
     weights: str | None = None
-    """File that has them, where a person brings it. It is needed for the first task alone, and
-    wherever it lies, its content is known by the origin."""
+    """File that has them, where a person brings it. It is needed for the first task alone, but that
+    joint training starts every task from it, and wherever it lies, its content is known by the
+    origin."""
     max_blocks: int | None = None
     """Blocks at most, of a method that adds one a task: older ones are merged; None for any."""
     images_a_task: int | None = None
     """Training pictures that each task shows, as often as they are seen; None for the epochs."""
+    time_seconds: float | None = None
+    """The time that was asked for, by which backbone and `images_a_task` were chosen; 0 where none
+    was, None where an older edgecil did not keep it."""
+    latency_ms: float | None = None
+    """The latency that was asked for, by which backbone and `max_blocks` were chosen; likewise."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -278,12 +288,13 @@ class RunSettings:
     def differences(self, other: "RunSettings") -> list[str]:
         """What `other` asks for that makes it another run, in words.
 
-        Where the data lie does not count: data with the same fingerprint are the same data.
+        Where the data lie does not count: data with the same fingerprint are the same data. Nor
+        does a time or a latency, but for what it came to.
         """
         found = []
         for named in fields(self):
             mine, theirs = getattr(self, named.name), getattr(other, named.name)
-            if named.name not in ("sources", "tasks", "weights") and mine != theirs:
+            if named.name not in _COMPARED_OTHERWISE and mine != theirs:
                 found.append(f"{named.name}: {mine} -> {theirs}")
         mine, theirs = self.sources[0], other.sources[0]
         if mine.holdout != theirs.holdout:

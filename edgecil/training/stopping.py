@@ -1,5 +1,6 @@
 """Stopping in good order: by the clock, by Ctrl-C, or because the system asks."""
 
+import math
 import re
 import signal
 import time
@@ -41,7 +42,7 @@ def parse_duration(text: str) -> float:
         UsageError: no number, no unit, or nothing at all.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    if not match or float(match[1]) == 0:
+    if not match or not 0 < float(match[1]) < math.inf:
         raise UsageError(f"cannot read {text!r} as a duration; write 90s, 9m or 1.5h")
     return float(match[1]) * _UNIT_SECONDS[match[2]]
 

@@ -50,6 +50,12 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
         (("--increment", "0"), "increment"),
         (("--image-size", "0"), "image size is 0 pixels; give 1 or more"),
         (("--bench", "device.json"), "give --latency, too"),
+        (("--seed", "-1"), "seed is -1; give 0 to 4294967295"),
+        (("--seed", "4294967296"), "seed is 4294967296; give 0 to 4294967295"),
+        (("--learning-rate", "0"), "learning rate is 0.0; give a number above 0"),
+        (("--learning-rate", "inf"), "learning rate is inf; give a number above 0"),
+        (("--learning-rate", "nan"), "learning rate is nan; give a number above 0"),
+        (("--holdout", "nan"), "a holdout of nan is not possible"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(

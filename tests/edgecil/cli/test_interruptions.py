@@ -89,4 +89,5 @@ def test_stop_after_leaves_a_checkpoint_and_its_own_code(tmp_path: Path) -> None
     training = Training(tmp_path)
     assert training.start("--stop-after", "0.01s").wait(timeout=120) == 75
     assert (training.run / "config.json").exists()
+    assert [epoch for _, _, epoch in training.epochs()] == ["1"]
     assert "--resume" in training.log.read_text()

@@ -10,8 +10,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from edgecil.cli import app
+from edgecil.cli import app, progress
+from edgecil.cli.progress import TerminalReporter
+from edgecil.training import proposing
 from edgecil.training.run import Run
+from edgecil.training.stopping import EXIT_STOPPED, Stopped
+from tests.edgecil.cli.desk import Desk
 from tests.edgecil.training.tiny import picture_folder, tiny_dataset
 
 STAGES = 21
@@ -72,7 +76,12 @@ def test_this_machine_is_measured_where_no_file_is_given(asked: Asked) -> None:
         (("--latency", "0ms"), "is no latency"),
         (("--latency", "1.6ms"), "hold 1 blocks, and an old one beside a new one are the least"),
         (("--latency", "0.1ms"), "hold 0 blocks"),
+        (("--latency", f"{10**400}ms"), "is no latency"),
         (("--latency", "4ms", "--max-blocks", "3"), "give one of them"),
+        (("--latency", "4ms", "--no-merge"), "--latency is kept by merging; leave out --no-merge"),
+        (("--latency", "4ms", "--method", "thrift"), "has one block at all times; leave out --lat"),
+        (("--latency", "4ms", "--method", "slda"), "has one block at all times; leave out --lat"),
+        (("--latency", "4ms", "--accounting", "published"), "block a task; leave out --latency"),
     ],
 )
 def test_what_cannot_be_kept_is_told_with_what_can_be_done(
@@ -80,7 +89,9 @@ def test_what_cannot_be_kept_is_told_with_what_can_be_done(
 ) -> None:
     done = asked(*words, "--bench", bench_file(tmp_path))
     assert done.exit_code
-    assert told in " ".join(str(done.exception or done.output).split())
+    error = " ".join(str(done.exception or done.output).split())
+    assert told in error
+    assert "--max-blocks" in words or "--max-blocks" not in error
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"setting": {"blocks": 0}}'])
@@ -116,3 +127,94 @@ def test_photos_are_brought_to_the_size_of_the_network_that_was_measured(tmp_pat
     assert (settings.backbone, settings.image_size_px) == ("efficientnet-lite0", 128)
     assert settings.max_blocks == 2  # (2 - 1) / 0.5
     assert "efficientnet-lite0 comes pretrained" in done.stderr
+
+
+def test_few_photos_are_learned_in_blocks_where_a_latency_bounds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "find_spec", lambda name: name)
+    tiny = tiny_dataset(classes=3, train=4, test=1)
+    pictures = picture_folder(tiny, tmp_path / "pictures")
+    words = ["plan", "--data", pictures, "--image-size", "96", "--budget", "4MB"]
+    words += ["--increment", "1", "--json"]
+    without = CliRunner().invoke(app, list(map(str, words)))
+    assert json.loads(without.stdout)["method"] == "slda"
+    words += ["--latency", "2ms", "--bench", bench_file(tmp_path, size_px=96)]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert blocks_of(done) == [1, 2, 2]
+    planned = json.loads(done.stdout)
+    assert (planned["method"], planned["backbone"]) == ("memo", "efficientnet-lite0")
+
+
+TRAIN = "train --data old --image-size 16 --budget 1MB --increment 1 --method memo --epochs 1"
+TRAIN += " --device cpu --run run"
+
+
+@pytest.fixture
+def eight(desk: Desk) -> Desk:
+    """A desk with a folder of eight classes, and what bench would print."""
+    desk.photos("old", *(f"class-{number}" for number in range(8)))
+    bench_file(desk.folder, size_px=16)
+    return desk
+
+
+def stopped(desk: Desk, *words: str) -> str:
+    """What is said of a run that is begun so, or goes on, and is stopped at once."""
+
+    def stop(*_: object) -> None:
+        raise Stopped("enough", EXIT_STOPPED)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TerminalReporter, "task_started", stop)
+        _, err = desk.run(*TRAIN.split(), *words, code=EXIT_STOPPED)
+    return err
+
+
+LATENCY = ("--latency", "2.2ms", "--bench", "pi.json")
+"""(2.2 - 1) / 0.5 ms are two blocks."""
+
+
+def test_a_run_goes_on_with_the_network_that_was_measured(eight: Desk) -> None:
+    stopped(eight, *LATENCY)
+    begun = Run(eight.folder / "run").settings()
+    assert begun.max_blocks == 2
+    # With two blocks there would be room for a larger network than the one that was measured.
+    (eight.folder / "pi.json").unlink()
+    told = stopped(eight, "--latency", "0.0022s", "--resume")
+    assert f"run run: memo, {begun.backbone} in {begun.precision}, " in told
+    assert Run(eight.folder / "run").settings() == begun
+
+
+def test_the_command_that_goes_on_with_a_long_run_has_its_latency(
+    eight: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
+    told = stopped(eight, *LATENCY).splitlines()
+    (line,) = (line for line in told if line.startswith("  edgecil train "))
+    assert "--latency 2.2ms --bench pi.json --run run --resume" in line
+    assert "--backbone" not in line
+
+
+@pytest.mark.parametrize(
+    ("began", "told"),
+    [
+        ((), "run was started without --latency, which decides network and blocks when"),
+        (("--latency", "3ms", "--bench", "pi.json"), "run was started with --latency 3ms, which"),
+    ],
+)
+def test_a_run_is_not_asked_for_another_latency_than_it_began_with(
+    eight: Desk, began: tuple[str, ...], told: str
+) -> None:
+    stopped(eight, *began)
+    _, err = eight.run(*TRAIN.split(), "--resume", *LATENCY, code=1)
+    assert err.startswith(f"error: {told}")
+    assert err.endswith(", or give another --run folder\n")
+    assert len(err.splitlines()) == 1
+
+
+def test_one_network_at_all_times_has_no_blocks_for_a_latency(desk: Desk) -> None:
+    desk.photos("old", "ant", "bee")
+    desk.photos("new", "cat")
+    desk.train("--method", "replay")
+    _, err = desk.learn("--data", "new", "--latency", "4ms", code=2)
+    assert err == "error: replay has one block at all times; leave out --latency\n"

@@ -28,11 +28,16 @@ def stop_after_epochs(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def test_a_learn_that_ends_before_its_first_checkpoint_leaves_the_run_as_it_was(
-    trained: Desk,
+    trained: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stopped(*_: object) -> None:
+        raise Stopped("stopped by SIGTERM", 143)
+
     wrong = trained.photos("wrong", "gnu", "hen")
     before = trained.strictly("config.json")
-    _, told = trained.learn("--data", wrong, "--stop-after", "0.001s", code=75)
+    with monkeypatch.context() as patch:
+        patch.setattr(TerminalReporter, "task_started", stopped)
+        _, told = trained.learn("--data", wrong, code=143)
     assert f"{trained.folder / 'run'} is as it was, and the same command begins again" in told
     assert trained.strictly("config.json") == before
     assert not (trained.folder / "run/checkpoint").exists()
@@ -172,6 +177,22 @@ def test_a_crash_between_the_state_and_its_measurement_is_made_up_for(trained: D
         stages = trained.strictly("results.json")["stages"]
         assert [stage["classes"] for stage in stages] == classes
         assert stages[2]["accuracy"] == whole["stages"][2]["accuracy"]
+
+
+def test_classes_that_are_learned_and_not_measured_yet_cannot_be_given_up(
+    trained: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise Stopped("stopped by SIGTERM", 143)
+
+    for _ in range(2):  # and likewise where measuring is all that was left to do
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "record_confusion", stopped)
+            _, told = trained.learn("--data", "new", code=143)
+        assert "the new classes are learned, and the same command tells how well" in told
+        assert "--discard" not in told
+    trained.learn("--data", "new")
+    assert [s["classes"] for s in trained.strictly("results.json")["stages"]] == [2, 4, 6]
 
 
 def test_an_unfinished_training_is_finished_first_with_the_command_that_started_it(

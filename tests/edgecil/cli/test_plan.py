@@ -52,6 +52,16 @@ def test_the_table_shows_stages_spare_bytes_and_alternatives(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_unset_variable_is_not_what_is_planned_where_no_data_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgecil", "plan", "--data", "", "--budget", "3MB"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "no data set and no folder ''" in capsys.readouterr().err
+
+
 # Exemplars at every budget point, small to large, as the papers' tables have them.
 @pytest.mark.parametrize(
     ("method", "exemplars"),

@@ -29,4 +29,8 @@ def test_weights_that_cannot_be_used_are_one_line_before_any_picture_is_read(des
     assert err.startswith("error: w.pth is neither a .safetensors file nor a state dict")
     assert len(err.splitlines()) == 1
     _, err = desk.run(*command.split(), "gone.pth", code=1)
-    assert err == "error: there is no file gone.pth; check --weights\n"
+    assert err == ("error: gone.pth cannot be read (No such file or directory); check --weights\n")
+    command = "compare --data nowhere --methods memo --budgets 3MB --backbone efficientnet-lite0"
+    _, err = desk.run(*command.split(), "--weights", "gone.pth", "--out", "out", code=1)
+    assert "gone.pth cannot be read" in err
+    assert sorted(path.name for path in desk.folder.iterdir()) == ["w.pth"]

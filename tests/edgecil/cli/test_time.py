@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from edgecil.cli.progress import TerminalReporter
 from edgecil.training import rehearsal
 from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
+from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from tests.edgecil.cli.desk import Desk
 
 TRAIN: tuple[str, ...] = (
@@ -22,6 +24,11 @@ TRAIN: tuple[str, ...] = (
     "cpu",
 )
 TRAIN += ("--method", "replay", "--data", "old", "--run", "run", "--resume")
+
+
+def stop(*_: object) -> None:
+    """In place of a task."""
+    raise Stopped("enough", EXIT_STOPPED)
 
 
 @pytest.fixture
@@ -50,6 +57,73 @@ def test_a_stopped_run_goes_on_with_what_was_found_when_it_began(
     desk.run(*TRAIN, "--time", "10s")
     assert len(measured) == count
     assert Run(desk.folder / "run").settings() == begun
+
+
+@pytest.mark.parametrize(
+    ("began", "told"),
+    [
+        ((), "run was started without --time, which decides network and epochs when a run starts"),
+        (("--images-a-task", "32"), "run was started without --time"),
+        (("--time", "3h"), "run was started with --time 10800s, which decides network and epochs"),
+    ],
+)
+def test_a_run_is_not_asked_for_another_time_than_it_began_with(
+    desk: Desk, measured: list[str], began: tuple[str, ...], told: str
+) -> None:
+    desk.photos("old", "cup", "fork")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TerminalReporter, "task_started", stop)
+        desk.run(*TRAIN, *began, code=EXIT_STOPPED)
+    count = len(measured)
+    _, err = desk.run(*TRAIN, "--time", "1h", code=1)
+    assert err.startswith(f"error: {told}")
+    assert ("--stop-after" in err) == (not began or "--time" not in began)
+    assert err.endswith(", or give another --run folder\n")
+    assert len(err.splitlines()) == 1
+    assert len(measured) == count
+
+
+def test_a_run_of_an_edgecil_that_kept_no_time_goes_on_with_any(
+    desk: Desk, measured: list[str]
+) -> None:
+    desk.photos("old", "cup", "fork")
+    config = desk.folder / "run/config.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TerminalReporter, "task_started", stop)
+        desk.run(*TRAIN, "--time", "3h", code=EXIT_STOPPED)
+        begun = json.loads(config.read_text())
+        del begun["time_seconds"], begun["latency_ms"]
+        config.write_text(json.dumps(begun))
+        desk.run(*TRAIN, "--time", "1h", code=EXIT_STOPPED)
+    assert RunSettings.load(config).images_a_task == begun["images_a_task"]
+
+
+def test_the_same_time_may_be_said_in_another_way(desk: Desk, measured: list[str]) -> None:
+    desk.photos("old", "cup", "fork")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TerminalReporter, "task_started", stop)
+        for time_ in ("3h", "180m"):
+            desk.run(*TRAIN, "--time", time_, code=EXIT_STOPPED)
+
+
+def test_a_network_that_does_not_fit_the_memory_is_passed_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.photos("old", "cup", "fork")
+    plan = "plan --data old --image-size 16 --budget 400kB --method replay --json --time 2h"
+
+    def speed(settings: RunSettings, device: object) -> float | None:
+        return 0.001 if settings.backbone == "convnet2" else None
+
+    monkeypatch.setattr(rehearsal, "trained_speed", speed)
+    out, _ = desk.run(*plan.split())
+    assert json.loads(out)["backbone"] == "convnet2"
+    monkeypatch.setattr(rehearsal, "trained_speed", lambda *_: None)
+    for more in ((), ("--backbone", "resnet14")):
+        _, err = desk.run(*plan.split(), *more, code=2)
+        assert "does not fit the memory of the training device; give a smaller --batch-size" in err
+        assert "--image-size, or another --backbone" in err
+        assert len(err.splitlines()) == 1
 
 
 def test_a_run_takes_about_the_time_that_it_may(desk: Desk) -> None:

@@ -45,6 +45,8 @@ def test_more_runs_than_cores_are_warned_of() -> None:
         ({"at_once": 0}, "--jobs is 0"),
         ({"cpus": 0}, "--cpus-per-run is 0"),
         ({"name": "ray", "gpus": -1.0}, "--gpus-per-run is -1"),
+        ({"name": "ray", "gpus": float("nan")}, "--gpus-per-run is nan"),
+        ({"name": "ray", "gpus": float("inf")}, "--gpus-per-run is inf"),
         ({"name": "slurm"}, "processes, ray"),
         ({"ray_address": "head:6379"}, "--engine ray"),
         ({"gpus": 0.5}, "--engine ray"),

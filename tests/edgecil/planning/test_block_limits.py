@@ -11,7 +11,7 @@ from edgecil.planning.accounting import encoded_sizes
 from edgecil.planning.block_limits import BlockBound, choose_with_merging
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
-from edgecil.planning.schedules import Epochs
+from edgecil.planning.schedules import Epochs, EqualWork, TooShortError
 from edgecil.planning.tradeoffs import Choice
 
 DEMAND = Demand(
@@ -39,6 +39,18 @@ def test_twenty_blocks_stay_where_bytes_are_ample() -> None:
 def test_less_than_a_point_is_no_reason_to_merge() -> None:
     # The main run of the README: fewer blocks would leave a few exemplars more.
     assert chosen(7_600_000, replace(DEMAND, task_sizes=(10,) * 10)).demand.max_blocks is None
+
+
+def test_a_time_that_is_too_short_for_merging_is_enough_without() -> None:
+    # Nine tenths are 135 s. An epoch of each task, of 2500, 5000, 7500 and 8833 pictures and 3 to
+    # 4.5 passes, takes 94.75 s and measuring 27.5; another one to merge before the last, 31 more.
+    work = EqualWork(150.0, {"resnet14": 0.001}.__getitem__, tests_per_class=100)
+    demand = replace(DEMAND, task_sizes=(5,) * 4)
+    found = choose_with_merging([demand], "resnet14", ["last"], 3_000_000, work)
+    assert found.demand.max_blocks is None
+    assert work.images_a_task(found.demand, found.plan) >= 1
+    with pytest.raises(TooShortError):
+        work.images_a_task(replace(demand, max_blocks=3), found.plan)
 
 
 def test_blocks_that_would_push_exemplars_out_are_merged() -> None:

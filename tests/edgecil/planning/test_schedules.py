@@ -1,6 +1,7 @@
 """What a time comes to: pictures a task, epochs, and the largest network that is worth it."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -78,6 +79,13 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_not() -> None:
     assert work(refused.value.least_seconds + 1e-6).images_a_task(DEMAND, planned()) >= 1
 
 
+def test_a_network_that_does_not_fit_the_memory_is_too_much_for_any_time() -> None:
+    schedule = EqualWork(1e9, {"resnet14": math.inf}.__getitem__, tests_per_class=10)
+    with pytest.raises(TooShortError, match="resnet14 does not fit the memory of the") as refused:
+        schedule.images_a_task(DEMAND, planned())
+    assert refused.value.least_seconds == math.inf
+
+
 def test_more_time_than_anybody_trains_is_not_used() -> None:
     found = work(10**6).images_a_task(DEMAND, planned())
     assert [epochs_for(found, n) for n in task_pictures(DEMAND, planned())] == [200] * 3
@@ -100,6 +108,14 @@ def test_a_larger_network_is_taken_where_there_is_time_for_it(
     assert places[0] < places[-1] == len(names) - 1
     with pytest.raises(TooShortError, match="too short for convnet2"):  # the quickest of them
         chosen(1)
+    # What the memory does not hold is passed over; that it is small is told where it holds none.
+    speeds |= dict.fromkeys(names[1:], math.inf)
+    assert chosen(100_000) == names[0]
+    with pytest.raises(TooShortError, match="too short for convnet2"):
+        chosen(1)
+    speeds[names[0]] = math.inf
+    with pytest.raises(TooShortError, match="convnet2 does not fit the memory"):
+        chosen(100_000)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +126,7 @@ def test_a_larger_network_is_taken_where_there_is_time_for_it(
         ({"images_a_task": 9, "first_epochs": 3}, "--images-a-task and --epochs"),
         ({"images_a_task": 0}, "give 1 or more"),
         ({"time": "soon"}, "write 90s, 9m or 1.5h"),
+        ({"time": f"{10**400}h"}, "write 90s, 9m or 1.5h"),
     ],
 )
 def test_one_length_of_training_is_asked_for_at_most(options: dict[str, object], told: str) -> None:

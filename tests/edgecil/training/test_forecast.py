@@ -1,6 +1,8 @@
 """The time left follows the machine's own speed."""
 
+import math
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 import torch
@@ -11,10 +13,11 @@ from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import PhaseRecipe
 from edgecil.networks import ExpandableNetwork, cut_backbone
 from edgecil.planning.data_facts import facts_of
+from edgecil.team import Team
 from edgecil.training import rehearsal
 from edgecil.training.efforts import efforts_of
 from edgecil.training.forecast import Effort, Forecast
-from edgecil.training.rehearsal import rehearsed_speed
+from edgecil.training.rehearsal import pace_on, rehearsed_speed
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import resolve
 from edgecil.training.run_data import RunData
@@ -164,6 +167,30 @@ def test_a_long_run_on_a_card_is_measured_by_steps_that_are_replayed() -> None:
         assert card.replays == 0
         assert rehearsed(100, images=10**9, device="cuda")
         assert card.replays > 0
+
+
+def test_what_takes_more_memory_than_there_is_has_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise torch.OutOfMemoryError
+
+    settings, processor = settings_of("memo"), torch.device("cpu")
+    counted_steps(monkeypatch)
+    for module, name in ((ExpandableNetwork, "to"), (rehearsal, "_step")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, full)
+            assert pace_on(processor, settings) == math.inf
+    # So much noise at once need not fit where a step does.
+    monkeypatch.setattr(rehearsal, "ResidentImages", full)
+    assert pace_on(processor, settings) == pytest.approx(SECONDS_A_PICTURE / 3)
+
+
+def test_a_step_of_many_processes_is_measured_however_few_pictures_each_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = counted_steps(monkeypatch)
+    monkeypatch.setattr(rehearsal, "team", lambda: Team(size=8))
+    assert rehearsed(batch_size=4) == pytest.approx(SECONDS_A_PICTURE / 3 / 8)
+    assert sizes == [2]
 
 
 SECONDS_A_PICTURE = 0.0004

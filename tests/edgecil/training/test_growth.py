@@ -1,12 +1,13 @@
 """What may change with a new task: exemplars become smaller where they would not all fit."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgecil.data import ImageDataset
-from edgecil.errors import UsageError
+from edgecil.errors import BudgetError, UsageError
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.state import State
 from edgecil.planning.data_facts import facts_of
@@ -128,3 +129,43 @@ def test_a_codec_may_be_named(run: Run) -> None:
     assert settings.codec == "webp:30"
     with pytest.raises(UsageError, match="unknown image codec"):
         codecs_from_here(run.settings(), "gif")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("colour-{}", ("turquoises", "periwinkle")),
+        ("colour-of-some-length-{}", ("turquoise-of-some-kind0", "periwinkle-of-some-kin1")),
+    ],
+    ids=["names as usual", "names as long as those before"],
+)
+def test_the_smallest_budget_that_fits_holds_the_task_that_was_planned_ahead(
+    tmp_path: Path, old: str, new: tuple[str, str]
+) -> None:
+    first = replace(tiny_dataset(classes=2), classes=(old.format(0), old.format(1)))
+    second = replace(NEW, classes=new)
+    asked = TrainRequest(
+        data="tiny",
+        budget="10kB",
+        method="finetune",
+        backbone="convnet2",
+        increment=2,
+        epochs=1,
+        tasks_ahead=1,
+    )
+    with pytest.raises(BudgetError, match="smallest budget that fits") as refused:
+        train(asked, tmp_path / "run", device="cpu", dataset=first)
+    told = re.search(r"smallest budget that fits is ([\d ]+) bytes", str(refused.value))
+    assert told
+    budget_bytes = int(told[1].replace(" ", ""))
+    asked = replace(asked, budget=str(budget_bytes))
+    train(asked, tmp_path / "run", device="cpu", dataset=first)
+    run = Run(tmp_path / "run")
+    settings, _ = grown(run, budget_bytes, new=second)
+    settings.save(run.config_file)
+    device = choose_device("cpu")
+    learner = Learner(run, settings, [first, second], device, SilentReporter(), Deadline())
+    (_, result) = learner.learn()
+    assert result.classes == 4
+    # It counts means and deviations of four digits, where these have one and two.
+    assert budget_bytes - result.state_bytes == 3 * 3 + 3 * 2

@@ -163,7 +163,29 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, options: dict[s
         except Stopped:
             stops += 1
             assert stops < 10
-    assert stops == 6  # after each of two epochs of three tasks
+    assert stops == 5  # after each of two epochs of three tasks, the first of all apart
+    assert state_files(tmp_path / "cut") == state_files(tmp_path / "whole")
+
+
+def test_a_run_that_may_take_no_time_at_all_is_finished_call_by_call(tmp_path: Path) -> None:
+    asked, calls = request(increment=3, epochs=1), 0
+    learned(tmp_path / "whole", asked)
+    finished = False
+    while not finished:
+        calls += 1
+        try:
+            train(
+                asked,
+                tmp_path / "cut",
+                device=CPU,
+                resume=True,
+                stop_after_seconds=1e-9,
+                dataset=tiny_dataset(),
+            )
+            finished = True
+        except Stopped:
+            assert calls < 4
+    assert calls == 4  # the epoch of a task, then its end, twice
     assert state_files(tmp_path / "cut") == state_files(tmp_path / "whole")
 
 

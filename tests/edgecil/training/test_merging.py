@@ -1,19 +1,25 @@
 """Runs in which blocks are merged: the budget holds, a resume ends the same, learn goes on so."""
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from edgecil.errors import UsageError
 from edgecil.evaluation.results import StageResult, read_results
 from edgecil.memory.state import State
+from edgecil.methods import TaskView
+from edgecil.methods.lesson import Phase
 from edgecil.pictures.batches import ResidentImages
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.planner import plan
 from edgecil.training.api import train
+from edgecil.training.loop import EpochReport
 from edgecil.training.merging import choose_merge
+from edgecil.training.reporters import SilentReporter
 from edgecil.training.request import TrainRequest
 from edgecil.training.resolving import demand_of
 from edgecil.training.run import Run
@@ -109,6 +115,37 @@ def test_a_run_that_is_stopped_in_a_merge_or_after_it_ends_in_the_same_bytes(
         for folder in (run, tmp_path / "again")
     )
     assert first == second
+
+
+def test_a_stop_while_a_task_is_measured_loses_neither_its_merge_nor_its_seconds(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowFourth(SilentReporter):
+        def task_started(self, task: TaskView, stage_count: int, image_count: int) -> None:
+            self.seconds = 0.5 if task.stage == 4 else 0.0
+
+        def epoch_finished(self, phase: Phase, report: EpochReport) -> None:
+            time.sleep(self.seconds)
+
+    left, record = [4], Run.record_confusion
+
+    def stopped(self: Run, matrix: np.ndarray) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Stopped("as asked", 143, "go on")
+        record(self, matrix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "record_confusion", stopped)
+        with pytest.raises(Stopped):
+            learned(tmp_path / "again", request(), reporter=SlowFourth())
+    assert State.read(tmp_path / "again" / "state").settings.stage == 4
+    assert len(read_results(tmp_path / "again").stages) == 3
+    learned(tmp_path / "again", request(), resume=True)
+    stages = read_results(tmp_path / "again").stages
+    assert stages[3].seconds > 4 * 0.5  # its merge has two epochs, and so has the task
+    assert [stage.merge for stage in stages] == [stage.merge for stage in read_results(run).stages]
+    assert not (tmp_path / "again" / "checkpoint").exists()
 
 
 def test_new_pictures_are_looked_at_where_no_exemplar_is_kept() -> None:

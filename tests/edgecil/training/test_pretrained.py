@@ -1,5 +1,6 @@
 """Every method learns behind a trunk that comes pretrained, and none of them changes it."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,71 @@ def test_after_the_first_task_no_weights_are_needed(file: Path, tmp_path: Path) 
     finally:
         away.rename(file)
     assert [result.classes for result in results] == [2, 4]
+
+
+class StopsAt(SilentReporter):
+    """Pulls the plug when it is told of something, once."""
+
+    def __init__(self, what: str) -> None:
+        setattr(self, what, self.stop)
+        self.stopped = False
+
+    def stop(self, *_: object) -> None:
+        if not self.stopped:
+            self.stopped = True
+            raise Stopped("for the test", 75)
+
+
+@pytest.fixture
+def brought(file: Path, tmp_path: Path) -> Path:
+    """A file of weights that a person brings, and may lose."""
+    return Path(shutil.copy(file, tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("when", ["epoch_finished", "stage_finished"])
+@pytest.mark.parametrize("now", ["left out", "gone", "renamed"])
+def test_a_run_goes_on_without_the_file_that_it_started_from(
+    brought: Path, tmp_path: Path, when: str, now: str
+) -> None:
+    request = asked(file=brought)
+    learned(request, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        learned(request, tmp_path / "run", StopsAt(when))
+    moved = brought.rename(tmp_path / "v.safetensors")
+    files = {"left out": None, "gone": brought, "renamed": moved}
+    learned(replace(request, weights=files[now]), tmp_path / "run")
+    assert state_files(tmp_path / "run") == state_files(tmp_path / "whole")
+
+
+def test_a_run_that_has_not_started_its_network_wants_the_file(
+    brought: Path, tmp_path: Path
+) -> None:
+    request = asked(file=brought)
+    with pytest.raises(Stopped):
+        learned(request, tmp_path / "run", StopsAt("task_started"))
+    moved = brought.rename(tmp_path / "v.safetensors")
+    with pytest.raises(WeightsError, match=r"w\.safetensors cannot be read .*; check --weights"):
+        learned(request, tmp_path / "run")
+    with pytest.raises(RunError, match=r"origin: the file w\.safetensors.* -> a drawing"):
+        learned(asked(), tmp_path / "run")
+    learned(asked(file=moved), tmp_path / "run")
+    theirs = State.read(tmp_path / "run" / "state").settings.origin
+    assert theirs == Origin("the file w.safetensors", "unknown", "unknown", sha256_of(moved))
+
+
+def test_joint_training_wants_the_file_until_its_last_task_has_begun(
+    brought: Path, tmp_path: Path
+) -> None:
+    request = asked("joint", file=brought)
+    with pytest.raises(Stopped):
+        learned(request, tmp_path / "run", StopsAt("stage_finished"))
+    moved = brought.rename(tmp_path / "v.safetensors")
+    with pytest.raises(WeightsError, match="check --weights"):
+        learned(request, tmp_path / "run")
+    with pytest.raises(Stopped):
+        learned(replace(request, weights=moved), tmp_path / "run", StopsAt("epoch_finished"))
+    moved.unlink()
+    assert [result.classes for result in learned(request, tmp_path / "run")] == [2, 4]
 
 
 def test_the_state_says_where_its_weights_come_from(file: Path, tmp_path: Path) -> None:

@@ -96,6 +96,11 @@ def test_pictures_are_kept_behind_a_shallower_cut_where_bytes_are_few(photos: Pa
         {"max_blocks": 5},
         {"no_merge": True},
         {"epochs": 3},
+        {"first_epochs": 3},
+        {"images_a_task": 300},
+        {"learning_rate": 0.01},
+        {"batch_size": 4},
+        {"augmentation": "randaugment"},
         {"recipe": "frozen"},
         {"trunk": "freeze"},
     ],
@@ -108,6 +113,16 @@ def test_pictures_are_kept_where_something_is_asked_for_that_needs_them(
     found = proposed(request, dataset)
     assert found.request == replace(request, backbone=LITE0)
     assert "slda" not in found.reason
+
+
+def test_a_time_and_where_pictures_are_go_without_keeping_them(photos: Path) -> None:
+    for more in ({"time": "1h"}, {"no_mirror": True}, {"precision": "int8"}, {"holdout": 0.3}):
+        assert proposed(*asked(photos, **more)).request.method == "slda"
+
+
+def test_blocks_that_a_latency_bounds_are_added(photos: Path) -> None:
+    request, dataset = asked(photos)
+    assert proposed(request, dataset, bounded=True).request == replace(request, backbone=LITE0)
 
 
 @pytest.mark.parametrize("extra_is_there", [True, False])

@@ -115,6 +115,12 @@ def test_neither_data_nor_a_protocol_is_refused() -> None:
         TrainRequest(budget=LARGEST)
 
 
+@pytest.mark.parametrize("protocol", [None, "imagenet100-b0-inc10", "cifar100-b50-inc5"])
+def test_an_unset_variable_is_no_data(protocol: str | None) -> None:
+    with pytest.raises(UsageError, match="no data set and no folder ''; give cifar100, glyphs"):
+        TrainRequest(data="", protocol=protocol, budget=LARGEST)
+
+
 def test_the_recipe_without_a_protocol_is_the_fast_one() -> None:
     assert settled(data="cifar100", budget=LARGEST)[0].recipe == "fast"
 
