@@ -33,7 +33,7 @@ def load_source(
     Raises:
         EdgecilError: they cannot be had, or are not what they were.
     """
-    return load_dataset(
+    found = load_dataset(
         source.data,
         data_dir=data_dir,
         image_size_px=settings.image_size_px,
@@ -44,6 +44,12 @@ def load_source(
         seed=settings.seed,
         known_classes=tuple(source.pictures) or _learned_from(settings, source),
     )
+    # Of an older edgecil's sources it is not known whether their test pictures were drawn.
+    if found.held_out and source.pictures and not source.held_out:
+        raise DataError(
+            f"{source.data} had test pictures in a folder of their own, which is gone; put it back"
+        )
+    return found
 
 
 def _learned_from(settings: RunSettings, source: Source) -> tuple[str, ...]:

@@ -55,6 +55,21 @@ def test_one_class_without_test_pictures_leaves_the_others_to_be_measured(
     assert list(map(len, library.training(1))) == [4, 4]
 
 
+def test_where_a_test_folder_is_gone_nothing_that_was_learned_passes_for_test_pictures(
+    settings: RunSettings,
+) -> None:
+    source = replace(settings.sources[0], pictures=dict.fromkeys(LEARNED, 6))
+    again = replace(settings, sources=(source, settings.sources[1]))
+    folder = Path(source.data)
+    assert len(load_source(again, source).test) == 4
+    for name in ("colour-0", "colour-1", "colour-2"):  # as a person who puts it in order
+        shutil.move(folder / "train" / name, folder / name)
+    shutil.rmtree(folder / "train")
+    shutil.rmtree(folder / "test")
+    with pytest.raises(DataError, match="had test pictures in a folder of their own"):
+        load_source(again, source)
+
+
 def test_a_class_whose_training_pictures_are_gone_is_named_when_it_is_learned_again(
     settings: RunSettings,
 ) -> None:
