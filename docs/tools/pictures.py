@@ -33,7 +33,6 @@ REPORT = ROOT / "benchmarks" / "results" / "cifar100-comparison" / "report.html"
 COLUMNS = 96
 TERMINALS = {
     "predict.svg": ["edgecil predict demo/glyphs.edgecil demo/pictures --top 2"],
-    "info.svg": ["edgecil info demo/run"],
     "plan.svg": ["edgecil plan --data cifar100 --budget 7.6MB"],
 }
 DESK: dict[str, Any] = {"viewport": {"width": 1100, "height": 640}}
