@@ -30,8 +30,8 @@ Network = Callable[[NDArray[np.uint8]], Features]
 BYTES_A_FEATURE = 4
 """Kept as float32, so that an answer does not depend on who computed them."""
 
-_AT_ONCE = 8
-"""Pictures whose features are computed together."""
+AT_ONCE = 8
+"""Pictures whose features are computed together: more at once take memory and save no time."""
 
 
 class TaughtFeatures:
@@ -66,8 +66,8 @@ class TaughtFeatures:
         """
         missing = [one for one in pictures if one.sha256 not in self._known]
         self.problems = []
-        for start in range(0, len(missing), _AT_ONCE):
-            read = self._read_pixels(missing[start : start + _AT_ONCE])
+        for start in range(0, len(missing), AT_ONCE):
+            read = self._read_pixels(missing[start : start + AT_ONCE])
             if read:
                 computed = self._network(np.stack(list(read.values())))
                 self._known |= dict(zip(read, computed, strict=True))

@@ -11,7 +11,7 @@ from edgecil_devices.bundle import Bundle
 from edgecil_devices.errors import StoreDamagedError
 from edgecil_devices.golden import golden_of
 from edgecil_devices.runtime import Runtime
-from edgecil_devices.teaching.features import TaughtFeatures
+from edgecil_devices.teaching.features import AT_ONCE, TaughtFeatures
 from edgecil_devices.teaching.head import KnownClasses
 from edgecil_devices.teaching.known import blots, guessed_classes
 from edgecil_devices.teaching.overlay import Overlay
@@ -65,7 +65,8 @@ class Teaching:
         return self._teacher
 
     def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._runtime.run(pixels).embedding
+        parts = np.split(pixels, range(AT_ONCE, len(pixels), AT_ONCE))
+        return np.concatenate([self._runtime.run(part).embedding for part in parts])
 
     def _known(self) -> KnownClasses:
         manifest, blobs = self._bundle.manifest, self._bundle.blobs

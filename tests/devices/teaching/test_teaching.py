@@ -19,6 +19,7 @@ from edgecil_devices.bundle import read_bundle
 from edgecil_devices.errors import BundleVersionError, StoreBusyError, StoreDamagedError
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
+from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.head import Prototype, TaughtHead
 from edgecil_devices.teaching.known import blots, guessed_classes
 from edgecil_devices.teaching.overlay import Overlay
@@ -402,13 +403,20 @@ def test_golden_samples_stand_for_statistics_where_there_are_none(
     path = tmp_path / "golden.edgecil"
     path.write_bytes(pack(replace(manifest, blobs=(*manifest.blobs, *more)), blobs))
     given: list[Any] = []
+    run, at_once = Runtime.run, list[int]()
+
+    def counting(runtime: Runtime, pixels: Any, *more: Any) -> Any:
+        at_once.append(len(pixels))
+        return run(runtime, pixels, *more)
 
     def guessing(*arguments: Any) -> Any:
         given.append(arguments[2])
         return guessed_classes(*arguments)
 
     monkeypatch.setattr("edgecil_devices.teaching.teaching.guessed_classes", guessing)
+    monkeypatch.setattr(Runtime, "run", counting)
     assert Classifier.load(path).teach("mug", pictures(RED, 3)).taught == 3
     means = map_means(tiny, np.concatenate([golden, blots(8)]))
     expected = np.concatenate([means @ block.T for block in tiny.blocks], axis=1)
     np.testing.assert_allclose(given[0], expected, atol=1e-5)
+    assert max(at_once) == 8  # of 20, which might not fit the memory of a small computer
