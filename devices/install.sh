@@ -58,6 +58,7 @@ main() {
         shift
     done
     case $target in /*) ;; *) target=$PWD/$target ;; esac
+    while [ "$target" != "${target%/}" ]; do target=${target%/}; done
     mark=$target/.edgecil-install
     [ "$target" != /opt/edgecil ] || [ ! -f $UNITS/edgecil-serve.service ] || store=$STORE
     if [ -n "$remove" ]; then
@@ -158,7 +159,7 @@ install_packages() {
 }
 
 clear_target() {
-    find "$target" -mindepth 1 ! -name "${mark##*/}" -delete
+    find -H "$target" -mindepth 1 ! -name "${mark##*/}" -delete
 }
 
 # After an upgrade too: the units are those of the version, and the old one may be running.
@@ -186,7 +187,7 @@ install_service() {
 }
 
 tell() {
-    size_mb=$(du -sk "$target" | awk '{ print int($1 * 1.024 / 1000) }')
+    size_mb=$(du -skH "$target" | awk '{ print int($1 * 1.024 / 1000) }')
     say "$target takes $size_mb MB, and $(free_mb "$target") MB are free"
     "$target/bin/edgecil" doctor ${store:+"$store"} || fail "edgecil cannot run here, see above"
     say "next: $target/bin/edgecil predict ${store:-BUNDLE} PICTURE.jpg"
@@ -202,6 +203,7 @@ uninstall() {
         say "kept: $STORE, /etc/edgecil, the user edgecil"
     fi
     clear_target
+    rm "$mark" # before a folder that may be a link to another disk
     rm -r "$target"
     say "$target is gone"
 }

@@ -54,8 +54,6 @@ def demo(
     run = folder / "run"
     try:
         tasks = folder / "tasks.toml"
-        folder.mkdir(parents=True, exist_ok=True)
-        tasks.write_text(TASKS)
         # Few pictures need small batches, or there would be too few steps.
         request = TrainRequest(
             data="glyphs",
@@ -67,6 +65,8 @@ def demo(
             batch_size=32,
             learning_rate=0.05,
         )
+        folder.mkdir(parents=True, exist_ok=True)  # once nothing that was asked for is impossible
+        tasks.write_text(TASKS)
         dataset = load_requested(request)
         say_results(run, train(request, run, reporter=TerminalReporter(), dataset=dataset))
         bundle = folder / "glyphs.edgecil"

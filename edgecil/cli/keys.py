@@ -25,7 +25,7 @@ def new(path: KeyFile = Path("edgecil.key")) -> None:
     """
     _new(path)
     print(f"next: edgecil export RUN --sign {typed(path)}, and once on each device")
-    print(f"      edgecil install BUNDLE --store DIR --trust {path.name}.pub")
+    print(f"      edgecil install BUNDLE --store DIR --trust {typed(f'{path.name}.pub')}")
 
 
 @keys.command("show")
@@ -53,7 +53,7 @@ def rotate(
     public_text(old)  # it must be there and readable, or the rotation could not go on
     _new(path)
     print("next: one release signed with the old key that brings the new one:")
-    print(f"      edgecil export RUN --sign {old} --new-keys {public_path(path)}")
+    print(f"      edgecil export RUN --sign {typed(old)} --new-keys {typed(public_path(path))}")
     print(f"      and from then on: edgecil export RUN --sign {typed(path)}")
 
 

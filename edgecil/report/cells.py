@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
+from edgecil.errors import RunError
 from edgecil.evaluation.measures import Spread, average_incremental_accuracy
 from edgecil.report.runs import SavedRun
 from edgecil.training.settings import RunSettings
@@ -26,7 +28,10 @@ METHOD_ORDER = (
 
 BYTES_PER_MIB = 2**20
 
-_PER_RUN = {"seed", "tasks", "sources", "mean", "std", "protocol", "classes_file"}
+_PER_RUN = {
+    *("seed", "tasks", "sources", "mean", "std", "protocol", "classes_file"),
+    *("weights", "time_seconds", "latency_ms"),  # what they came to is compared
+}
 """Settings that may differ between the runs of one cell, or that all runs of a report share."""
 
 
@@ -91,11 +96,23 @@ class Outcome:
 
 
 def cells_of(runs: Iterable[SavedRun]) -> list[Cell]:
-    """The runs by cell, in the order of methods, then labels, then budgets."""
+    """The runs by cell, in the order of methods, then labels, then budgets.
+
+    Raises:
+        RunError: two of them have the same settings and seed, and would count as two seeds.
+    """
     grouped: dict[tuple[object, ...], list[SavedRun]] = defaultdict(list)
     for run in runs:
         grouped[tuple(_settings(run).items())].append(run)
     groups = list(grouped.values())
+    for group in groups:
+        of_seed: dict[int, SavedRun] = {}
+        for run in group:
+            if (other := of_seed.setdefault(run.settings.seed, run)) is not run:
+                raise RunError(
+                    f"{other.folder} and {run.folder} have the same settings and seed; "
+                    "leave one of them out"
+                )
     labels = _labels([_settings(group[0]) for group in groups])
     cells = [
         Cell(label, tuple(sorted(group, key=lambda run: run.settings.seed)))
@@ -150,8 +167,14 @@ def _outcome(
 
 def _settings(run: SavedRun) -> dict[str, object]:
     """What makes a cell."""
-    settings = asdict(run.settings)
-    return {name: value for name, value in settings.items() if name not in _PER_RUN}
+    settings = values_of(run.settings)
+    holdout = ", ".join(f"{source.holdout:g}" for source in run.settings.sources)
+    return {k: v for k, v in settings.items() if k not in _PER_RUN} | {"holdout": holdout}
+
+
+def values_of(settings: RunSettings) -> dict[str, Any]:
+    """The settings by their names, as they are."""
+    return {one.name: getattr(settings, one.name) for one in fields(settings)}
 
 
 def _labels(cells: Sequence[dict[str, object]]) -> list[str]:

@@ -1,14 +1,13 @@
 """Tables of bytes, settings, runs, and what was published."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from html import escape
 from statistics import mean
 
 from edgecil.budget import format_bytes
 from edgecil.published import PublishedAccuracy
 from edgecil.report.accuracy_tables import published_percent
-from edgecil.report.cells import BYTES_PER_MIB, Cell
+from edgecil.report.cells import BYTES_PER_MIB, Cell, values_of
 from edgecil.report.html import NOTHING, Row, numbered, table
 from edgecil.report.runs import SavedRun
 from edgecil.report.style import OWNER_COLOURS, owned
@@ -74,8 +73,11 @@ def _mean(accuracies: Sequence[float | None]) -> str:
 def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
     """The settings that all cells share, and a table of those that differ."""
     hidden = {"tasks", "sources", "seed", "mean", "std", "classes_file"}
-    asked = [asdict(cell.settings) for cell in cells]
+    hidden |= {"weights", "time_seconds", "latency_ms"}  # what they came to is there
+    asked = [values_of(cell.settings) for cell in cells]
     for one in asked:
+        if one["images_a_task"] is not None:
+            one["epochs"] = f"as many as show {one['images_a_task']:,} pictures a task"
         if one["first_epochs"] is None:
             one["first_epochs"] = one["epochs"]  # which are the first task's, too
     names = [name for name in asked[0] if name not in hidden]

@@ -25,6 +25,7 @@ def on_board(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> p
     [
         (b"Raspberry Pi Zero 2 W Rev 1.0\0", "raspberry-pi-zero-2"),
         (b"Raspberry Pi 3 Model B Plus Rev 1.3\0", "raspberry-pi-3"),
+        (b"Raspberry Pi 3 Model A Plus Rev 1.0\0", "raspberry-pi-zero-2"),  # 512 MB, as that has
         (b"Raspberry Pi 4 Model B Rev 1.4\0", "raspberry-pi-4"),
         (b"Raspberry Pi 400 Rev 1.0\0", "raspberry-pi-4"),
         (b"Raspberry Pi Compute Module 4 Rev 1.1\0", "raspberry-pi-4"),

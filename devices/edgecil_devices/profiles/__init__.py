@@ -94,10 +94,14 @@ def _named(name: str) -> Profile:
 
 @cache
 def _of_model(model: str) -> Profile:
-    for profile in profiles().values():
-        if model.startswith(profile.models):
-            return profile
-    return profiles()[GENERIC]
+    """The profile that has the longest name which `model` begins with."""
+    fitting = [
+        (len(name), profile.name)
+        for profile in profiles().values()
+        for name in profile.models
+        if model.startswith(name)
+    ]
+    return profiles()[max(fitting)[1] if fitting else GENERIC]
 
 
 def _read(path: Path) -> Profile:

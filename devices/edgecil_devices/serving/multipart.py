@@ -48,8 +48,8 @@ def files_in_form(body: bytes, content_type: str, most_parts: int) -> list[bytes
         raise RequestError(400, "the form's Content-Type has no boundary; let the client set it")
     delimiter = b"\r\n--" + (found[1] or found[2]).encode("latin-1")
     # The first delimiter may stand at the very start, without the line end that belongs to it.
-    _, *parts = (b"\r\n" + body).split(delimiter, most_parts + 1)
-    if len(parts) > most_parts:
+    _, *parts = (b"\r\n" + body).split(delimiter, most_parts + 2)
+    if len(parts) > most_parts + 1:  # the last is what ends the form
         raise RequestError(400, f"the form has more than {most_parts} parts; send fewer at once")
     *parts, end = parts or [b""]
     if not end.startswith(b"--"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from edgecil_devices.computation import AUTO, warning_of
 from edgecil_devices.errors import UsageError
@@ -235,6 +236,6 @@ def _tell(request: ServeRequest, port: int, token: "Token | None") -> None:
         host = "localhost"
     if token is not None:
         page = socket.gethostname() if everywhere else host
-        lines.append(f"to teach, open http://{page}:{port}/#token={token.text}")
+        lines.append(f"to teach, open http://{page}:{port}/#token={quote(token.text, safe='')}")
     lines.append(f"next: curl --data-binary @picture.jpg http://{host}:{port}/predict")
     print(*lines, sep="\n", file=sys.stderr, flush=True)

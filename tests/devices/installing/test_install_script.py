@@ -156,6 +156,10 @@ def test_uninstalling_deletes_the_environment_and_nothing_else(
     (folder / "link").symlink_to(beside)
     beside.mkdir()
     (beside / "picture.jpg").touch()
+    (tmp_path / "disk").mkdir()
+    folder.rename(tmp_path / "disk" / "edgecil")
+    folder.symlink_to(tmp_path / "disk" / "edgecil")  # as on another disk
     assert device.install("--uninstall", "--target", folder).returncode == 0
-    assert not folder.exists()
+    assert not folder.is_symlink()
+    assert list((tmp_path / "disk" / "edgecil").iterdir()) == []
     assert (beside / "picture.jpg").exists()

@@ -45,7 +45,7 @@ sh {script} --from {wheel} --service {bundle} --trust {key} --no-teach
 stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
 cmp {units}/edgecil-serve.service /etc/systemd/system/edgecil-serve.service
 echo EDGECIL_HOST=0.0.0.0 >/etc/edgecil/serve.conf
-sh {script} --uninstall
+sh {script} --uninstall --target /opt/edgecil//
 test -e /var/lib/edgecil/state.json
 test -e /etc/edgecil/serve.conf
 if ls -d /etc/systemd/system/edgecil* /opt/edgecil 2>/dev/null; then exit 1; fi

@@ -280,6 +280,7 @@ def test_a_button_is_held_before_the_camera_and_the_thing_is_known(
 
     page.click('[aria-label="Forget mug"]')
     page.wait_for_selector("#taught li", state="detached")
+    page.wait_for_selector("#top li:nth-child(4)", state="detached")  # there are three classes
     assert taught(server) == {}
     page.click("#undo")
     page.wait_for_selector("#taught li")

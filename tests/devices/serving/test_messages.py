@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgecil_devices.errors import RequestError
 from edgecil_devices.serving.messages import MAX_HEAD_BYTES, Head, read_body, read_head
-from edgecil_devices.serving.multipart import file_in_form
+from edgecil_devices.serving.multipart import file_in_form, files_in_form
 
 MAX_BODY_BYTES = 300
 PIECES = (
@@ -147,3 +147,11 @@ def test_a_file_in_a_form_is_found_whatever_it_contains(content: bytes) -> None:
     head = b'content-disposition: form-data; name="a"; filename="\xc3\xa4.png"'
     body = b"\r\n".join([b"--edge", head, b"x: y", b"", content, b"--edge--", b""])
     assert file_in_form(body, 'multipart/form-data; charset=x; boundary="edge"') == content
+
+
+def test_a_form_may_have_as_many_files_as_are_taken() -> None:
+    part = b'--B\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\nfile\r\n'
+    kind = "multipart/form-data; boundary=B"
+    assert files_in_form(part * 3 + b"--B--\r\n", kind, 3) == [b"file"] * 3
+    with pytest.raises(RequestError, match="more than 3 parts"):
+        files_in_form(part * 4 + b"--B--\r\n", kind, 3)

@@ -231,6 +231,15 @@ def test_a_server_teaches_only_if_it_is_asked_to(server: "Served") -> None:
     assert sent(server, "POST", "/taught?label=mug", photo(RED)).code == 404
 
 
+def test_a_token_of_ones_own_is_told_as_it_stands_in_an_address(
+    servers: Any, bundle_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("Zm9v+YmFy/cXV4&YmF6%\n")
+    options = ("--teach", "--token-file", str(tmp_path / "token"))
+    with servers.start(bundle_path, *options) as server:
+        assert server.process.stderr.readline().endswith("#token=Zm9v%2BYmFy%2FcXV4%26YmF6%25\n")
+
+
 def test_with_a_token_nobody_teaches_without_it(
     servers: Any, bundle_path: Path, tmp_path: Path
 ) -> None:

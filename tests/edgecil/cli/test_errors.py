@@ -87,6 +87,12 @@ def test_a_demo_leaves_what_is_there_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
+def test_a_demo_with_an_impossible_budget_leaves_no_folder_in_the_way(tmp_path: Path) -> None:
+    said = complaint(edgecil("demo", "--out", "demo", "--budget", "2MBB", cwd=tmp_path), 2)
+    assert "2MBB" in said
+    assert not (tmp_path / "demo").exists()
+
+
 def test_a_class_in_two_tasks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tasks.toml").write_text(
         '[[task]]\nclasses = ["upper-A"]\n[[task]]\nclasses = ["upper-B", "upper-A"]\n'

@@ -49,6 +49,8 @@ def test_a_key_is_made_shown_kept_and_followed_by_another(tmp_path: Path) -> Non
     followed = edgecil(tmp_path, "keys", "rotate", "k", "k2", EDGECIL_PASSPHRASE="sesame")
     assert "--sign k --new-keys k2.pub" in followed.stdout
     assert (tmp_path / "k2.pub").read_text().strip() != text
+    blank = edgecil(tmp_path, "keys", "rotate", "k2", "my key", EDGECIL_PASSPHRASE="sesame")
+    assert "--sign k2 --new-keys 'my key.pub'" in blank.stdout
     refused(edgecil(tmp_path, "keys", "rotate", "none", "k3"), 2, "make a key with")
     assert not (tmp_path / "k3").exists()
 

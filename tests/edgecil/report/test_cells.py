@@ -1,12 +1,15 @@
 """Runs that differ in the seed alone are one cell; labels tell what else differs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from edgecil.errors import RunError
 from edgecil.evaluation.measures import Spread
 from edgecil.report.cells import Cell, budget_title, cells_of, outcomes_of
 from edgecil.report.runs import read_runs
+from edgecil.training.settings import Source
 from tests.edgecil.report.made_runs import write_run
 
 
@@ -51,6 +54,24 @@ def test_a_label_says_in_what_the_cells_of_a_method_differ(tmp_path: Path) -> No
     write_run(tmp_path / "c", method="der")
     labels = [cell.label for cell in cells_in(tmp_path)]
     assert labels == ["der", "memo, raw, epochs 3", "memo, webp:80, epochs default"]
+
+
+def test_what_a_time_or_a_file_came_to_counts_and_not_how_it_was_asked_for(tmp_path: Path) -> None:
+    """An older edgecil kept neither a time nor a latency."""
+    write_run(tmp_path / "a", seed=1, weights="/a/w.pt")
+    write_run(tmp_path / "b", seed=2, weights="/b/w.pt", time_seconds=0.0, latency_ms=0.0)
+    (cell,) = cells_in(tmp_path)
+    assert cell.seeds == "1, 2"
+
+
+def test_runs_of_one_seed_are_no_two_seeds(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    other = (Source("made", 0.5, "f00d"),)
+    write_run(tmp_path / "b", sources=other)
+    assert [cell.label for cell in cells_in(tmp_path)] == ["memo, holdout 0.2", "memo, holdout 0.5"]
+    shutil.copytree(tmp_path / "b", tmp_path / "backup of b")
+    with pytest.raises(RunError, match=r"b and .* have the same settings and seed; leave one"):
+        cells_in(tmp_path)
 
 
 def test_a_network_for_each_budget_makes_one_series(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecil.networks.sources import Origin
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas
 from edgecil.report.accuracy_tables import areas_table, sessions_table
 from edgecil.report.cells import Outcome, cells_of, outcomes_of
@@ -127,6 +128,15 @@ def test_settings_are_told_once_where_they_are_shared(tmp_path: Path) -> None:
         ["der", "raw", "1993"],
         ["memo", "webp-lossless", "1993"],
     ]
+
+
+def test_settings_of_pretrained_weights_and_of_equal_work_are_told(tmp_path: Path) -> None:
+    origin = Origin("somebody's weights", "MIT", "photos", "0123456789abcdef")
+    write_run(tmp_path / "a", origin=origin, weights="/home/me/w.pt", images_a_task=40_000)
+    shared, _ = settings_table(cells_of(read_runs([tmp_path]).runs))
+    assert "somebody&#x27;s weights, sha256 01234567" in shared.values()
+    assert shared["epochs"] == "as many as show 40,000 pictures a task"
+    assert not {"weights", "time_seconds", "time seconds", "latency_ms"} & set(shared)
 
 
 def test_what_is_confused_most_is_told(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ function show(answer, tripMs) {
     row.lastChild.textContent = percent(score);
     row.style.setProperty("--part", score);
   });
+  while ($("top").children.length > answer.top.length) $("top").lastChild.remove();
   document.dispatchEvent(new CustomEvent("answered", { detail: answer }));
   const stages = Object.entries(answer.ms);
   $("times").hidden = false;
@@ -194,7 +195,13 @@ const CAMERA_PROBLEMS = {
   NotReadableError: "The camera is in use by another program; close that first.",
 };
 
-export async function startCamera(wanted = { facingMode: "environment" }) {
+let starting = null;
+
+// Whoever asks while it starts waits for that, or one stream would never be stopped.
+export const startCamera = (wanted) =>
+  (starting ??= cameraStarted(wanted).finally(() => (starting = null)));
+
+async function cameraStarted(wanted = { facingMode: "environment" }) {
   stopCamera();
   $("live").disabled = true;
   try {

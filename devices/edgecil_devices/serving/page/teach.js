@@ -7,6 +7,7 @@ import {
 
 const FRAME_MS = 150;
 const MOST_FRAMES = 60; // of one press
+const MOST_AT_ONCE = 500; // pictures that a server takes in one step
 const NOTABLE = 0.05; // what a new class must take of an old one to be told
 const LOOK_MS = 10_000; // between two looks at what was collected
 
@@ -129,7 +130,8 @@ async function teach(label, blobs) {
     form.append("picture", blob, "picture");
     size += blob.size;
     const next = blobs[i + 1]?.size ?? Infinity;
-    if (size + next < 0.9 * info.max_body_bytes && i + 1 < blobs.length) continue;
+    const full = (i + 1) % MOST_AT_ONCE === 0 || size + next >= 0.9 * info.max_body_bytes;
+    if (!full && i + 1 < blobs.length) continue;
     await changed(query("taught", values), { method: "POST", body: form });
     [form, size] = [new FormData(), 0];
   }
