@@ -28,7 +28,7 @@ METHOD_ORDER = (
 
 BYTES_PER_MIB = 2**20
 
-_PER_RUN = {
+PER_RUN = {
     *("seed", "tasks", "sources", "mean", "std", "protocol", "classes_file"),
     *("weights", "time_seconds", "latency_ms"),  # what they came to is compared
 }
@@ -169,7 +169,7 @@ def _settings(run: SavedRun) -> dict[str, object]:
     """What makes a cell."""
     settings = values_of(run.settings)
     holdout = ", ".join(f"{source.holdout:g}" for source in run.settings.sources)
-    return {k: v for k, v in settings.items() if k not in _PER_RUN} | {"holdout": holdout}
+    return {k: v for k, v in settings.items() if k not in PER_RUN} | {"holdout": holdout}
 
 
 def values_of(settings: RunSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from statistics import mean
 from edgecil.budget import format_bytes
 from edgecil.published import PublishedAccuracy
 from edgecil.report.accuracy_tables import published_percent
-from edgecil.report.cells import BYTES_PER_MIB, Cell, values_of
+from edgecil.report.cells import BYTES_PER_MIB, PER_RUN, Cell, values_of
 from edgecil.report.html import NOTHING, Row, numbered, table
 from edgecil.report.runs import SavedRun
 from edgecil.report.style import OWNER_COLOURS, owned
@@ -72,8 +72,7 @@ def _mean(accuracies: Sequence[float | None]) -> str:
 
 def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
     """The settings that all cells share, and a table of those that differ."""
-    hidden = {"tasks", "sources", "seed", "mean", "std", "classes_file"}
-    hidden |= {"weights", "time_seconds", "latency_ms"}  # what they came to is there
+    hidden = PER_RUN - {"protocol"}
     asked = [values_of(cell.settings) for cell in cells]
     for one in asked:
         if one["images_a_task"] is not None:
