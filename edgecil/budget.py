@@ -10,6 +10,9 @@ from edgecil.errors import BudgetError
 from edgecil_devices.sizes import UNIT_BYTES as UNIT_BYTES
 from edgecil_devices.sizes import parse_bytes as parse_bytes
 
+BYTES_PER_MIB = UNIT_BYTES["MiB"]
+"""Of budgets in tables."""
+
 OWNERS = ("trunk", "blocks", "head", "exemplars", "statistics", "names", "other")
 """Who can own bytes of a state, in the order in which they are shown."""
 

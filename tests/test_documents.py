@@ -7,6 +7,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import edgecil_devices
@@ -49,16 +50,22 @@ def prose(code: str) -> str:
     return "\n".join(said)
 
 
-def told(pattern: str) -> Iterator[tuple[Path, str]]:
-    """What matches in the documents, and in the docstrings, comments and scripts of our rooms."""
+@cache
+def texts() -> list[tuple[Path, str]]:
+    """The documents, and the docstrings, comments and scripts of our rooms."""
     history = ROOT / "CHANGELOG.md"  # names what there was
-    for path in [document for document in DOCUMENTS if document != history]:
-        yield from ((path, found) for found in re.findall(pattern, path.read_text("utf-8")))
+    found = [(path, path.read_text("utf-8")) for path in DOCUMENTS if path != history]
     for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*")):
         if path.suffix in (".py", ".sh", ".service"):
             text = path.read_text("utf-8")
-            text = prose(text) if path.suffix == ".py" else text
-            yield from ((path, found) for found in re.findall(pattern, text))
+            found.append((path, prose(text) if path.suffix == ".py" else text))
+    return found
+
+
+def told(pattern: str) -> Iterator[tuple[Path, str]]:
+    """What matches in these."""
+    for path, text in texts():
+        yield from ((path, found) for found in re.findall(pattern, text))
 
 
 def test_every_path_of_ours_that_is_named_is_there() -> None:

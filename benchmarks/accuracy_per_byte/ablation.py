@@ -101,7 +101,7 @@ VARIANTS = {
     "nesterov": Variant(nesterov=True),
     "no decay of norms and biases": Variant(decays_all=False),
     "averaged weights": Variant(averaging=0.95),
-    "batches of 256, rate doubled": Variant({"batch_size": 256, "learning_rate": 0.2}),
+    "batches of 256 at twice the rate": Variant({"batch_size": 256, "learning_rate": 0.2}),
     "prior": Variant(prior=True),
     "class weights": Variant(class_weights=True),
     "distillation": Variant(distillation="traded"),

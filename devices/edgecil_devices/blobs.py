@@ -97,7 +97,7 @@ class Blob:
             task=find(record, "task", int),
             features=find(record, "features", int),
             trunk=find(record, "trunk", str),
-            tasks=items(record, "tasks", _int) if find(record, "tasks", list) else None,
+            tasks=None if find(record, "tasks", list) is None else items(record, "tasks", _int),
         )
 
 

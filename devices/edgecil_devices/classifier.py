@@ -106,6 +106,11 @@ class Classifier:
         """The names of the release's classes, in the order in which they were learned."""
         return self.manifest.classes
 
+    def prepare(self) -> None:
+        """Compute what answers need of what was taught, which else the first picture waits for."""
+        if self._teaching:
+            self._teaching.prepare()
+
     @property
     def taught(self) -> list[TaughtClass]:
         """What was taught on this device, label by label; without a say in a store with --no-teach.

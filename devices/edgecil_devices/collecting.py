@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from edgecil_devices.picture_files import is_picture_name
 
 _ALIKE_BITS = 8
 """Differing bits of 64 up to which two pictures look alike; frames of a scene differ in 0 to 5."""
+_LEFT_FREE_BYTES = 100_000_000
+"""Of the disk: anybody on the network may send pictures, and updates and teaching need room."""
 _UNSAFE = re.compile(r"[^\w.-]")
 
 
@@ -107,6 +110,11 @@ class Collector:
         path = self.folder / _name(data, unsure)
         try:
             if not path.exists():
+                if shutil.disk_usage(self.folder).free < len(data) + _LEFT_FREE_BYTES:
+                    raise StoreWriteError(
+                        f"{self.folder} is on a disk with less than "
+                        f"{_LEFT_FREE_BYTES // 10**6} MB free, which are left to updates; make room"
+                    )
                 replace_atomically(path, data)
                 self._count += 1
         except OSError as error:

@@ -12,6 +12,7 @@
         + ReleaseError            a release that this store does not take: too old, or unsuitable
       + StoreError                the store cannot be used
         + StoreBusyError          exit code 75: another process is changing it; try again later
+        + UntestedError           exit code 75: a self-test came to no verdict; later it may
         + StoreWriteError         exit code 74: no room, no permission, or a failing disk
         + StoreDamagedError       a file of the store is not what was written
       + FetchError                a release cannot be fetched
@@ -85,6 +86,12 @@ class StoreBusyError(StoreError):
     """Another process is changing the store; later it will have finished."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class UntestedError(StoreError):
+    """A release's self-test came to no verdict, as for want of memory; later it may."""
+
+    exit_code = 75
 
 
 class StoreWriteError(StoreError):

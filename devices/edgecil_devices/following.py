@@ -64,6 +64,7 @@ class Following:
         if not self._folder.exists:
             self._next_look = float("inf")
             self._classifier = Classifier.load(path, threads, compute)
+            self._classifier.prepare()
             return
         self._asked = self._folder_current()
         self._take(read_current(self._folder.path))
@@ -105,8 +106,9 @@ class Following:
         bundle = reading.bundle
         if reading.release != self._release:
             path = self._folder.path
-            self._classifier = Classifier.of(bundle, path, self._threads, self._compute)
-            self._release = reading.release
+            classifier = Classifier.of(bundle, path, self._threads, self._compute)
+            classifier.prepare()
+            self._classifier, self._release = classifier, reading.release
         self.problem = reading.warning
 
     def _folder_current(self) -> Release | None:

@@ -8,6 +8,7 @@ So what a graph may use is listed here, field by field of `onnx.proto`, and all 
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import NamedTuple
 
@@ -63,6 +64,8 @@ _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2}
 _FLOAT32, _INT64 = 1, 7
 _MOST_INTEGERS = 64
 """More are no shape, axes or margins."""
+_MOST_FIELDS = 10_000
+"""Of a message: each takes 450 bytes of memory, and may take two of a file."""
 
 
 def check_graph(model: bytes, name: str, manifest: Manifest) -> None:
@@ -135,7 +138,9 @@ def _read(model: bytes, manifest: Manifest) -> tuple[list[Call], dict[str, _Tens
 
 def _checked(message: bytes | memoryview, kind: _Message) -> list[Field]:
     """The fields of a message, each of which is allowed as often as it comes."""
-    found = list(fields(message))
+    found = list(islice(fields(message), _MOST_FIELDS + 1))
+    if len(found) > _MOST_FIELDS:
+        raise _RefusedError(f"it has more than {_MOST_FIELDS:,} fields in {kind.what}")
     for field in found:
         if kind.allowed.get(field.number) != field.raw[0] & 7:
             raise _RefusedError(f"it has field {field.number} in {kind.what}")

@@ -30,11 +30,11 @@ from edgecil_devices.blobs import MAX_BLOBS, Blob
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
 from edgecil_devices.manifest import FORMAT, Manifest
 from edgecil_devices.output import typed
-from edgecil_devices.signing import KeySet, verify
+from edgecil_devices.signing import SIGNATURE_BYTES, KeySet, verify
 
 MAGIC = b"\x89edgecil"
 MAX_MANIFEST_BYTES = 1_000_000
-MAX_SIGNATURES_BYTES = 16 * 96
+MAX_SIGNATURES_BYTES = 16 * SIGNATURE_BYTES
 
 _HEADER = struct.Struct("<8sIIII32s32s")
 _DIGEST_AT = _HEADER.size - 32
@@ -183,6 +183,7 @@ def _read(
         format_ < 1
         or not 0 < manifest_bytes <= MAX_MANIFEST_BYTES
         or signatures_bytes > MAX_SIGNATURES_BYTES
+        or signatures_bytes % SIGNATURE_BYTES
         or map_bytes > MAX_BLOBS // 8
     ):
         raise BundleCorruptError(f"the header is damaged; {AGAIN}")

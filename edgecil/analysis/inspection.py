@@ -216,7 +216,7 @@ def _datasets(
 
 def _gaps(run: Run, settings: RunSettings, recorded: Sequence[StageHistory]) -> list[str]:
     """What the history lacks, a line each."""
-    learned = len(run.stage_results())
+    learned = max((result.stage for result in run.stage_results()), default=0)
     there = {stage.stage for stage in recorded}
     absent = [stage for stage in range(1, settings.stage_count + 1) if stage not in there]
     begun = [stage.stage for stage in recorded if not stage.last_epoch_file.exists()]

@@ -4,7 +4,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
     from edgecil.planning.data_facts import DataFacts
+    from edgecil.training.resolving import Pace
     from edgecil.training.settings import RunSettings
 
 Latency = Annotated[
@@ -36,6 +37,10 @@ Bench = Annotated[
 
 _MEASURED_SECONDS = 2.0
 _SOME_BLOCKS = 4
+
+
+class TooSlowError(UsageError):
+    """A latency that not even an old block beside a new one keeps."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
         bench: what `edgecil bench --json` printed on the device; None to measure here.
 
     Raises:
-        UsageError: no latency, a file of something else, or not even two blocks are that fast.
+        TooSlowError: not even two blocks are that fast.
+        UsageError: no latency, or a file of something else.
     """
     from edgecil.planning.block_limits import FEWEST_BLOCKS
 
@@ -71,7 +77,7 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
         f"{times.fixed_ms:.2f} ms, so {latency_ms:g} ms hold"
     )
     if most < FEWEST_BLOCKS:
-        raise UsageError(
+        raise TooSlowError(
             f"{told} {max(most, 0)} blocks, and an old one beside a new one are the least; give a "
             "longer --latency or a smaller --backbone, or --method foster, a single network, "
             "without --latency"
@@ -81,26 +87,30 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
 
 
 def within(
-    request: TrainRequest, facts: "DataFacts", latency: str, bench: Path | None
+    request: TrainRequest,
+    facts: "DataFacts",
+    most_of: "Callable[[RunSettings], int]",
+    pace: "Pace | None",
 ) -> TrainRequest:
-    """The request for a network whose blocks keep `latency`.
+    """The request for the planner's network, with as many blocks as keep a latency at most.
 
     Args:
         request: what is asked for.
         facts: of its pictures.
-        latency: as of `most_blocks`.
-        bench: as of `most_blocks`.
+        most_of: settings -> how many blocks of their network keep it, see `most_blocks`.
+        pace: as of `resolve`.
 
     Raises:
-        UsageError: the latency cannot be kept.
+        EdgecilError: as of `resolve` and `most_blocks`.
     """
+    from edgecil.planning.block_limits import BlockBound
     from edgecil.training.resolving import resolve
 
-    settings, _, _ = resolve(request, facts)
-    most = most_blocks(latency, settings, bench)
-    if most < min(settings.stage_count, settings.max_blocks or settings.stage_count):
-        request = replace(request, max_blocks=most)
-    return replace(request, backbone=settings.backbone)  # what was measured
+    settings, _, _ = resolve(request, facts, pace=pace)
+    most = most_of(settings)
+    bound = BlockBound(ceiling=most if most < len(settings.horizon_sizes) else None)
+    # What was measured, and for which the planner might merge otherwise if it saw it alone.
+    return replace(request, backbone=settings.backbone, max_blocks=bound.over(settings.max_blocks))
 
 
 def require_possible(request: TrainRequest, latency: str | None, bench: Path | None) -> None:
@@ -176,7 +186,7 @@ def _of_this_machine(settings: "RunSettings") -> _Times:
             bundle = _untrained(settings, blocks, Path(folder) / str(blocks))
             report = measure(bundle, None, _MEASURED_SECONDS, time.perf_counter())
             measured[blocks] = asdict(report)["latency_ms"]
-    return _times(measured, "on this machine")
+    return _times(measured, f"{settings.backbone} on this machine")
 
 
 def _untrained(settings: "RunSettings", blocks: int, run: Path) -> Path:

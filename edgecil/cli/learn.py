@@ -73,6 +73,7 @@ def learn(
     from edgecil.planning.accounting import ACCOUNTINGS
     from edgecil.planning.block_limits import BlockBound, refuse_impossible_bound
     from edgecil.planning.data_facts import facts_of
+    from edgecil.team import team
     from edgecil.training.access import writing
     from edgecil.training.growth import (
         NewTask,
@@ -87,6 +88,8 @@ def learn(
     from edgecil.training.run import Run
     from edgecil.training.stopping import Deadline, Stopped, parse_duration, stopping_on_signals
 
+    if team().size > 1:
+        raise UsageError("learn is for one process; start it without torchrun")
     if data is None and not discard:
         raise UsageError("nothing says what to learn; give --data, or --discard what was begun")
     deadline = Deadline(parse_duration(stop_after) if stop_after else None)

@@ -4,13 +4,21 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from edgecil.budget import format_bytes
+from edgecil.budget import BYTES_PER_MIB, format_bytes
 from edgecil.cli import options
-from edgecil.cli.latency import Bench, Latency, require_possible, within
+from edgecil.cli.latency import (
+    Bench,
+    Latency,
+    TooSlowError,
+    most_blocks,
+    require_possible,
+    within,
+)
 from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
 from edgecil.training.request import TrainRequest
@@ -18,9 +26,12 @@ from edgecil_devices.options import words_of
 
 if TYPE_CHECKING:
     from edgecil.planning.data_facts import DataFacts
-    from edgecil.planning.plans import Plan
+    from edgecil.planning.plans import Demand, Plan
+    from edgecil.training.resolving import Pace
     from edgecil.training.settings import RunSettings
 
+
+T = TypeVar("T")
 
 Asked = Annotated[
     dict[str, Any],
@@ -51,15 +62,15 @@ def plan(
     request = TrainRequest(**asked)
     require_possible(request, latency, bench)
     request, facts, why = _facts(request, bounded=latency is not None)
-    if latency:
-        request = within(request, facts, latency, bench)
+    most_of = _once(partial(most_blocks, latency, bench=bench)) if latency else None
+    planner = _Planner(facts, most_of, _pace(request))
     if budget is None:
         points = [replace(request, budget=size) for size in _points_of(protocol)]
-        _tell_points(points, facts, as_json)
+        request = _tell_points(points, planner, as_json)
     else:
-        planning = _planned(request, facts, why)
+        planning = planner.of(request, why)
         warn_of_label_changes(planning.settings)
-        request = replace(request, backbone=planning.plan.backbone)
+        request = planning.request
         if as_json:
             print(json.dumps(planning.to_dict(), allow_nan=False))
         else:
@@ -72,7 +83,10 @@ def plan(
 class _Planning:
     """What a request comes to under its budget."""
 
+    request: TrainRequest
+    """What trains just this."""
     settings: "RunSettings"
+    demand: "Demand"
     plan: "Plan"
     reason: str
     others: "list[Plan]"
@@ -95,20 +109,59 @@ def _about(settings: "RunSettings") -> dict[str, Any]:
     }
 
 
-def _planned(request: TrainRequest, facts: "DataFacts", why: str = "") -> _Planning:
-    from edgecil.networks import CUTS
-    from edgecil.planning.planner import alternatives
+@dataclass(frozen=True)
+class _Planner:
+    """What a plan goes by, whatever the budget."""
+
+    facts: "DataFacts"
+    """Of the pictures."""
+    most_of: "Callable[[RunSettings], int] | None"
+    """As of `within`; None for any latency."""
+    pace: "Pace | None"
+    """As of `resolve`."""
+
+    def of(self, request: TrainRequest, why: str = "") -> _Planning:
+        """What a request comes to; `why` precedes the planner's own reason.
+
+        Raises:
+            EdgecilError: as of `resolve` and `within`.
+        """
+        from edgecil.networks import CUTS
+        from edgecil.planning.planner import alternatives
+        from edgecil.training.resolving import demand_of, resolve
+
+        if self.most_of:
+            request = within(request, self.facts, self.most_of, self.pace)
+        settings, planned, reason = resolve(request, self.facts, pace=self.pace)
+        # With the backbone alone the planner might merge otherwise than among all.
+        request = replace(request, backbone=planned.backbone, max_blocks=settings.max_blocks)
+        demand = demand_of(settings, self.facts)
+        # What starts from scratch is cut elsewhere than what comes pretrained.
+        cut = settings.cut if settings.cut in CUTS else demand.method.cuts[0]
+        others = alternatives(replace(demand, origin=None), cut, settings.budget_bytes)
+        reason = "\n".join(filter(None, (why, reason)))
+        return _Planning(request, settings, demand, planned, reason, others)
+
+
+def _pace(request: TrainRequest) -> "Pace | None":
+    """How fast this machine trains a network; None where no time is given."""
     from edgecil.training.loop import choose_device
     from edgecil.training.rehearsal import pace_on
-    from edgecil.training.resolving import demand_of, resolve
 
-    pace = partial(pace_on, choose_device("auto")) if request.time else None
-    settings, planned, reason = resolve(request, facts, pace=pace)
-    demand = demand_of(settings, facts)
-    # What starts from scratch is cut elsewhere than what comes pretrained.
-    cut = settings.cut if settings.cut in CUTS else demand.method.cuts[0]
-    others = alternatives(replace(demand, origin=None), cut, settings.budget_bytes)
-    return _Planning(settings, planned, "\n".join(filter(None, (why, reason))), others)
+    return _once(partial(pace_on, choose_device("auto"))) if request.time else None
+
+
+def _once(measure: "Callable[[RunSettings], T]") -> "Callable[[RunSettings], T]":
+    """`measure`, taken once of each network; a budget changes nothing of it."""
+    known: dict[tuple[str, str], T] = {}
+
+    def measured(settings: "RunSettings") -> T:
+        network = settings.backbone, settings.cut
+        if network not in known:
+            known[network] = measure(settings)
+        return known[network]
+
+    return measured
 
 
 def _points_of(protocol: str | None) -> tuple[int, ...]:
@@ -161,17 +214,14 @@ def _print_table(planning: _Planning) -> None:
     )
     head = f"{'task':>4} {'classes':>7} {'blocks':>7} {'model':>10} {'exemplars':>9}"
     print(f"{head} {'total':>10} {'spare':>8}")
-    before = 0
     for stage in planned.stages:
         spare = planned.budget_bytes - stage.total_bytes
-        # A method with one block at all times has none to merge.
-        merged = settings.max_blocks is not None and stage.blocks <= before
-        blocks, before = f"{stage.blocks}{'*' if merged else ' '}", stage.blocks
+        blocks = f"{stage.blocks}{'*' if planning.demand.merges(stage.stage) else ' '}"
         print(
             f"{stage.stage:>4} {stage.classes:>7} {blocks:>7} {stage.model_bytes:>10} "
             f"{stage.exemplars:>9} {stage.total_bytes:>10} {spare:>8}"
         )
-    if settings.max_blocks is not None:
+    if planning.demand.is_merged(len(planned.stages)):
         print("* older blocks are merged before this task adds its own")
     print("backbones, with what they leave after the last task:")
     for other in planning.others:
@@ -184,23 +234,34 @@ def _print_table(planning: _Planning) -> None:
         print(f"  {other.backbone:<19} {told}")
 
 
-def _tell_points(requests: list[TrainRequest], facts: "DataFacts", as_json: bool) -> None:
-    """One line, or one plan, for every budget point of the protocol; none stops the others."""
-    plans: list[dict[str, Any]] = []
-    for request in requests:
+def _tell_points(points: list[TrainRequest], planner: _Planner, as_json: bool) -> TrainRequest:
+    """One line, or one plan, for every budget point of the protocol; none stops the others.
+
+    Returns:
+        What trains the first point that can be met; the first of all where none can.
+    """
+    from edgecil.planning.schedules import TooShortError
+
+    plans, met = list[dict[str, Any]](), list[TrainRequest]()
+    for request in points:
         try:
-            plans.append(_planned(request, facts).to_dict())
-        except BudgetError as error:
+            planning = planner.of(request)
+        except (BudgetError, TooShortError, TooSlowError) as error:
             unfit: dict[str, Any] = {"backbone": None, "stages": [], "reason": str(error)}
             plans.append({"budget_bytes": request.budget_bytes} | unfit)
+        else:
+            plans.append(planning.to_dict())
+            met.append(planning.request)
+    first = points[0]
     if as_json:
-        print(
-            json.dumps(
-                {"protocol": request.protocol, "method": request.chosen_method, "points": plans},
-                allow_nan=False,
-            )
-        )
-        return
+        about = {"protocol": first.protocol, "method": first.chosen_method, "points": plans}
+        print(json.dumps(about, allow_nan=False))
+    else:
+        _print_points(plans)
+    return met[0] if met else first
+
+
+def _print_points(plans: list[dict[str, Any]]) -> None:
     print(f"{'budget':>10} {'MiB':>8}  {'backbone':<19} {'model':>10} {'exemplars':>9} at the end")
     for found in plans:
         size = found["budget_bytes"]
@@ -208,7 +269,7 @@ def _tell_points(requests: list[TrainRequest], facts: "DataFacts", as_json: bool
             held = f"{found['backbone']:<19} {last['model_bytes']:>10} {last['exemplars']:>9}"
         else:
             held = found["reason"]
-        print(f"{size:>10} {size / 2**20:>8.2f}  {held}")
+        print(f"{size:>10} {size / BYTES_PER_MIB:>8.2f}  {held}")
 
 
 def _training_command(request: TrainRequest) -> str:

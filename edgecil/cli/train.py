@@ -2,13 +2,15 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.cli.latency import Bench, Latency, milliseconds, require_possible, within
+from edgecil.cli.latency import Bench, Latency, milliseconds, most_blocks, require_possible, within
 from edgecil.cli.training_options import Device, StopAfter
+from edgecil.errors import UsageError
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
 from edgecil_devices.output import typed
@@ -53,7 +55,9 @@ def train(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
+    from edgecil.training.loop import choose_device
     from edgecil.training.proposing import proposed
+    from edgecil.training.rehearsal import pace_on
     from edgecil.training.reporters import Reporter, Together
     from edgecil.training.resolving import load_requested
     from edgecil.training.run import Run, latest_run_folder, next_run_folder
@@ -66,10 +70,20 @@ def train(
     going_on = _going_on(request, bound, folder, device, stop_after)
     dataset = None
     if latency and not (resume and Run(folder).exists):
+        if team().size > 1 and not bench:
+            raise UsageError(
+                "each process of torchrun would measure --latency for itself; "
+                "give --bench or --max-blocks"
+            )
+        Run(folder).require_free(resume=resume)
         chosen = proposed(request, load_requested(request), bounded=True)
         if chosen.reason:
             print(chosen.reason, file=sys.stderr)
-        request, dataset = within(chosen.request, chosen.facts, latency, bench), chosen.dataset
+        # The processes of a team measure together, and they are not joined yet.
+        pace = partial(pace_on, choose_device(device)) if team().size == 1 else None
+        most_of = partial(most_blocks, latency, bench=bench)
+        request = within(chosen.request, chosen.facts, most_of, pace)
+        dataset = chosen.dataset
     reporters: list[Reporter] = [TerminalReporter(going_on)]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter
@@ -120,7 +134,8 @@ def _percent(accuracy: float | None) -> str:
 
 def say_results(folder: Path, results: "list[StageResult]") -> None:
     """Print one line a task, the averages, and the next command."""
-    from edgecil.evaluation.measures import average_incremental_accuracy
+    from edgecil.evaluation.measures import average_incremental_accuracy, session_accuracies
+    from edgecil.words import tasks_in_words
 
     print(f"{'task':>4} {'classes':>7} {'accuracy':>8} {'exemplars':>9} {'state bytes':>11}")
     for stage in results:
@@ -132,7 +147,10 @@ def say_results(folder: Path, results: "list[StageResult]") -> None:
     for stage in results:
         if stage.whole_accuracy is None:
             print(f"task {stage.stage}: accuracy {stage.accuracy_in_words}")
-    accuracies = [stage.whole_accuracy for stage in results]
+    accuracies = session_accuracies({stage.stage: stage.whole_accuracy for stage in results})
+    if lost := set(range(len(accuracies))) - {stage.stage - 1 for stage in results}:
+        told = tasks_in_words(sorted(lost))
+        print(f"the results of tasks {told} are lost with results.json, so there is no average")
     average = average_incremental_accuracy(accuracies)
     print(
         f"average incremental accuracy {_percent(average)}, "

@@ -1,6 +1,8 @@
 """`edgecil update`: on the workstation it makes an update, on a device it takes one."""
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from edgecil_export.request import PLAIN, ExportRequest
 
 Asked = Annotated[
     dict[str, Any],
-    Fields(ExportRequest, without=("weights", "compute", "data_dir", "classifier", "teachable")),
+    Fields(ExportRequest, without=("weights", "compute", "classifier", "teachable")),
 ]
 """What makes an update a release; all else is as in the bundle before."""
 
@@ -52,10 +54,11 @@ def update(
 
     With --since it is made, else it is taken.
     """
+    request = _without_the_usual(ExportRequest(**asked))
     if since is None:
         if source and source.is_dir():
             raise UsageError(f"{source} is a run; say what devices have with --since BUNDLE")
-        if out or bundle or ExportRequest(**asked) != PLAIN:
+        if out or bundle or request != PLAIN:
             raise UsageError("--out, --bundle, --sign and the like make an update; give --since")
         _take(source, place, store)
         return
@@ -66,10 +69,17 @@ def update(
 
     base = bundle_of(source, int(since)) if since.isdecimal() else Path(since)
     target = out or Path(f"{source.resolve().name.removesuffix('.edgecil')}.update")
-    report = make_update(source, base, target, ExportRequest(**asked), bundle)
+    report = make_update(source, base, target, request, bundle)
     for line in report.lines():
         print(line)
     print(f"next, on the device: edgecil update {typed(target.name)} --store DIR")
+
+
+def _without_the_usual(request: ExportRequest) -> ExportRequest:
+    """The request as a person typed it: where data usually are is in force without being named."""
+    usual = os.environ.get("EDGECIL_DATA")
+    is_usual = usual and request.data_dir == Path(usual)
+    return replace(request, data_dir=None) if is_usual else request
 
 
 def _take(source: Path | None, place: str | None, store: Path) -> None:

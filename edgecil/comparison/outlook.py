@@ -25,8 +25,13 @@ class Outlook:
         return int(ended)
 
     def in_words(self) -> str:
-        """Such as "3/12 runs, 2 at work, 1 h 20 min left"."""
-        told = f"{self._ended}/{self._total} runs, {max(0, self._started - self._ended)} at work"
+        """Such as "3/12 runs, 2 at work, 1 h 20 min left".
+
+        How many are at work is known where starts are told, as Ray does not.
+        """
+        told = f"{self._ended}/{self._total} runs"
+        if self._started:
+            told += f", {self._started - self._ended} at work"
         if not self._ended:
             return told
         seconds = (self._clock() - self._began) * (self._total - self._ended) / self._ended

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.errors import RunError
-from edgecil.training.stopping import EXIT_STOPPED
 from edgecil.work import beat
 
 LOOK_SECONDS = 0.05
@@ -33,7 +32,8 @@ class Event:
 def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None, None]:
     """Run jobs, `at_once` at a time; closing the iterator stops them all, with a checkpoint.
 
-    When their time is over, those that run are stopped and the others are not started.
+    When their time is over, those that run are stopped and the others are not started: they have
+    no event. The end of every job follows its start.
 
     Raises:
         OSError: a log cannot be written.
@@ -44,14 +44,12 @@ def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None
             while waiting and len(running) < at_once:
                 job = waiting.popleft()
                 if job.seconds_left < LEAST_SECONDS:
-                    yield Event(job.name, EXIT_STOPPED)
                     continue
+                yield Event(job.name)
                 try:
                     running[job.name] = job, start(job)
                 except RunError as error:
                     yield Event(job.name, error.exit_code, str(error))
-                    continue
-                yield Event(job.name)
             late = [process for job, process in running.values() if job.overdue]
             stop(late)
             for job, process in list(running.values()):

@@ -8,8 +8,9 @@ from dataclasses import asdict, astuple, fields
 from importlib.metadata import version
 from typing import Any
 
+from edgecil.budget import BYTES_PER_MIB
 from edgecil.comparison.results import NEAREST_MEAN, Result
-from edgecil.comparison.table import MIB_BYTES, Curve, Row, curves_of, rows_of
+from edgecil.comparison.table import Curve, Row, curves_of, rows_of
 from edgecil.evaluation.measures import Spread
 from edgecil.published import (
     PublishedAccuracy,
@@ -55,7 +56,7 @@ def table_lines(results: Sequence[Result], published_protocol: str | None) -> li
 
 def _published_for(row: Row, known: Sequence[PublishedAccuracy]) -> PublishedAccuracy | None:
     """What is published for a row's method at its budget."""
-    at_budget = published_at(known, row.budget_bytes / MIB_BYTES)
+    at_budget = published_at(known, row.budget_bytes / BYTES_PER_MIB)
     return next((entry for entry in at_budget if entry.method == row.method), None)
 
 
@@ -79,7 +80,7 @@ def to_json(
         "cells": cells,
         "results": [asdict(result) for result in results],
         "rows": [asdict(row) | _published(row, known) for row in rows],
-        "curves": [asdict(curve) for curve in curves_of(rows)],
+        "curves": [_flat(curve) for curve in curves_of(rows)],
     }
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
@@ -87,6 +88,13 @@ def to_json(
 def _published(row: Row, known: Sequence[PublishedAccuracy]) -> dict[str, Any]:
     found = _published_for(row, known)
     return {"published": asdict(found)} if found else {}
+
+
+def _flat(curve: Curve) -> dict[str, Any]:
+    """A curve with its areas beside its other fields."""
+    told = asdict(curve)
+    areas: dict[str, Any] = told.pop("areas")
+    return told | areas
 
 
 def _row_cells(row: Row) -> list[str]:
@@ -115,8 +123,7 @@ def _area_cells(curves: Sequence[Curve], areas: Sequence[PublishedAreas]) -> lis
     published = {entry.method: entry for entry in areas}
     cells = []
     for curve in curves:
-        numbers = (curve.auc_a, curve.auc_l, curve.apm_s, curve.apm_e)
-        cells.append([curve.label, *(f"{number:.3f}" for number in numbers)])
+        cells.append([curve.label, *(f"{number:.3f}" for number in astuple(curve.areas))])
         entry = published.get(curve.method)
         if entry and curve.classifier != NEAREST_MEAN:
             theirs = (entry.auc_average, entry.auc_last, entry.apm_start, entry.apm_end)

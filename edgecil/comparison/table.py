@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from edgecil.budget import BYTES_PER_MIB
 from edgecil.comparison.results import NEAREST_MEAN, Result
-from edgecil.evaluation.measures import Spread, accuracy_per_mib, area_under_curve
-
-MIB_BYTES = 2**20
+from edgecil.evaluation.measures import Areas, Spread
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a method's accuracies come to over all its budgets (MEMO, section 3 and table 1)."""
+    """What a method's accuracies come to over all its budgets."""
 
     method: str
     """Name of the method."""
@@ -51,14 +50,8 @@ class Curve:
     """`linear` or `nearest-mean`."""
     budgets_bytes: tuple[int, ...]
     """Ascending; areas compare only over the same ones."""
-    auc_a: float
-    """Area under average incremental accuracy as a fraction, over MiB."""
-    auc_l: float
-    """Area under last accuracy."""
-    apm_s: float
-    """Percent of average accuracy per MiB at the smallest budget."""
-    apm_e: float
-    """The same at the largest."""
+    areas: Areas
+    """Under its curves, and its accuracy per MiB."""
 
     @property
     def label(self) -> str:
@@ -87,32 +80,22 @@ def curves_of(rows: Sequence[Row]) -> list[Curve]:
         budgets = tuple(point.budget_bytes for point in points)
         if len(set(budgets)) < max(2, len(points)):
             continue  # one budget, or seeds for which the planner chose different backbones
-        mib = [budget / MIB_BYTES for budget in budgets]
-        averages = [point.average_accuracy.mean for point in points if point.average_accuracy]
-        lasts = [point.last_accuracy.mean for point in points if point.last_accuracy]
-        if not len(averages) == len(lasts) == len(points):
-            continue  # something was not measured
-        curves.append(
-            Curve(
-                method,
-                classifier,
-                budgets,
-                area_under_curve(mib, averages),
-                area_under_curve(mib, lasts),
-                accuracy_per_mib(averages[0], mib[0]),
-                accuracy_per_mib(averages[-1], mib[-1]),
-            )
+        areas = Areas.of(
+            [budget / BYTES_PER_MIB for budget in budgets],
+            [point.average_accuracy for point in points],
+            [point.last_accuracy for point in points],
         )
+        if areas:
+            curves.append(Curve(method, classifier, budgets, areas))
     return curves
 
 
 def _row(key: tuple[str, str, str, int], group: Sequence[Result]) -> Row:
-    forgotten = [result.forgetting for result in group if result.forgetting is not None]
     return Row(
         *key,
         average_accuracy=Spread.of_all([result.average_accuracy for result in group]),
         last_accuracy=Spread.of_all([result.last_accuracy for result in group]),
-        forgetting=Spread.of(forgotten) if forgotten else None,
+        forgetting=Spread.of_all([result.forgetting for result in group]),
         exemplars=Spread.of([result.exemplars for result in group]),
         state_bytes=Spread.of([result.state_bytes for result in group]),
         seconds=Spread.of([result.seconds for result in group]),

@@ -6,8 +6,17 @@ a_(k,i) the accuracy of the images of task i after task k.
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+
+def session_accuracies(by_stage: Mapping[int, float | None]) -> list[float | None]:
+    """a_1 ... a_K of a run; None where one was not measured, or where its result is lost.
+
+    Args:
+        by_stage: what is known, by the number of the task, from 1.
+    """
+    return [by_stage.get(stage) for stage in range(1, max(by_stage, default=0) + 1)]
 
 
 def average_incremental_accuracy(session_accuracies: Sequence[float | None]) -> float | None:
@@ -23,13 +32,17 @@ def forgetting(accuracy_by_task: Sequence[Sequence[float | None]]) -> list[float
     Chaudhry et al. (ECCV 2018) define it; 0 after the first task. It is negative where earlier
     tasks got better. PyCIL (`trainer.py`) takes the highest of a_(i,i) ... a_(k,i), the last stage
     included, and so never comes below 0. What was not measured (None) counts for nothing, and
-    forgetting is None where no earlier task was.
+    forgetting is None where no earlier task was. So it is from where a row is lost on, since the
+    best may have been in that.
 
     Args:
         accuracy_by_task: row k holds a_(k,1) ... a_(k,k), whatever the sizes of the tasks.
     """
     found: list[float | None] = []
     for k, row in enumerate(accuracy_by_task):
+        if len(row) != k + 1:
+            found.append(None)
+            continue
         losses = []
         for i, now in enumerate(row[:k]):
             before = [a for earlier in accuracy_by_task[i:k] if (a := earlier[i]) is not None]
@@ -85,3 +98,42 @@ class Spread:
         """The spread of one value a seed."""
         deviation = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), deviation, len(values))
+
+
+@dataclass(frozen=True)
+class Areas:
+    """What a method's accuracies over several budgets come to (MEMO, section 3 and table 1)."""
+
+    auc_a: float
+    """Area under average incremental accuracy as a fraction, over MiB."""
+    auc_l: float
+    """Area under last accuracy."""
+    apm_s: float
+    """Percent of average accuracy per MiB at the smallest budget."""
+    apm_e: float
+    """The same at the largest."""
+
+    @classmethod
+    def of(
+        cls,
+        budgets_mib: Sequence[float],
+        averages: Sequence[Spread | None],
+        lasts: Sequence[Spread | None],
+    ) -> "Areas | None":
+        """The areas under the means over seeds; None if one accuracy was not measured.
+
+        Args:
+            budgets_mib: at least two, ascending.
+            averages: average incremental accuracy at each of them, in percent.
+            lasts: last accuracy likewise.
+        """
+        average_means = [spread.mean for spread in averages if spread]
+        last_means = [spread.mean for spread in lasts if spread]
+        if not len(average_means) == len(last_means) == len(budgets_mib):
+            return None
+        return cls(
+            area_under_curve(budgets_mib, average_means),
+            area_under_curve(budgets_mib, last_means),
+            accuracy_per_mib(average_means[0], budgets_mib[0]),
+            accuracy_per_mib(average_means[-1], budgets_mib[-1]),
+        )

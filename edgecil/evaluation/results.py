@@ -5,14 +5,15 @@ what it did not measure at all.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from edgecil.errors import RunError
-from edgecil.evaluation.measures import forgetting
+from edgecil.evaluation.measures import forgetting, session_accuracies
 from edgecil.words import tasks_in_words
 
 RESULTS = "results.json"
@@ -148,13 +149,16 @@ class RunResults:
 
     @property
     def accuracies(self) -> list[float | None]:
-        """Session accuracies in percent; None where a class so far had no test images."""
-        return [stage.whole_accuracy for stage in self.stages]
+        """Session accuracies in percent; None where a class so far had no test images, or where a
+        task's result is lost."""
+        return session_accuracies({one.stage: one.whole_accuracy for one in self.stages})
 
     @property
     def nearest_mean_accuracies(self) -> list[float | None]:
         """The same with the nearest mean of exemplars, where it was measured."""
-        return [stage.whole_nearest_mean_accuracy for stage in self.stages]
+        return session_accuracies(
+            {one.stage: one.whole_nearest_mean_accuracy for one in self.stages}
+        )
 
     @property
     def forgetting(self) -> list[float | None]:
@@ -177,11 +181,9 @@ def read_results(run: Path) -> RunResults:
     if not path.exists():
         return RunResults()
     content = read_object(path)
-    try:
+    with refusing_damage(path):
         content["stages"] = tuple(map(_stage, content["stages"]))
         return RunResults(**{named.name: content[named.name] for named in fields(RunResults)})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path) from error
 
 
 def _stage(content: Mapping[str, Any]) -> StageResult:
@@ -203,11 +205,18 @@ def read_object(path: Path) -> dict[str, Any]:
         RunError: the file is not what was written.
         FileNotFoundError: there is none.
     """
-    try:
+    with refusing_damage(path):
         return dict(json.loads(path.read_bytes(), parse_constant=lambda _: None))
-    except (ValueError, TypeError) as error:
-        raise _damaged(path) from error
 
 
-def _damaged(path: Path) -> RunError:
-    return RunError(f"{path} is damaged; restore it from a copy")
+@contextmanager
+def refusing_damage(path: Path) -> Iterator[None]:
+    """Name the file where what is read from it is not what was written.
+
+    Raises:
+        RunError: whatever else reading other content raises.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged; restore it from a copy") from error

@@ -33,7 +33,7 @@ def herd(features: Tensor, count: int) -> Tensor:
     if not bool(torch.isfinite(features).all()):
         raise TrainingError(
             "the network's features are not finite numbers; "
-            "train this task again with a lower learning rate"
+            "begin another run with a lower --learning-rate"
         )
     vectors = F.normalize(features.detach().to("cpu", torch.float64), dim=1)
     # k^2 ||mu - (S + v)/k||^2 = ||k mu - S||^2 + ||v||^2 + 2 v.S - 2 k v.mu, the first term of

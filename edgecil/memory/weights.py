@@ -44,7 +44,7 @@ def encode(module: nn.Module, precision: str) -> bytes:
     if not (np.isfinite(vectors).all() and np.isfinite(weights).all()):
         raise TrainingError(
             "the network has weights that are not finite numbers; "
-            "train this task again with a lower learning rate"
+            "begin another run with a lower --learning-rate"
         )
     tensors: dict[str, Array] = {"vectors": vectors}
     with np.errstate(over="ignore"):  # what overflows is reported below
@@ -55,8 +55,8 @@ def encode(module: nn.Module, precision: str) -> bytes:
             largest = tensors["weights"] = weights.astype(dtype)
     if not np.isfinite(largest).all():
         raise TrainingError(
-            f"the network has weights that are too large for {precision}; use "
-            "--state-precision fp32, or train this task again with a lower learning rate"
+            f"the network has weights that are too large for {precision}; begin another run with "
+            "--state-precision fp32, or with a lower --learning-rate"
         )
     return write_tensors(tensors)
 

@@ -91,11 +91,19 @@ def merge_phase(
     def loss(pixels: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             feature_map = old.feature_map(pixels)
-            kept = [block(feature_map) for block in old.blocks]
+            kept = old.block_features(pixels, feature_map)
             taught = F.softmax(old.head(torch.cat(kept, dim=1)), dim=1)
         logits = merged_logits(feature_map, kept.__getitem__)
         of_each = F.cross_entropy(logits, taught, reduction="none")
         return (of_each * weights[labels]).mean()
 
     trained = [*(network.blocks[k] for k in merge.merged), network.head]
-    return Phase("merge", recipe.compression, loss, trained, behind_trunk=True, answer=answer)
+    return Phase(
+        "merge",
+        recipe.compression,
+        loss,
+        trained,
+        behind_trunk=True,
+        stays=list(old.blocks),
+        answer=answer,
+    )

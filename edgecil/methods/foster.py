@@ -10,7 +10,13 @@ from torch.nn import functional as F
 from edgecil.methods.base import Method, TaskView, distillation_loss
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.recipes import Recipe
-from edgecil.networks import ExpandableNetwork, frozen_copy, grown, new_linear
+from edgecil.networks import (
+    ExpandableNetwork,
+    frozen_copy,
+    grown,
+    known_features,
+    new_linear,
+)
 
 BOOSTING_BETA, COMPRESSION_BETA = 0.96, 0.97
 """How strongly classes with few pictures are favoured, as in PyCIL's `exps/foster.json`."""
@@ -74,9 +80,10 @@ class Foster(Method):
         size, frozen = network.feature_size, network.frozen_trunk
         # A trunk that is frozen for good is shared: both backbones begin behind it.
         shallow = nn.Sequential() if frozen else network.trunk
+        expansion = copy.deepcopy(nn.Sequential(shallow, network.blocks[0]))
         extras = nn.ModuleDict(
             {
-                "expansion": copy.deepcopy(nn.Sequential(shallow, network.blocks[0])),
+                "expansion": expansion,
                 "joint_head": grown(old.head, 2 * size, task.total_classes),
                 "new_head": new_linear(size, task.total_classes),
             }
@@ -85,8 +92,10 @@ class Foster(Method):
         def boosted(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Logits of both backbones (B, C), and features (B, F) of the old and the new one."""
             feature_map = old.feature_map(pixels)
-            old_features = old.blocks[0](feature_map)
-            new_features = extras["expansion"](feature_map if frozen else old.normalise(pixels))
+            (old_features,) = old.block_features(pixels, feature_map)
+            new_features = known_features(pixels).get(expansion)
+            if new_features is None:
+                new_features = expansion(feature_map if frozen else old.normalise(pixels))
             logits = extras["joint_head"](torch.cat([old_features, new_features], dim=1))
             return logits, old_features, new_features
 
@@ -106,8 +115,9 @@ class Foster(Method):
         device = network.mean.device
         boosting_weights = class_weights(task.class_counts, BOOSTING_BETA).to(device)
         compression_weights = class_weights(task.class_counts, COMPRESSION_BETA).to(device)
+        boosting, both = list(extras.values()), [*old.blocks, expansion]
         phases = [
-            Phase("boost", recipe.incremental, boosting_loss, list(extras.values())),
-            Phase("compress", recipe.compression, compression_loss, network.learning),
+            Phase("boost", recipe.incremental, boosting_loss, boosting, stays=list(old.blocks)),
+            Phase("compress", recipe.compression, compression_loss, network.learning, stays=both),
         ]
         return Lesson(phases, extras)

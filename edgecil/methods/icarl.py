@@ -33,7 +33,8 @@ class ICaRL(Method):
             taught = distillation_loss(logits, teacher(pixels))
             return new_weight * F.cross_entropy(logits, labels) + old_weight * taught
 
-        return Lesson([Phase("train", recipe.incremental, loss, network.learning)])
+        stays = list(teacher.blocks)
+        return Lesson([Phase("train", recipe.incremental, loss, network.learning, stays=stays)])
 
     def passes(self, stage: int) -> float:
         """From the second task on a teacher looks at each picture, too."""

@@ -24,6 +24,9 @@ class Phase:
     """Whether the network's trunk stays as it is, and the loss needs nothing of a picture but what
     that makes of it: then it may be given `FeatureMaps` in place of pixels. Where the trunk is
     frozen for good, that goes without saying."""
+    stays: Sequence[nn.Module] | None = None
+    """Blocks behind the trunk that stay as they are, whose features the loss takes where they are
+    known (`FeatureMaps`); None for those of the network that do not learn."""
     answer: Callable[[Tensor], Tensor] | None = None
     """Pixels (B, 3, S, S) in 0..255 -> logits (B, C) of the classes known before, where what this
     phase costs them is to be measured when it ends."""

@@ -91,8 +91,10 @@ class PhaseRecipe:
         if self.schedule == "cosine":
             return self.learning_rate * (1 + math.cos(math.pi * self._epoch_at(progress))) / 2
         if self.schedule == "steps":
-            # Rounding keeps a milestone at the very epoch that the published code names.
-            passed = sum(progress >= round(m * self.epochs) / self.epochs for m in self.milestones)
+            # Rounding keeps a milestone at the very epoch that the published code names; none comes
+            # before the first is over, however few they are.
+            falls = [max(1, round(m * self.epochs)) / self.epochs for m in self.milestones]
+            passed = sum(progress >= fall for fall in falls)
             return float(self.learning_rate * 0.1**passed)
         if progress < self.warm_up:
             return self.learning_rate * (0.1 + 0.9 * progress / self.warm_up)

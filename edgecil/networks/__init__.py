@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         FeatureMaps,
         frozen_copy,
         grown,
+        known_features,
         new_linear,
     )
 
@@ -27,6 +28,7 @@ __all__ = [
     "cut_backbone",
     "frozen_copy",
     "grown",
+    "known_features",
     "new_linear",
 ]
 

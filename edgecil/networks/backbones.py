@@ -41,6 +41,8 @@ class Backbone:
     """What published files call the tensor that a sequence of the groups calls so."""
     pretrained: Pretrained | None = None
     """What it starts from; None where it starts at random."""
+    least_image_px: int = 1
+    """Height and width below which a layer is left nothing of an image."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ _LITE0 = Backbone(
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("convnet2", partial(_own_groups, "convnet2_groups"), 64, 1, 64),
+        # Every group halves what it is given and drops what is odd; ConvNet4's first quarters it.
+        Backbone("convnet2", partial(_own_groups, "convnet2_groups"), 64, 4, 64, least_image_px=4),
         _cifar_resnet(14),
         _cifar_resnet(20),
         _cifar_resnet(26),
@@ -196,7 +199,9 @@ BACKBONES = {
         _cifar_resnet(14, 2),
         _cifar_resnet(20, 2),
         _cifar_resnet(32, 2),
-        Backbone("convnet4", partial(_own_groups, "convnet4_groups"), 512, 65, 1 << 30),
+        Backbone(
+            "convnet4", partial(_own_groups, "convnet4_groups"), 512, 65, 1 << 30, least_image_px=31
+        ),
         _imagenet_resnet("resnet10", "BasicBlock", 512, 1, 1, 1, 1),
         _imagenet_resnet("resnet18", "BasicBlock", 512, 2, 2, 2, 2),
         # The papers call it ResNet26, as they do CIFAR's, which is another network.
@@ -236,6 +241,20 @@ def backbone_named(name: str) -> Backbone:
         f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}; resnet14, 20, 26 and "
         "32 may have any width, as in resnet14x4"
     )
+
+
+def refuse_small_images(name: str, image_size_px: int) -> None:
+    """Refuse images of which a layer of the backbone called `name` would be left nothing.
+
+    Raises:
+        UsageError: they are too small, or there is no such backbone.
+    """
+    least_px = backbone_named(name).least_image_px
+    if image_size_px < least_px:
+        raise UsageError(
+            f"{name} takes pictures of {least_px} px or more, and these have {image_size_px}; "
+            "give --image-size or another --backbone"
+        )
 
 
 def pretrained_named(name: str | None) -> Pretrained | None:

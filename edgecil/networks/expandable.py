@@ -46,6 +46,11 @@ class FeatureMaps(Tensor):
         return self
 
 
+def known_features(pixels: Tensor) -> Mapping[nn.Module, Tensor]:
+    """What is known of blocks: nothing where pictures are given as pixels; see `FeatureMaps`."""
+    return pixels.known if isinstance(pixels, FeatureMaps) else {}
+
+
 def new_linear(features: int, outputs: int) -> nn.Linear:
     """A linear layer with the field's usual start: Kaiming-uniform weights and zero bias."""
     layer = nn.Linear(features, outputs)
@@ -168,10 +173,15 @@ class ExpandableNetwork(nn.Module):
         found: Tensor = self.trunk(self.normalise(pixels))
         return found
 
-    def block_features(self, pixels: Tensor) -> list[Tensor]:
-        """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first."""
-        feature_map = self.feature_map(pixels)
-        known = pixels.known if isinstance(pixels, FeatureMaps) else {}
+    def block_features(self, pixels: Tensor, feature_map: Tensor | None = None) -> list[Tensor]:
+        """Pixels (N, 3, S, S) in 0..255 -> K tensors of features (N, D), oldest block first.
+
+        Args:
+            pixels: the pictures, or their `FeatureMaps`.
+            feature_map: what the trunk made of them, where that is at hand.
+        """
+        feature_map = self.feature_map(pixels) if feature_map is None else feature_map
+        known = known_features(pixels)
         missing = [block for block in self.blocks if block not in known]
         computed = side_by_side([partial(b, feature_map) for b in missing], feature_map.device)
         found = dict(zip(missing, computed, strict=True))

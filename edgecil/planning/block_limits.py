@@ -8,6 +8,7 @@ the blocks would not fit, or where what they take is worth more as exemplars tha
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edgecil.errors import BudgetError, UsageError
 from edgecil.methods import method_named
@@ -99,7 +100,7 @@ def choose_with_merging(
     budget_bytes: int,
     schedule: Schedule,
 ) -> Choice:
-    """As `choose`, with blocks merged where that is worth it, or where nothing fits otherwise.
+    """As `choose`, with blocks merged where that is worth it, or where nothing else can be.
 
     Args:
         demands: as of `choose`; a bound on blocks that they have stays the highest.
@@ -110,23 +111,26 @@ def choose_with_merging(
 
     Raises:
         BudgetError: nothing fits, however much is merged.
-        TooShortError: as of `choose`.
+        TooShortError: the schedule has time for nothing, however much is merged.
     """
     limits = _limits(demands[0])
     try:
         best = choose(demands, backbone, cuts, budget_bytes, schedule)
-    except BudgetError as too_small:
+        whole = _estimate_with(best, best.demand.max_blocks, schedule)
+    except (BudgetError, TooShortError) as refused:
         if not limits:
             raise
         bounded = [replace(one, max_blocks=most) for one in demands for most in limits]
-        found = choose(bounded, backbone, cuts, budget_bytes, schedule)
-        told = f"all {_blocks(demands[0])} do not fit: {too_small}"
+        found = _instead_of(
+            refused, partial(choose, bounded, backbone, cuts, budget_bytes, schedule)
+        )
+        lack = "fit" if isinstance(refused, BudgetError) else "suit the time"
+        told = f"all {_blocks(demands[0])} do not {lack}: {refused}"
         return replace(found, reason=_joined(found, told))
     points: dict[int, float] = {}
     for most in limits:
         with suppress(TooShortError):  # merging takes time, too
             points[most] = _estimate_with(best, most, schedule)
-    whole = _estimate_with(best, best.demand.max_blocks, schedule)
     if not points or max(points.values()) < whole + LEAST_GAIN:
         return best
     most = max(points, key=points.__getitem__)
@@ -138,6 +142,21 @@ def choose_with_merging(
         f"{_blocks(best.demand)} blocks and {best.plan.exemplars_per_class:.0f} exemplars a class"
     )
     return replace(found, reason=_joined(found, told))
+
+
+def _instead_of(refused: BudgetError | TooShortError, merging: Callable[[], Choice]) -> Choice:
+    """The choice with blocks merged, where it is refused without.
+
+    Raises:
+        BudgetError, TooShortError: with them merged it is refused, too. Of two times that would do
+            the shorter one is told: fewer blocks are passed sooner, but merging takes time.
+    """
+    try:
+        return merging()
+    except TooShortError as error:
+        if isinstance(refused, TooShortError) and refused.least_seconds <= error.least_seconds:
+            raise refused from None
+        raise
 
 
 def _estimate_with(choice: Choice, most: int | None, schedule: Schedule) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from edgecil.evaluation.measures import Spread, accuracy_per_mib, area_under_curve
+from edgecil.evaluation.measures import Areas, Spread
 from edgecil.published import PublishedAccuracy, PublishedAreas
 from edgecil.report.cells import Outcome, mib
 from edgecil.report.html import NOTHING, Row, table
@@ -115,31 +115,30 @@ def areas_table(
     rows = []
     for outcomes in series:
         mibs = [outcome.cell.budget_mib for outcome in outcomes]
-        averages = [outcome.average.mean for outcome in outcomes if outcome.average]
-        lasts = [outcome.last.mean for outcome in outcomes if outcome.last]
-        if not len(averages) == len(lasts) == len(outcomes):
+        areas = Areas.of(mibs, [o.average for o in outcomes], [o.last for o in outcomes])
+        if areas is None:
             continue  # something was not measured
         rows.append(
             Row(
                 [
                     escape(outcomes[0].label),
                     ", ".join(map(mib, mibs)),
-                    _area(area_under_curve(mibs, averages)),
-                    _area(area_under_curve(mibs, lasts)),
-                    _per_mib(accuracy_per_mib(averages[0], mibs[0])),
-                    _per_mib(accuracy_per_mib(averages[-1], mibs[-1])),
+                    _area(areas.auc_a),
+                    _area(areas.auc_l),
+                    _per_mib(areas.apm_s),
+                    _per_mib(areas.apm_e),
                 ]
             )
         )
-    for areas in published:
-        apm = (areas.apm_start, areas.apm_end)
+    for theirs in published:
+        apm = (theirs.apm_start, theirs.apm_end)
         rows.append(
             Row(
                 [
-                    published_label(areas.method),
+                    published_label(theirs.method),
                     published_mibs,
-                    _area(areas.auc_average),
-                    _area(areas.auc_last),
+                    _area(theirs.auc_average),
+                    _area(theirs.auc_last),
                     *(NOTHING if value is None else _per_mib(value) for value in apm),
                 ],
                 "published",

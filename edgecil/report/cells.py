@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from edgecil.budget import BYTES_PER_MIB
 from edgecil.errors import RunError
 from edgecil.evaluation.measures import Spread, average_incremental_accuracy
 from edgecil.report.runs import SavedRun
@@ -25,8 +26,6 @@ METHOD_ORDER = (
     "joint",
 )
 """From the floor to the ceiling, as tables list them; others follow."""
-
-BYTES_PER_MIB = 2**20
 
 PER_RUN = {
     *("seed", "tasks", "sources", "mean", "std", "protocol", "classes_file"),

@@ -104,7 +104,7 @@ def _findings(material: Material) -> list[str]:
             continue  # not all classes were measured
         average_percent, best = max(averages, key=itemgetter(0))
         last_percent, last = max(lasts, key=itemgetter(0))
-        is_best = f"is best of {len(rivals)} with" if len(rivals) > 1 else "has"
+        is_best = f"is best of {len(averages)} with" if len(averages) > 1 else "has"
         told = (
             f"<b>{material.title_of(budget)}</b>: {escape(best.label)} {is_best} "
             f"{average_percent:.2f}&#8239;% average incremental accuracy"

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from edgecil.budget import BYTES_PER_MIB
 from edgecil.evaluation.measures import Spread
 from edgecil.published import PublishedAccuracy
-from edgecil.report.cells import BYTES_PER_MIB, Cell, Outcome, mib
+from edgecil.report.cells import Cell, Outcome, mib
 from edgecil.report.style import FAINT, INK, OWNER_COLOURS, Line, line_of, owned
 
 WIDTH_IN = 4.6

@@ -7,9 +7,9 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from edgecil.data import DATASETS
 from edgecil.errors import RunError
-from edgecil.evaluation.results import RunResults, read_object, read_results
+from edgecil.evaluation.results import RunResults, read_object, read_results, refusing_damage
+from edgecil.planning.protocols import PROTOCOLS
 from edgecil.training.settings import RunSettings
 
 
@@ -113,7 +113,7 @@ def _coverage_notes(run: SavedRun) -> list[str]:
         return []
     return [
         f"{run.folder}: after task {', '.join(stages)} not all classes were measured, as the "
-        "pictures of some were not there; tables and curves are without these accuracies."
+        "pictures of some were not there, or its result is lost; tables and curves are without these accuracies."
     ]
 
 
@@ -133,17 +133,22 @@ def _run_folders(paths: Iterable[Path]) -> list[Path]:
 
 
 def _failures(comparisons: Iterable[Path]) -> list[str]:
-    """What a comparison could not run, as its comparison.json says."""
+    """What a comparison could not run, as its comparison.json says.
+
+    Raises:
+        RunError: that is damaged.
+    """
     found = []
     for path in comparisons:
         file = path / "comparison.json"
         if file.exists():
             cells = read_object(file).get("cells", [])
-            found += [
-                f"Not run, {cell['name']}: {cell['reason']}."
-                for cell in cells
-                if cell["status"] == "failed"
-            ]
+            with refusing_damage(file):
+                found += [
+                    f"Not run, {cell['name']}: {cell['reason']}."
+                    for cell in cells
+                    if cell["status"] == "failed"
+                ]
     return found
 
 
@@ -159,18 +164,21 @@ def _read(folder: Path) -> SavedRun:
             f"{folder} was written by edgecil {theirs}, which this edgecil {ours} cannot read; "
             f"make the report with edgecil {theirs}, or leave the run out"
         ) from error
-    return SavedRun(folder, settings, results, settings.protocol or _protocol_of(settings))
+    return SavedRun(folder, settings, results, _protocol_of(settings))
 
 
 def _protocol_of(settings: RunSettings) -> str | None:
-    """The name of the published protocol that a run follows without having been told to."""
-    first, *later = (len(task.classes) for task in settings.tasks)
-    built_in = DATASETS.get(settings.sources[0].data)
-    known = built_in.known if built_in and len(settings.sources) == 1 else None
-    if known is None or len(set(later)) != 1 or first + sum(later) != len(known.classes):
-        return None
-    base = 0 if first == later[0] else first
-    return f"{settings.sources[0].data}-b{base}-inc{later[0]}"
+    """The name of the published protocol that a run follows, whether it was told to or not.
+
+    One that was told to follows it no longer once it has learned tasks of its own beyond it.
+    """
+    sizes = tuple(len(task.classes) for task in settings.tasks)
+    first, *others = settings.sources
+    for name, protocol in PROTOCOLS.items():
+        same_data = name == settings.protocol or first.data == protocol.images.data
+        if same_data and sizes == protocol.task_sizes and not others:
+            return name
+    return None
 
 
 def _require_same_tasks(runs: Sequence[SavedRun]) -> None:

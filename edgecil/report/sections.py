@@ -6,10 +6,10 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from edgecil.budget import BYTES_PER_MIB
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas, published_at
 from edgecil.report import accuracy_tables, plots, tables
 from edgecil.report.cells import (
-    BYTES_PER_MIB,
     Cell,
     Outcome,
     budget_title,

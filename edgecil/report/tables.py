@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from html import escape
 from statistics import mean
 
-from edgecil.budget import format_bytes
+from edgecil.budget import BYTES_PER_MIB, format_bytes
+from edgecil.evaluation.results import MergeResult
 from edgecil.published import PublishedAccuracy
 from edgecil.report.accuracy_tables import published_percent
-from edgecil.report.cells import BYTES_PER_MIB, PER_RUN, Cell, values_of
+from edgecil.report.cells import PER_RUN, Cell, values_of
 from edgecil.report.html import NOTHING, Row, numbered, table
 from edgecil.report.runs import SavedRun
 from edgecil.report.style import OWNER_COLOURS, owned
-from edgecil.words import tasks_in_words
+from edgecil.words import duration_in_words, tasks_in_words
 
 
 def bytes_table(cells: Sequence[Cell]) -> str:
@@ -48,7 +49,7 @@ def merges_table(cells: Sequence[Cell]) -> str:
                 escape(cell.label),
                 str(stage.stage),
                 "; ".join(map(tasks_in_words, stage.merge.blocks)),
-                *(_mean(accuracies) for accuracies in (stage.merge.before, stage.merge.after)),
+                *_means(stage.merge),
                 " | ".join(map(tasks_in_words, stage.block_tasks or ())),
             ]
         )
@@ -59,15 +60,17 @@ def merges_table(cells: Sequence[Cell]) -> str:
     head = ["method", "before task", "merged", "accuracy before, %", "after, %", "blocks then"]
     caption = (
         "Blocks by the tasks that they stand for. Accuracies are means over the tasks before, at "
-        "the end of the last of them and once the merged blocks were trained; of the first seed "
-        "where there are several."
+        "the end of the last of them and once the merged blocks were trained, without tasks that "
+        "were not measured at both; of the first seed where there are several."
     )
     return table(head, rows, caption)
 
 
-def _mean(accuracies: Sequence[float | None]) -> str:
-    there = [accuracy for accuracy in accuracies if accuracy is not None]
-    return f"{mean(there):.1f}" if there else NOTHING
+def _means(merge: MergeResult) -> list[str]:
+    """Mean accuracies before and after a merge, over the tasks that were measured both times."""
+    pairs = zip(merge.before, merge.after, strict=True)
+    known = [(before, after) for before, after in pairs if before is not None and after is not None]
+    return [f"{mean(side):.1f}" for side in zip(*known, strict=True)] or [NOTHING, NOTHING]
 
 
 def settings_table(cells: Sequence[Cell]) -> tuple[dict[str, str], str]:
@@ -105,7 +108,7 @@ def runs_table(runs: Sequence[SavedRun]) -> str:
     columns: dict[str, Callable[[SavedRun], object]] = {
         "run": lambda run: run.folder.name,
         "seed": lambda run: run.settings.seed,
-        "training time": lambda run: duration(run.results.seconds),
+        "training time": lambda run: duration_in_words(run.results.seconds),
         "edgecil": lambda run: run.results.versions.get("edgecil"),
         "Python": lambda run: run.results.versions.get("python"),
         "torch": lambda run: run.results.versions.get("torch"),
@@ -164,14 +167,6 @@ def published_table(entries: Sequence[PublishedAccuracy]) -> tuple[str, str]:
     )
     head = ["method", "with", "average", "last", "source"]
     return table(head, rows, caption), numbered([escape(source) for source in sources])
-
-
-def duration(seconds: float) -> str:
-    """A time span in words: "49 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
 
 
 def _setting(name: str, value: object) -> str:

@@ -72,16 +72,16 @@ def train(
     with joined(torch_device), ExitStack() as held:
         if not team().leads:
             held.enter_context(watched_by(None))  # one process speaks for all
+        run = Run(lead(lambda: folder))
+        lead(partial(run.require_free, resume=resume))  # before anything that takes its time
+        begun = run.settings() if run.exists else None
         comes = None if request.weights else pretrained_named(request.backbone)
-        if comes and not Run(folder).exists:
+        if comes and not begun:
             # Before pictures are read; a run that goes on has it in its state.
             in_turn(partial(comes.source.file, str(request.backbone)))
-        run = Run(lead(lambda: folder))
         # A run from before colour profiles were followed goes on without them.
-        reading = run.settings().reading if resume and run.exists else FOR_PHOTOS
-        begins = not run.exists
-        begun = None if begins else run.settings()
-        if begun and resume:
+        reading = begun.reading if begun else FOR_PHOTOS
+        if begun:
             lead(partial(require_same_bounds, run, begun, request, latency_ms))
         origin = lead(partial(origin_now, request, run, begun))  # before pictures are read
         decided = dataset or begun
@@ -103,7 +103,7 @@ def train(
         reporter.run_started(
             run, settings, planned, "\n".join(filter(None, (chosen.reason, reason)))
         )
-        if begins and team().leads:
+        if begun is None and team().leads:
             warn_of_label_changes(settings)
         datasets = [chosen.dataset]
         return Learner(run, settings, datasets, torch_device, reporter, deadline, planned).learn()

@@ -45,8 +45,6 @@ def chosen_merge(
     fitted = np.ones(count, bool)
     for label in np.unique(labels):
         fitted[np.flatnonzero(labels == label)[_HELD_OUT - 1 :: _HELD_OUT]] = False
-    if fitted.all():  # too few to hold any out
-        fitted = np.ones(count, bool)
     left = list(range(blocks))
     while len(left) > kept:
         costs = [
@@ -110,7 +108,7 @@ def _cost(
     """
     some = features[:, columns]
     rows = _fit(some[fitted], wanted[fitted])
-    measured = ~fitted if not fitted.all() else fitted
+    measured = ~fitted if not fitted.all() else fitted  # too few to hold any out
     given = _log_softmax(some[measured] @ rows[:-1] + rows[-1])
     right = _log_softmax(wanted[measured])
     apart = np.sum(np.exp(right) * (right - given), axis=1)

@@ -69,7 +69,7 @@ def with_new_classes(
         if not np.isfinite(features).all():
             raise TrainingError(
                 "the network has features that are not finite numbers; "
-                "start again with a lower --learning-rate"
+                "begin another run with a lower --learning-rate"
             )
         statistics = statistics.added(features, statistics.class_count)
     return statistics

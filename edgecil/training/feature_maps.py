@@ -64,8 +64,10 @@ def behind_trunk(
         with torch.autocast(given.device.type, torch.bfloat16, enabled=halved):
             return module(given).to(dtype)
 
-    frozen = [block for block in network.blocks if not any(map(_learns, block.parameters()))]
-    blocks = {block: partial(called, block) for block in frozen}
+    stays = phase.stays
+    if stays is None:
+        stays = [block for block in network.blocks if not any(map(_learns, block.parameters()))]
+    blocks = {block: partial(called, block) for block in stays}
     return MappedImages(views, partial(called, network.feature_map), blocks, dtype)
 
 

@@ -37,6 +37,7 @@ from edgecil.training.class_features import class_features, round_as_kept, with_
 from edgecil.training.distributed import lead
 from edgecil.training.efforts import efforts_of, known_speed
 from edgecil.training.forecast import Forecast
+from edgecil.training.full_memory import full_memory_told
 from edgecil.training.known_maps import KnownMaps
 from edgecil.training.loop import epoch_seed
 from edgecil.training.merging import Accuracies, Merging, block_tasks_after, choose_merge
@@ -84,6 +85,7 @@ class Learner:
         self._codec = codec_named(settings.codec)
         self._accounting = ACCOUNTINGS[settings.accounting]
 
+    @full_memory_told()
     @death_of_readers_told()
     def learn(self) -> list[StageResult]:
         """Learn every remaining task and measure what lacks a measurement.
@@ -98,7 +100,7 @@ class Learner:
         lead(partial(recover, self._run.state_folder))
         state = State.read(self._run.state_folder) if self._run.state_folder.exists() else None
         learned = state.settings.stage if state else 0
-        results = self._run.stage_results()[:learned]
+        results = [one for one in self._run.stage_results() if one.stage <= learned]
         known = len(results)
         if learned and (not results or results[-1].stage < learned):
             # A stop or a crash came between the state and its measurement.

@@ -6,7 +6,6 @@ Nothing in an epoch waits for the device: losses add up there and are read once,
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,17 +97,6 @@ def epoch_seed(seed: int, stage: int, phase: int, epoch: int) -> int:
     return mixed
 
 
-@contextmanager
-def _advice() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "the training device ran out of memory; go on with --device cpu, "
-            "or begin another run with a smaller --batch-size"
-        ) from error
-
-
 def train_phase(
     network: ExpandableNetwork,
     lesson: Lesson,
@@ -141,7 +129,8 @@ def train_phase(
         What each epoch came to, when it is over.
 
     Raises:
-        TrainingError: the loss is not a number, or the device's memory is full.
+        TrainingError: the loss is not a number.
+        RuntimeError: the device's memory is full; see `full_memory_told`.
     """
     device = network.mean.device
     recipe = phase.recipe
@@ -152,8 +141,7 @@ def train_phase(
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
     halved = half_precision_pays(device)
-    with _advice():
-        seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0), halved=halved)
+    seen = behind_trunk(network, phase, images, epoch_seed(seeds[0], 0, 0, 0), halved=halved)
     sizes = batch_sizes(len(images), recipe.batch_size)
     loss_sum = torch.zeros((), device=device)
 
@@ -175,7 +163,7 @@ def train_phase(
             batches = seen.training_batches(recipe.batch_size, generator)
             loss_sum.zero_()
             started, done = time.perf_counter(), 0
-            with _advice(), uncounted(phase.trained):
+            with uncounted(phase.trained):
                 for size, (pixels, labels) in zip(sizes, batches, strict=False):
                     rate.fill_(recipe.rate_at((epoch + done / len(images)) / recipe.epochs))
                     run(pixels, labels, size)
@@ -186,9 +174,8 @@ def train_phase(
             lead(partial(_require_finite, mean_loss, epoch + 1, phase))
             speed = done / (time.perf_counter() - started)
             yield EpochReport(epoch + 1, mean_loss, speed, optimiser.state_dict())
-        with _advice():
-            generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
-            measure_statistics(shared_loss, phase.trained, seen, generator, recipe.epochs)
+        generator = torch.Generator().manual_seed(seeds[recipe.epochs - 1])
+        measure_statistics(shared_loss, phase.trained, seen, generator, recipe.epochs)
 
 
 def _rate_on(device: torch.device) -> Tensor:
@@ -206,5 +193,5 @@ def _require_finite(mean_loss: float, epoch: int, phase: Phase) -> None:
     if not math.isfinite(mean_loss):
         raise TrainingError(
             f"the loss became {mean_loss} in epoch {epoch} of {phase.name}; "
-            "give a lower --learning-rate and start again"
+            "begin another run with a lower --learning-rate"
         )

@@ -24,6 +24,7 @@ from edgecil.pictures.batches import ResidentImages
 from edgecil.team import team
 from edgecil.training.distributed import lead
 from edgecil.training.forecast import Effort
+from edgecil.training.full_memory import full_memory_told
 from edgecil.training.loop import half_precision_pays, train_phase
 from edgecil.training.recording import records
 from edgecil.training.settings import RunSettings
@@ -88,8 +89,9 @@ def trained_speed(settings: RunSettings, device: torch.device) -> float | None:
     method = method_named(settings.method, trunk=settings.trunk)
     network = settings.state_settings(1, 1).empty_network()
     try:
-        network.to(device).to(memory_format=torch.channels_last)
-    except torch.OutOfMemoryError:
+        with full_memory_told():
+            network.to(device).to(memory_format=torch.channels_last)
+    except TrainingError:
         return None
     lesson = _first_lesson(network, method, settings, FULL_TASK)
     found = seconds_a_picture(network, lesson, settings, math.inf)
@@ -119,16 +121,17 @@ def _of_an_epoch(
     shape = (batches * batch_size, size_px, size_px, 3)
     short = replace(phase, recipe=replace(phase.recipe, epochs=epochs))
     try:
-        images = ResidentImages(
-            np.random.default_rng(0).integers(0, 256, shape, np.uint8),
-            np.zeros(shape[0], np.int64),
-            device,
-            mirrors=settings.mirrors,
-            augment=settings.augment,
-        )
-        reports = train_phase(network, lesson, short, images, seeds=range(epochs))
-        *_, last = islice(reports, epochs)  # and not the statistics after them
-    except (TrainingError, torch.OutOfMemoryError):
+        with full_memory_told():
+            images = ResidentImages(
+                np.random.default_rng(0).integers(0, 256, shape, np.uint8),
+                np.zeros(shape[0], np.int64),
+                device,
+                mirrors=settings.mirrors,
+                augment=settings.augment,
+            )
+            reports = train_phase(network, lesson, short, images, seeds=range(epochs))
+            *_, last = islice(reports, epochs)  # and not the statistics after them
+    except TrainingError:
         return guessed  # noise may lead anywhere, and so much of it need not fit
     return 1 / last.images_per_second
 
@@ -149,22 +152,30 @@ def seconds_a_picture(
     """
     if not lesson.phases:
         return None
+    try:
+        with full_memory_told():
+            return _of_steps(network, lesson, settings, pictures)
+    except TrainingError:
+        return None  # training itself will say so
+
+
+def _of_steps(
+    network: ExpandableNetwork, lesson: Lesson, settings: RunSettings, pictures: float
+) -> float:
+    """Seconds a picture of a few steps, more and larger ones where the run will be long."""
     phase, device = lesson.phases[0], network.mean.device
     batch_size = max(_SMALLEST_BATCH, phase.recipe.batch_size // team().size)
     lesson.begin(network, phase)
     on_processor, found = device.type == "cpu", list[float]()
     size = min(batch_size, _FIRST_BATCH) if on_processor else batch_size
-    try:
-        if not on_processor:  # half a second for the libraries, of which later steps take none
-            _step(phase, size, settings.image_size_px, device)
-        began = time.perf_counter()
+    if not on_processor:  # half a second for the libraries, of which later steps take none
+        _step(phase, size, settings.image_size_px, device)
+    began = time.perf_counter()
+    found.append(_step(phase, size, settings.image_size_px, device) / size)
+    while found[-1] * pictures > _SHORT_RUN_SECONDS and time.perf_counter() - began < _SECONDS:
+        if size < batch_size:
+            size, found = min(2 * size, batch_size), []
         found.append(_step(phase, size, settings.image_size_px, device) / size)
-        while found[-1] * pictures > _SHORT_RUN_SECONDS and time.perf_counter() - began < _SECONDS:
-            if size < batch_size:
-                size, found = min(2 * size, batch_size), []
-            found.append(_step(phase, size, settings.image_size_px, device) / size)
-    except torch.OutOfMemoryError:
-        return None  # training itself will say so
     return median(found)
 
 

@@ -29,7 +29,7 @@ HIGHEST_SEED = 2**32 - 1
 """Of `--seed`: the generator that class orders are drawn by takes no higher one."""
 
 PRETRAINED = {name: one.pretrained for name, one in BACKBONES.items() if one.pretrained}
-SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.smallest_image_px == 1]
+SMALL_BACKBONES = [name for name, one in BACKBONES.items() if one.largest_image_px <= 64]
 LARGE_BACKBONES = [name for name in BACKBONES if name not in (*SMALL_BACKBONES, *PRETRAINED)]
 PRETRAINED_CUTS = "; ".join(
     f"{name} {' or '.join(cut.name for cut in one.cuts)}" for name, one in PRETRAINED.items()
@@ -181,8 +181,8 @@ class TrainRequest:
         from edgecil.pictures.policies import Policy
         from edgecil.planning.accounting import ACCOUNTINGS
 
-        _require_known("accounting", self.accounting, ACCOUNTINGS)
-        _require_known("state precision", self.precision or "fp32", PRECISIONS)
+        require_known("accounting", self.accounting, ACCOUNTINGS)
+        require_known("state precision", self.precision or "fp32", PRECISIONS)
         if (self.counting.codec and self.codec) or (self.counting.precision and self.precision):
             raise UsageError(
                 "published accounting counts raw pixels and fp32 weights; "
@@ -314,7 +314,17 @@ class TrainRequest:
         return (precision,) if precision else ("fp16", "int8")
 
 
-def _require_known(what: str, name: str, known: Iterable[str]) -> None:
+def require_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Check that a name is one of those there are.
+
+    Args:
+        what: what is called so, in words.
+        name: as it was given.
+        known: the names there are.
+
+    Raises:
+        UsageError: it is none of them; the message lists them.
+    """
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
 

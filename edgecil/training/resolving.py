@@ -13,7 +13,7 @@ from edgecil.data.scenario import Scenario, class_increments, read_tasks
 from edgecil.errors import DataError, UsageError
 from edgecil.methods import method_named
 from edgecil.methods.recipes import epochs_for, recipe_named
-from edgecil.networks.backbones import pretrained_named
+from edgecil.networks.backbones import pretrained_named, refuse_small_images
 from edgecil.networks.sources import Origin, origin_of_file
 from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import DataFacts
@@ -147,6 +147,8 @@ def resolve(
     if backbone is None and (published := request.published_backbone):
         backbone = published
         reason = f"{published} is the published backbone of {request.chosen_method} at this budget"
+    if backbone:
+        refuse_small_images(backbone, facts.image_size_px)
     work = None
     # Behind a pretrained trunk training takes seconds, and more of it brings nothing.
     if pace and request.time and not comes:

@@ -53,7 +53,10 @@ def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
     comes = pretrained_named(begun.backbone)  # which is found again in another way
     # Where another method is asked for, that is what the run differs in, and not its bound.
     asked = (request.chosen_method, request.accounting, request.no_merge)
-    bound = begun.max_blocks if asked == (begun.method, begun.accounting, False) else None
+    alike = asked == (begun.method, begun.accounting, False)
+    most = request.max_blocks or (begun.max_blocks if alike else None)
+    # For so many pictures merging costs no time, and might be found worth it where it was not.
+    all_stay = alike and most is None and request.budget_bytes == begun.budget_bytes
     return replace(
         request,
         time=None,
@@ -61,7 +64,8 @@ def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
         backbone=request.backbone or (None if comes else begun.backbone),
         codec=request.codec or (None if counted.codec else begun.codec),
         precision=request.precision or (None if counted.precision else begun.precision),
-        max_blocks=request.max_blocks or bound,
+        max_blocks=most,
+        no_merge=request.no_merge or all_stay,
     )
 
 
@@ -94,7 +98,7 @@ def _is_as_begun(origin: Origin, request: TrainRequest, run: Run, begun: RunSett
 def _starts_networks(run: Run, begun: RunSettings) -> bool:
     """Whether a task is still to start a network from the weights that the run began with."""
     # A crash may have come between the first state and its result.
-    learned = max(len(run.stage_results()), int(run.state_folder.exists()))
+    learned = max([int(run.state_folder.exists()), *(one.stage for one in run.stage_results())])
     started = learned + (run.checkpoints.load(learned + 1) is not None)
     afresh = method_named(begun.method).sees_all_pictures  # in every task
     return started < (begun.stage_count if afresh else 1)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from edgecil.errors import RunError
-from edgecil.evaluation.measures import average_incremental_accuracy
+from edgecil.evaluation.measures import average_incremental_accuracy, session_accuracies
 from edgecil.evaluation.results import RESULTS, StageResult, read_results
 from edgecil.team import team
 from edgecil.training.access import LOCK, writing
@@ -115,14 +115,22 @@ class Run:
                 moved.save(self.config_file)
             yield
 
-    def _require_possible(self, settings: RunSettings, *, resume: bool) -> None:
-        """Check that a run can be started here, or goes on as it was started."""
+    def require_free(self, *, resume: bool) -> None:
+        """Check that the folder has room for a run, or has one that may go on.
+
+        Raises:
+            RunError: a run is there and `resume` was not asked for, or something else is.
+        """
         if self.exists and not resume:
             raise RunError(f"{self.folder} holds a run; add --resume, or give another --run folder")
+        if not self.exists and self.folder.exists() and not self._is_unused():
+            raise RunError(f"{self.folder} is not empty; give another --run folder")
+
+    def _require_possible(self, settings: RunSettings, *, resume: bool) -> None:
+        """Check that a run can be started here, or goes on as it was started."""
+        self.require_free(resume=resume)
         if self.exists:
             self._require_same(settings)
-        elif self.folder.exists() and not self._is_unused():
-            raise RunError(f"{self.folder} is not empty; give another --run folder")
 
     def _is_unused(self) -> bool:
         """Whether nothing lies in the folder but what a start leaves that a crash cut short."""
@@ -180,7 +188,7 @@ class Run:
         self, settings: RunSettings, results: list[StageResult], device: torch.device
     ) -> None:
         """Write results.json anew."""
-        average = average_incremental_accuracy([result.whole_accuracy for result in results])
+        accuracies = session_accuracies({one.stage: one.whole_accuracy for one in results})
         content = {
             "protocol": settings.protocol,
             "method": settings.method,
@@ -194,7 +202,7 @@ class Run:
             "task_sizes": [len(task.classes) for task in settings.tasks],
             "finished": results[-1].stage == settings.stage_count,
             "stages": [asdict(result) for result in results],
-            "average_accuracy": average,
+            "average_accuracy": average_incremental_accuracy(accuracies),
             "last_accuracy": results[-1].whole_accuracy,
             "seconds": sum(result.seconds for result in results),
             "versions": versions(),

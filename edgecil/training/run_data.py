@@ -3,7 +3,7 @@
 Labels in a run count classes in the order in which they were learned, whatever their data set.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,40 @@ class Labelled:
         return Labelled(PicturesFrom(self.pictures, first), self.labels[first:])
 
 
+class _ByClass:
+    """The pictures of a data set, found by the name of their class.
+
+    Args:
+        dataset: whose names are looked at once.
+    """
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self._dataset, count = dataset, len(dataset.classes)
+        self._labels = {composed(name): label for label, name in enumerate(dataset.classes)}
+        self._of_train = _places(dataset.train.labels, count)
+        self._of_test = _places(dataset.test.labels, count)
+
+    def __contains__(self, name: str) -> bool:
+        return composed(name) in self._labels
+
+    def counts(self, name: str) -> tuple[int, int]:
+        """Pictures to learn from and to test on."""
+        label = self._labels[composed(name)]
+        return len(self._of_train[label]), len(self._of_test[label])
+
+    def training(self, name: str) -> Split:
+        return self._dataset.train.subset(self._of_train[self._labels[composed(name)]])
+
+    def test(self, name: str) -> Split:
+        return self._dataset.test.subset(self._of_test[self._labels[composed(name)]])
+
+
+def _places(labels: np.ndarray, class_count: int) -> list[np.ndarray]:
+    """Where the pictures of each class are among labels (N,), first to last."""
+    ends = np.cumsum(np.bincount(labels, minlength=class_count))
+    return np.split(np.argsort(labels, kind="stable"), ends[:-1])
+
+
 class RunData:
     """The pictures of a run's tasks.
 
@@ -84,7 +118,8 @@ class RunData:
     def __init__(
         self, datasets: Sequence[ImageDataset | None], tasks: Sequence[PlannedTask]
     ) -> None:
-        self._datasets, self._tasks = datasets, tasks
+        self._datasets = [_ByClass(dataset) if dataset else None for dataset in datasets]
+        self._tasks = tasks
 
     def training(self, stage: int) -> list[Split]:
         """The training pictures of task `stage`, one split a class, in the order of its classes.
@@ -96,9 +131,9 @@ class RunData:
         dataset = self._datasets[task.source]
         if dataset is None:
             raise DataError(f"the pictures of task {stage} cannot be found; put them back")
-        if missing := _composed(task.classes) - _composed(dataset.classes):
+        if missing := [composed(name) for name in task.classes if name not in dataset]:
             raise DataError(f"the data have no class {min(missing)!r}; put its folder back")
-        splits = [_of_class(dataset, dataset.train, name) for name in task.classes]
+        splits = [dataset.training(name) for name in task.classes]
         for name, split in zip(task.classes, splits, strict=True):
             if not len(split):
                 raise DataError(f"the data have no picture of {name!r} to learn from; put it back")
@@ -110,10 +145,8 @@ class RunData:
         dataset = self._datasets[task.source]
         if dataset is None:
             return 0, 0
-        wanted = _composed(task.classes)
-        labels = [n for n, name in enumerate(dataset.classes) if composed(name) in wanted]
-        train, test = (np.isin(split.labels, labels) for split in (dataset.train, dataset.test))
-        return int(train.sum()), int(test.sum())
+        there = [dataset.counts(name) for name in task.classes if name in dataset]
+        return sum(train for train, _ in there), sum(test for _, test in there)
 
     def test(self, stage: int) -> Labelled:
         """The test pictures of all classes up to task `stage`, as far as they can be had."""
@@ -121,17 +154,8 @@ class RunData:
         for task in self._tasks[:stage]:
             dataset = self._datasets[task.source]
             for name in task.classes:
-                if dataset is not None and composed(name) in _composed(dataset.classes):
-                    splits.append(_of_class(dataset, dataset.test, name))
+                if dataset is not None and name in dataset:
+                    splits.append(dataset.test(name))
                     labels.append(np.full(len(splits[-1]), label, np.int64))
                 label += 1
         return Labelled(JoinedPictures(*splits), np.concatenate(labels))
-
-
-def _composed(names: Iterable[str]) -> set[str]:
-    return set(map(composed, names))
-
-
-def _of_class(dataset: ImageDataset, split: Split, name: str) -> Split:
-    label = [*map(composed, dataset.classes)].index(composed(name))
-    return split.subset(np.flatnonzero(split.labels == label))

@@ -25,6 +25,10 @@ _COMPARED_OTHERWISE = ("sources", "tasks", "weights", "time_seconds", "latency_m
 """Settings that `RunSettings.differences` does not name by their values."""
 
 
+REORDERED = "the classes come in another order"
+"""How data differ that have the same classes, as of a list that was sorted since."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the pictures of one or more tasks come from."""
@@ -65,6 +69,8 @@ class Source:
             if name in now.pictures and count not in (-1, now.pictures[name])
         ]
         found = gone + other + (new if self.pictures else [])
+        if not found and self.pictures and [*self.pictures] != [*now.pictures]:
+            return REORDERED
         if not found:
             alike = "as many, of the same classes" if self.pictures else "or their classes are"
             return f"some pictures are others than they were, {alike}"
@@ -305,7 +311,9 @@ class RunSettings:
         }
         classes = [name for task in self.tasks if task.source == 0 for name in task.classes]
         changes = mine.changes(theirs, classes)
-        if changes and (same_options or mine.pictures not in ({}, theirs.pictures)):
+        if changes == REORDERED:
+            found.append(changes)
+        elif changes and (same_options or mine.pictures not in ({}, theirs.pictures)):
             return [f"the data have changed: {changes}", *found]
         if self.tasks != other.tasks:
             found.append(f"tasks: {_in_words(self.tasks)} -> {_in_words(other.tasks)}")

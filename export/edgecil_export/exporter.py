@@ -120,7 +120,8 @@ def export(run: str | Path, out: str | Path, request: ExportRequest = PLAIN) -> 
         UsageError: a key that cannot be used.
         StateError: the run holds no state, or one that is damaged.
         ExportError: `out` cannot be written, the exported graphs do not say what the network says,
-            or computing in int8 costs too much. Nothing is left behind.
+            computing in int8 costs too much, or thresholds that devices have would be lost.
+            Nothing is left behind.
         RunError: the run is being written by another process.
     """
     run, out = Path(run), Path(out)
@@ -163,7 +164,7 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
         parity = require_parity(partial, contents.logits, opened.logits, images, real=real)
         partial.replace(out)
         sync_folder(out.parent)
-        record(manifest, run, out)
+        record(manifest, run, out if request.kept else None)
     except OSError as error:
         failed = run / RECORD if error.filename == str(run / RECORD) else out
         raise ExportError(cannot_be_written(failed, error)) from error
@@ -185,13 +186,23 @@ def _in_int8(opened: OpenedRun, request: ExportRequest) -> tuple[Contents, Accur
 def _teachable(
     opened: OpenedRun, contents: Contents, of: str, request: ExportRequest
 ) -> tuple[TeachingChoice | None, dict[str, Any]]:
-    """How devices are to learn, and what the manifest says of the unknown."""
+    """How devices are to learn, and what the manifest says of the unknown.
+
+    Raises:
+        ExportError: devices tell the unknown, and the pictures for that are not here.
+    """
     if not request.teachable:
         return None, {}
     features = contents.map_means if of == OF_TRUNK else contents.head_features
     known = known_classes(opened.state, features)
     sample = held_out_sample(opened, request.data_dir)
     if sample is None:
+        if request.tells_unknown and not request.force:
+            raise ExportError(
+                "devices have thresholds for --unknown, and test pictures of every class, which "
+                "new ones are measured on, are not here; put them back (or give --data-dir), or do "
+                "without: --force"
+            )
         return usual(known), {}
     held_out = held_out_answers(sample, contents, of)
     unknown = unknown_facts(held_out, blended_logits(sample, contents))

@@ -1,11 +1,10 @@
 """What a person asks for in a bundle, checked before anything is read."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecil.errors import UsageError
-from edgecil.training.request import DATA_DIR
+from edgecil.training.request import DATA_DIR, require_known
 from edgecil_devices.blobs import HEAD, NEAREST_MEAN
 from edgecil_devices.manifest import COMPUTES, MAX_RELEASE, WEIGHTS, is_day
 from edgecil_devices.options import option
@@ -33,7 +32,11 @@ class ExportRequest:
         "In int8 compute: points of accuracy that may be lost, in percent.",
         flag="--max-loss",
     )
-    force: bool = option(False, "In int8 compute: write it whatever is lost.")
+    force: bool = option(
+        False,
+        "Write it whatever is lost: accuracy in int8 compute, in an update thresholds for "
+        "--unknown.",
+    )
     data_dir: Path | None = field(default=None, metadata=DATA_DIR)
     """With int8 and teachable only."""
     classifier: str = option(
@@ -52,6 +55,10 @@ class ExportRequest:
     )
     above: int | None = None
     """A release that devices have, which this one is to follow: it gets a number above that."""
+    tells_unknown: bool = False
+    """Whether devices have thresholds of the unknown, which a teachable bundle must then have."""
+    kept: bool = True
+    """Whether the bundle stays where it is written, so that its place is worth noting."""
     new_keys: Path | None = option(
         None,
         "Public keys that devices trust from this release on; see keys rotate.",
@@ -65,16 +72,16 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        _require_known("compute", self.compute, COMPUTES)
+        require_known("compute", self.compute, COMPUTES)
         if not 0 <= self.max_loss_points <= 100:
             raise UsageError(
                 f"--max-loss is a number of points from 0 to 100, not {self.max_loss_points:g}"
             )
         if self.weights is not None:
-            _require_known("weights", self.weights, WEIGHTS)
+            require_known("weights", self.weights, WEIGHTS)
         if self.compute == "int8" and self.weights not in (None, "int8"):
             raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
-        _require_known("classifier", self.classifier, CLASSIFIERS)
+        require_known("classifier", self.classifier, CLASSIFIERS)
         if self.release is not None and not 0 < self.release <= MAX_RELEASE:
             raise UsageError(f"--release is a number from 1 to {MAX_RELEASE}, not {self.release}")
         if self.expires is not None and not is_day(self.expires):
@@ -87,11 +94,6 @@ class ExportRequest:
             kept: the precision in which the run's state keeps them; more bytes would say no more.
         """
         return self.weights or ("int8" if self.compute == "int8" else kept)
-
-
-def _require_known(what: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
 
 
 PLAIN = ExportRequest()

@@ -10,6 +10,7 @@ from edgecil_devices.files import cannot_be_written, remove_leftovers, replace_a
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
 from edgecil_export.exporter import export
+from edgecil_export.releases import require_within_reach
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 
 
@@ -27,6 +28,8 @@ class UpdateReport:
     """Of the update."""
     whole_bytes: int
     """Of the bundle that it stands for."""
+    lost: tuple[str, ...] = ()
+    """What devices have of the base and will not have any more, for people."""
 
     def lines(self) -> list[str]:
         """For people: what travels, and what need not."""
@@ -37,6 +40,7 @@ class UpdateReport:
         return [
             *(f"{name:<{width}}  {size:>12,} bytes" for name, size in self.carried.items()),
             f"stays: {', '.join(stays) or 'nothing'}",
+            *(f"lost: {part}, which the base has" for part in self.lost),
             f"wrote {self.path} ({number}{self.size_bytes:,} bytes, {part:.1f} % of the "
             f"{self.whole_bytes:,} of the whole bundle)",
         ]
@@ -52,11 +56,13 @@ def make_update(
         since: the bundle that devices have.
         out: the update.
         request: of a run: its release, by default one above the run's last and that of `since`,
-            and who signs it; its weights, classifier and compute are those of `since`.
+            and who signs it; its weights, classifier and compute are those of `since`. Where
+            `since` tells the unknown, so must it, unless `force` says otherwise.
         bundle: of a run: where to keep the whole bundle, for devices that have none.
 
     Raises:
-        ExportError: the two have nothing to do with each other, or `out` cannot be written.
+        ExportError: the two have nothing to do with each other, devices would not take it or lose
+            their thresholds of the unknown, or `out` cannot be written.
         UsageError: something is asked for that a finished bundle cannot change any more.
         BundleError: a bundle cannot be read.
     """
@@ -66,10 +72,12 @@ def make_update(
     if new.is_dir():
         with TemporaryDirectory() as room:
             whole = bundle or Path(room) / out.name
-            _export_like(base, new, whole, request)
+            _export_like(base, new, whole, replace(request, kept=bundle is not None))
             return _cut(read_package(whole), base, out)
     if request != PLAIN or bundle:
-        raise UsageError(f"{new} is a finished bundle; --sign and --release go with a run")
+        raise UsageError(
+            f"{new} is a finished bundle; --sign, --release and the like go with a run"
+        )
     return _cut(read_package(new), base, out)
 
 
@@ -85,6 +93,7 @@ def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) ->
         compute=manifest.compute,
         teachable=manifest.statistics is not None,
         above=manifest.release,
+        tells_unknown=manifest.unknown is not None,
     )
     export(run, whole, request)
 
@@ -93,13 +102,19 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
     numbers = new.manifest.release, base.manifest.release
     if new.base is not None:
         raise UsageError(f"{new.source} is an update; give a run or a whole bundle")
+    if base.signatures and not new.signatures:
+        raise ExportError(
+            f"{base.source} is signed, so devices want a signature; export with --sign KEY"
+        )
     if (numbers[0] is None) != (numbers[1] is None):
         raise ExportError("one of the two has a release number and the other has none")
-    if numbers[0] is not None and numbers[1] is not None and numbers[0] <= numbers[1]:
-        raise ExportError(
-            f"release {numbers[0]} is not above release {numbers[1]}, which devices have; "
-            "export with a higher --release"
-        )
+    if numbers[0] is not None and numbers[1] is not None:
+        if numbers[0] <= numbers[1]:
+            raise ExportError(
+                f"release {numbers[0]} is not above release {numbers[1]}, which devices have; "
+                "export with a higher --release"
+            )
+        require_within_reach(numbers[0], numbers[1])
     if new.manifest.classes[: len(base.manifest.classes)] != base.manifest.classes:
         raise ExportError(
             f"{base.source} knows other classes, so it is of another run; give its whole bundle"
@@ -118,4 +133,13 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
     except OSError as error:
         raise ExportError(cannot_be_written(out, error)) from error
     sizes = {name: len(content) for name, content in carried.items()}
-    return UpdateReport(out, new.manifest, sizes, len(data), new.size_bytes)
+    lost = _lost(base.manifest, new.manifest)
+    return UpdateReport(out, new.manifest, sizes, len(data), new.size_bytes, lost)
+
+
+def _lost(old: Manifest, new: Manifest) -> tuple[str, ...]:
+    parts = {
+        "statistics to teach with": (old.statistics, new.statistics),
+        "thresholds for --unknown": (old.unknown, new.unknown),
+    }
+    return tuple(name for name, (had, has) in parts.items() if had is not None and has is None)

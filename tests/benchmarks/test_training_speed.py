@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 from statistics import median
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "training_speed.py"
+import pytest
+
+from tests.benchmarks.scripts import FOLDER, loaded
+
+SCRIPT = FOLDER / "training_speed.py"
 TINY = ("--images", "256", "--repeats", "1", "--backbone", "convnet2", "--threads", "1")
 
 
@@ -31,8 +35,11 @@ def test_both_loops_are_measured_whole_and_in_parts(tmp_path: Path) -> None:
             assert f"{median(passes):,.0f} (" in table
 
 
-def test_part_of_a_batch_is_refused(tmp_path: Path) -> None:
-    done = speed_of("--images", "200", "--out", tmp_path)
-    assert done.returncode == 2
-    assert "--images is a multiple of 128" in done.stderr
+def test_part_of_a_batch_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["training_speed.py", "--images", "200", "--out", str(tmp_path)]
+    with loaded("training_speed") as script, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit, match="2"):
+            script.main()
+    assert "--images is a multiple of 128" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 import errno
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +88,19 @@ def test_a_full_disk_is_told_and_leaves_no_part_of_a_picture(tmp_path: Path) -> 
     with Recorder(tmp_path, 2, errno.ENOSPC), pytest.raises(StoreWriteError, match="make room"):
         collector.consider(scene(1), UNSURE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_from_anybody_leave_room_for_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_bytes = 150_000_000
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free_bytes))
+    collector = Collector(tmp_path, 0.6, 3)
+    assert collector.consider(scene(1), UNSURE) is not None
+    free_bytes = 100_000_000
+    with pytest.raises(StoreWriteError, match="make room"):
+        collector.consider(scene(2), UNSURE)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(("below", "most"), [(0, 3), (1.5, 3), (0.5, 0)])

@@ -1,6 +1,7 @@
 """What a manifest may say. Each case changes one thing in a manifest that is right."""
 
 import json
+import string
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
+from edgecil_devices.errors import (
+    BundleCorruptError,
+    BundleError,
+    BundleVersionError,
+    UsageError,
+)
 from edgecil_devices.manifest import Accuracy, HeldOut, Manifest
+from edgecil_devices.signing import KeySet
 
 TRUNK_SHA256, OTHER_SHA256 = "ab" * 32, "cd" * 32
 
@@ -163,12 +170,14 @@ def test_where_the_weights_come_from_is_said_only_where_they_come_from_somewhere
         ("expires", "2027-02-30"),
         ("expires", "20270301"),
         ("blobs", []),
+        ("blobs.2.tasks", []),
         ("blobs.2.tasks", [1]),
         ("blobs.2.tasks", [0, 1]),  # the first block is of task 0
         ("blobs.2.tasks", [-1, 1]),
         ("blobs.2.tasks", [1, 1]),
         ("blobs.2.tasks", [1, 0]),
         ("blobs.2.tasks", ["0", 1]),
+        ("blobs.0.tasks", []),
         ("blobs.0.tasks", [0, 1]),
         ("blobs.0.role", "head"),
         ("blobs.0.size", 0),
@@ -242,6 +251,25 @@ def test_a_release_has_a_number_and_may_have_new_keys_and_an_expiry() -> None:
         "2027-02-28",
     )
     assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@pytest.mark.parametrize(
+    "start", [42 * "A", 42 * "/", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHUR"]
+)
+def test_a_release_brings_no_key_that_a_store_could_not_read_again(start: str) -> None:
+    taken = 0
+    for last in string.ascii_letters + string.digits + "+/":
+        text = f"ed25519:{start}{last}="
+        data = json.dumps(record() | {"release": 1, "keys": [text]}).encode()
+        try:
+            assert KeySet.parse([text]).texts == (text,)
+        except UsageError:
+            with pytest.raises(BundleCorruptError, match="malformed key"):
+                Manifest.from_json(data)
+        else:
+            assert Manifest.from_json(data).keys == (text,)
+            taken += 1
+    assert taken == 16  # 256 bits leave four of the last six
 
 
 def test_keys_without_a_release_are_refused() -> None:

@@ -1,6 +1,8 @@
 """One pool of threads for all pictures: in order, within itself, and after a fork."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -53,13 +55,15 @@ def test_what_one_item_raises_is_raised() -> None:
         on_all_cores(fails, range(8))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    on_all_cores(str, range(8))
-    if "fork" not in multiprocessing.get_all_start_methods():
-        pytest.skip("processes are not forked here")
-    assert workers._pool is not None
-    workers._forget()  # what a fork runs in the child
-    assert on_all_cores(str, range(3)) == ["0", "1", "2"]
+    code = (
+        "import os; from edgecil.workers import on_all_cores\n"
+        "on_all_cores(str, range(8))\n"
+        "if os.fork():\n    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "os._exit(on_all_cores(str, range(3)) != ['0', '1', '2'])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_portions_are_all_numbers_once() -> None:

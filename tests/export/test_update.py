@@ -1,25 +1,36 @@
 """A run of two tasks, exported after each: releases, their numbers, and the update between them."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from edgecil.cli import main
+from edgecil.data import DATASETS, ImageDataset, load_folder
 from edgecil.errors import ExportError, UsageError
 from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.bundle import complete, read_bundle
+from edgecil_devices.errors import ReleaseError
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify
+from edgecil_devices.store.install import install
+from edgecil_devices.store.update import update as take
 from edgecil_export import ExportRequest, export
 from edgecil_export.keys import new_key
 from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
 from tests.crash.recording import left_by_a_dead_process
-from tests.export.conftest import SETTINGS, after_first_task
+from tests.devices.store.releases import passes
+from tests.export.conftest import CLASSES, SETTINGS, after_first_task
+from tests.export.test_accuracy_loss import folder_with, settings_with
 
 
 @pytest.fixture
@@ -166,6 +177,10 @@ def test_a_signed_base_wants_a_signed_update(run: Path, earlier: Path, key: Path
     base = exported(earlier, run / "1", sign=key)
     with pytest.raises(UsageError, match="give --sign KEY"):
         make_update(run, base, run / "u")
+    new = exported(run, run / "2", release=2)
+    with pytest.raises(ExportError, match="is signed, so devices want a signature; export with"):
+        make_update(new, base, run / "u")
+    assert not (run / "u").exists()
 
 
 def test_an_unrelated_bundle_is_no_base(run: Path, earlier: Path, key: Path) -> None:
@@ -185,8 +200,9 @@ def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: P
     again = exported(earlier, run / "3", sign=key, release=6)
     with pytest.raises(ExportError, match="there is nothing new in it"):
         make_update(again, base, run / "u")
+    plain = exported(earlier, run / "0")
     with pytest.raises(ExportError, match="has a release number and the other has none"):
-        make_update(exported(run, run / "4"), base, run / "u")
+        make_update(new, plain, run / "u")
     assert not (run / "u").exists()
 
 
@@ -199,3 +215,184 @@ def test_a_release_is_found_by_its_number_while_its_bundle_is_there(tmp_path: Pa
         bundle_of(tmp_path, 2)
     with pytest.raises(ExportError, match="release 3 was not exported from this run"):
         bundle_of(tmp_path, 3)
+
+
+def recorded(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "releases.json").read_text()))
+
+
+def test_a_kept_bundle_is_found_whatever_is_made_of_its_release_later(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    older = exported(earlier, tmp_path / "7", sign=key, release=7)
+    kept = exported(run, tmp_path / "9", sign=key, release=9)
+    before = recorded(run)
+    for name in ("u", "again"):
+        report = make_update(run, older, tmp_path / name, ExportRequest(sign=key))
+        assert report.manifest.release == 9
+        assert recorded(run) == before
+    assert bundle_of(run, 9) == kept
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=key), tmp_path / "9b")
+    assert bundle_of(run, 9).read_bytes() == kept.read_bytes()
+    assert bundle_of(run, 9) == tmp_path / "9b"
+
+
+def test_of_a_release_without_a_bundle_no_place_is_noted(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    older = exported(earlier, tmp_path / "7", sign=key, release=7)
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=key))
+    assert recorded(run)["bundles"] == {"8": None}
+    with pytest.raises(ExportError, match="release 8 was made without --bundle, .* an older one"):
+        bundle_of(run, 8)
+    # What is at the place of another content of that number is not this release.
+    exported(run, tmp_path / "9", "fp16", sign=key, release=9)
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=key, release=9))
+    with pytest.raises(ExportError, match="release 9 was made without --bundle"):
+        bundle_of(run, 9)
+
+
+def test_an_update_since_an_older_release_fits_devices_that_have_had_one_since(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    """As is advised where the bundle that they have was not kept."""
+    older = exported(earlier, tmp_path / "1", sign=key)
+    install(older, tmp_path / "store", Path(f"{key}.pub"), passes)
+    for number in (2, 3):
+        asked = ExportRequest(sign=key, expires=f"203{number}-01-01")
+        make_update(run, older, tmp_path / "u", asked)
+        assert take(tmp_path / "u", tmp_path / "store", passes).release.number == number
+
+
+def test_what_devices_would_not_take_from_an_update_is_not_made(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    older = exported(earlier, tmp_path / "5", sign=key, release=5)
+    install(older, tmp_path / "store", Path(f"{key}.pub"), passes)
+    far = exported(run, tmp_path / "far", sign=key, release=1_000_006)
+    (run / "releases.json").unlink()
+    much = "is more than 1,000,000 above release 5, .* --release of at most 1000005, or .* bundle"
+    asked = ExportRequest(sign=key, release=1_000_006)
+    with pytest.raises(ExportError, match=f"release 1000006 {much}"):
+        make_update(run, older, tmp_path / "u", asked, tmp_path / "whole")
+    assert not (run / "releases.json").exists()  # or all that follow would be as far
+    with pytest.raises(ExportError, match=f"release 1000006 {much}"):
+        make_update(far, older, tmp_path / "u")
+    assert not (tmp_path / "u").exists()
+    assert not (tmp_path / "whole").exists()
+
+    # The devices' own bound is the same: one less they take, this they do not.
+    new, old = read_package(far), read_package(older)
+    carried = {name: data for name, data in complete(new, {}).blobs.items() if "head" in name}
+    (tmp_path / "cut").write_bytes(
+        pack(new.manifest, carried, signatures=new.signatures, base=old.manifest_sha256)
+    )
+    with pytest.raises(ReleaseError, match="too far ahead of release 5"):
+        take(tmp_path / "cut", tmp_path / "store", passes)
+    make_update(run, older, tmp_path / "u", replace(asked, release=1_000_005))
+    assert take(tmp_path / "u", tmp_path / "store", passes).release.number == 1_000_005
+
+
+def test_a_run_whose_last_number_is_far_ahead_says_so_before_it_counts_on(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    older = exported(earlier, tmp_path / "5", sign=key, release=5)
+    exported(run, tmp_path / "x", "fp16", sign=key, release=1_764_547_200)
+    before = recorded(run)
+    with pytest.raises(ExportError, match="release 1764547201 is more than 1,000,000 above"):
+        make_update(run, older, tmp_path / "u", ExportRequest(sign=key))
+    assert recorded(run) == before
+
+
+# Thresholds of the unknown
+
+
+class Animals:
+    """A built-in data set: a folder in the folder of such sets."""
+
+    @staticmethod
+    def is_here(data_dir: Path) -> bool:
+        return (data_dir / "animals").is_dir()
+
+    @staticmethod
+    def load(data_dir: Path, image_size_px: int | None, seed: int) -> ImageDataset:
+        return load_folder(
+            data_dir / "animals", image_size_px=image_size_px, holdout=0.5, seed=seed
+        )[0]
+
+
+@pytest.fixture
+def taught(
+    run: Path, earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path]:
+    """A teachable bundle after the first task, and the folder with the data set of the run."""
+    monkeypatch.setitem(DATASETS, "animals", Animals())
+    monkeypatch.setenv("EDGECIL_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder_with(tmp_path / "sets" / "animals", CLASSES)
+    for folder in (run, earlier):
+        settings_with("animals").save(folder / "config.json")
+    request = ExportRequest(teachable=True, data_dir=tmp_path / "sets")
+    assert export(earlier, tmp_path / "1", request).manifest.unknown is not None
+    return tmp_path / "1", tmp_path / "sets"
+
+
+def edgecil(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["edgecil", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_an_update_finds_the_data_where_it_is_told_and_measures_the_unknown_anew(
+    run: Path, taught: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, data = taught
+    words = ("update", run, "--since", base, "--data-dir", data, "--out", "u", "--bundle", "2")
+    assert edgecil(monkeypatch, *words) == 0
+    facts = read_package(Path("2")).manifest.unknown
+    assert facts is not None
+    pixels = torch.from_numpy(Animals.load(data, 16, 1).test.pixels()).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        energies = State.read(run / "state").network()(pixels).double().logsumexp(1).numpy()
+    assert facts.pictures == len(energies) == 10
+    np.testing.assert_allclose(
+        [facts.energies[place] for place in (0, 50, 100)],
+        [energies.min(), np.median(energies), energies.max()],
+        atol=1e-3,
+    )
+
+
+def test_thresholds_that_devices_have_are_not_lost_without_a_word(
+    run: Path,
+    taught: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base, _ = taught
+    words = ("update", run, "--since", base, "--out", "u", "--bundle", "2")
+    assert edgecil(monkeypatch, *words) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: devices have thresholds for --unknown, ")
+    assert "(or give --data-dir), or do without: --force" in told
+    assert told.count("\n") == 1
+    assert not Path("u").exists()
+    assert not Path("2").exists()
+
+    lost = "lost: thresholds for --unknown, which the base has"
+    assert edgecil(monkeypatch, *words, "--force") == 0
+    assert read_package(Path("2")).manifest.unknown is None
+    assert lost in capsys.readouterr().out.splitlines()
+    # Two finished bundles were made so on purpose; what is lost between them is told all the same.
+    assert edgecil(monkeypatch, "update", "2", "--since", base, "--out", "u") == 0
+    assert lost in capsys.readouterr().out.splitlines()
+
+
+def test_a_base_without_thresholds_needs_no_pictures(run: Path, taught: tuple[Path, Path]) -> None:
+    _, data = taught
+    export(run.parent / "earlier", Path("plain"), ExportRequest(teachable=True))
+    assert make_update(run, Path("plain"), Path("u")).lost == ()
+    export(run, Path("2"))
+    report = make_update(Path("2"), Path("plain"), Path("u"))
+    assert report.lost == ("statistics to teach with",)
+    assert make_update(run, Path("plain"), Path("u"), ExportRequest(data_dir=data)).lost == ()

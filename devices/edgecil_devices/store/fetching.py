@@ -11,7 +11,7 @@ withhold a release.
 import contextlib
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.error import HTTPError, URLError
 
 from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, told
 from edgecil_devices.errors import BundleCorruptError, FetchError, StoreWriteError
-from edgecil_devices.files import make_folder
+from edgecil_devices.files import FULL, make_folder
 from edgecil_devices.ownership import opened
 from edgecil_devices.package import Package, read_package
 from edgecil_devices.signing import KeySet
@@ -140,9 +140,6 @@ class WebSource:
         """
         partial = self.incoming / name
         make_folder(self.incoming)
-        for other in self.incoming.iterdir():
-            if other != partial:
-                other.unlink()
         resumed = partial.exists()
         try:
             return self._fetched(name, partial, trusted)
@@ -177,30 +174,50 @@ class WebSource:
         raise FetchError(f"{self._url(name)}: {why}; try again later")
 
     def _read_on(self, name: str, partial: Path) -> None:
-        """Append what is missing to `partial`."""
+        """Append what is missing to `partial`; it goes where there is no room for the whole."""
         have = _size(partial)
         asked = {"Range": f"bytes={have}-"} if have else {}
-        with self._get(name, **asked) as answer, open(partial, "ab", opener=opened) as file:
+        with self._get(name, **asked) as answer:
+            try:
+                self._append(name, answer, partial, have)
+            except (FetchError, StoreWriteError):
+                partial.unlink()
+                raise
+            except OSError as error:
+                if error.errno in FULL:
+                    partial.unlink()
+                raise
+
+    def _append(self, name: str, answer: Any, partial: Path, have: int) -> None:
+        """Write an answer behind the first `have` bytes of `partial`, or in place of them.
+
+        Raises:
+            FetchError: the file is too large.
+            StoreWriteError: there is no room for it.
+            OSError: the disk is full all the same, or failing.
+        """
+        with open(partial, "ab", opener=opened) as file:
             # A server may do as it likes with a range.
             if not str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-"):
                 file.truncate(have := 0)
             self._require_room(name, have, promised_bytes(answer) or 0)
+            # One more than the most, so that a longer file is told from one of just so many.
             for chunk in _chunks(answer, MAX_RELEASE_BYTES + 1 - have):
+                self._require_room(name, have, len(chunk))
                 have += file.write(chunk)
-        try:
-            self._require_room(name, have, 0)
-        except FetchError:
-            partial.unlink()
-            raise
 
     def _require_room(self, name: str, have: int, more: int) -> None:
+        """Check that `more` bytes may come; what has arrived of other files goes for them."""
         if have + more > MAX_RELEASE_BYTES:
             mib = MAX_RELEASE_BYTES // 2**20
             raise FetchError(f"{self._url(name)} is larger than {mib} MiB; offer it smaller")
+        needed = more + SPARE_BYTES
+        if shutil.disk_usage(self.incoming).free < needed:
+            keep_only(self.incoming, [name])
         free = shutil.disk_usage(self.incoming).free
-        if free < more + SPARE_BYTES:
+        if free < needed:
             raise StoreWriteError(
-                f"{self.incoming} needs {more + SPARE_BYTES} bytes, and {free} are free; make room"
+                f"{self.incoming} needs {needed} bytes, and {free} are free; make room"
             )
 
     def _get(self, name: str, **headers: str) -> Any:
@@ -249,6 +266,22 @@ def names_of(number: int, have: int | None) -> list[str]:
     if have is not None:
         names.insert(0, f"release-{number}-from-{have}.update")
     return names
+
+
+def keep_only(incoming: Path, names: Collection[str]) -> None:
+    """Delete what has arrived of other files than these.
+
+    Args:
+        incoming: the folder with what has arrived; there may be none.
+        names: of files that are still wanted.
+
+    Raises:
+        OSError: the disk is failing.
+    """
+    if incoming.exists():
+        for path in incoming.iterdir():
+            if path.name not in names:
+                path.unlink()
 
 
 def _chunks(answer: Any, limit_bytes: int) -> Iterator[bytes]:

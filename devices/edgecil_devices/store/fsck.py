@@ -11,6 +11,7 @@ from edgecil_devices.store._verbs import StoreRequest
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import read_release
 from edgecil_devices.store.records import Release, StoreState
+from edgecil_devices.teaching.overlay import Overlay
 
 
 def run(request: StoreRequest) -> int:
@@ -47,26 +48,42 @@ def check(store: Path) -> list[Problem]:
     """
     folder = Folder(store)
     folder.require()
+    overlay = Overlay(store)
     while True:
-        before = _state_bytes(folder)
-        problems = _problems(folder)
-        # An update that ends meanwhile may take away what is being read.
-        if _state_bytes(folder) == before:
+        before = _state_bytes(folder), overlay.version()
+        problems = _problems(folder, overlay)
+        # An update or teaching that ends meanwhile may take away what is being read.
+        if (_state_bytes(folder), overlay.version()) == before:
             return problems
 
 
-def _problems(folder: Folder) -> list[Problem]:
+def _problems(folder: Folder, overlay: Overlay) -> list[Problem]:
     problems = []
     releases: set[Release | None] = set()
+    is_missing, can_be_taught = False, True
     try:
-        releases.add(folder.current())
+        current = folder.current()
+        is_missing = current is None
+        releases.add(current)
     except StoreDamagedError as error:
         problems.append(Problem(str(error)))
     try:
         state = StoreState.read(folder.state_file)
         releases |= {state.committed, state.previous}
+        can_be_taught = state.teaching
+        if is_missing and state.committed:
+            what = f"{folder.current_file} is missing; the next install or update puts it right"
+            problems.append(Problem(what, state.committed.number))
     except StoreDamagedError as error:
         problems.append(Problem(str(error)))
+    if can_be_taught:
+        problems += map(Problem, overlay.problems())
+    return problems + _problems_of(folder, releases)
+
+
+def _problems_of(folder: Folder, releases: set[Release | None]) -> list[Problem]:
+    """What is damaged of these releases' blobs."""
+    problems = []
     for release in releases:
         if release is None:
             continue

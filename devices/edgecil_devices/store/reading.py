@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgecil_devices.bundle import Bundle, assemble, read_bundle
 from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
+from edgecil_devices.manifest import Manifest
 from edgecil_devices.output import typed
 from edgecil_devices.store.folder import Folder, damaged_blob
 from edgecil_devices.store.records import Release, StoreState
@@ -74,7 +75,7 @@ def read_release(store: Path, release: Release) -> Bundle:
     folder = Folder(store)
     try:
         manifest_json = folder.blob(release.manifest)
-        manifest = folder.manifest(release)
+        manifest = Manifest.from_json(manifest_json)
         blobs = {b.sha256: folder.blob(b.sha256, b.size_bytes) for b in manifest.blobs}
     except FileNotFoundError as error:
         raise damaged_blob(Path(error.filename)) from error

@@ -12,12 +12,19 @@ from edgecil_devices.store.fetching import (
     FolderSource,
     NotOfferedError,
     WebSource,
+    keep_only,
     names_of,
     source_at,
 )
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.trial_process import test_in_child
-from edgecil_devices.store.updating import OtherBaseError, Test, UpdateOutcome, Updater
+from edgecil_devices.store.updating import (
+    MOST_UNASKED,
+    OtherBaseError,
+    Test,
+    UpdateOutcome,
+    Updater,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def update(file: Path, store: Path, test: Test = test_in_child) -> UpdateOutcome
     Raises:
         BundleError: the file is not sound, not signed as it must be, not newer, lacks blobs that
             the store has not either, or fails its self-test.
-        StoreError: there is no store, or it is busy, damaged or cannot be written.
+        StoreError: there is no store, or it is busy, damaged or cannot be written, or the self-test
+            came to no verdict.
     """
     folder = Folder(store)
     folder.require()
@@ -93,7 +101,11 @@ def update_from(place: str, store: Path, test: Test = test_in_child) -> UpdateOu
             if why := _why_not(updater, number):
                 print(f"{place}: {why}", file=sys.stderr)
                 return None
-            return _fetch_and_take(source, updater, number)
+            names = _names(updater, number)
+            keep_only(folder.incoming, names)
+            outcome = _fetch_and_take(source, updater, number, names)
+            keep_only(folder.incoming, ())
+            return outcome
 
 
 def _why_not(updater: Updater, number: int) -> str | None:
@@ -109,15 +121,29 @@ def _why_not(updater: Updater, number: int) -> str | None:
         return f"offers release {number}, older than release {state.floor}, which was here"
     if state.refused and number == state.refused.number:
         return f"release {number} failed its self-test here; waiting for a newer one"
+    if state.trial and number == state.trial.release.number:
+        return f"release {number} could not be tested yet; the next update tries again"
+    if number > MOST_UNASKED and updater.is_far_ahead(number):
+        return (
+            f"offers release {number}, too far ahead of release {state.floor}; "
+            "install its whole bundle if it is right"
+        )
     return None
 
 
-def _fetch_and_take(
-    source: FolderSource | WebSource, updater: Updater, number: int
-) -> UpdateOutcome:
+def _names(updater: Updater, number: int) -> list[str]:
+    """The files that hold release `number` and that the store would take, smallest first."""
     committed = updater.state.committed
+    if committed is None or updater.is_far_ahead(number):
+        return names_of(number, None)
+    return names_of(number, committed.number)
+
+
+def _fetch_and_take(
+    source: FolderSource | WebSource, updater: Updater, number: int, names: list[str]
+) -> UpdateOutcome:
     why: FetchError | ReleaseError | None = None
-    for name in names_of(number, committed.number if committed else None):
+    for name in names:
         try:
             package = source.package(name, updater.trusted)
             if package.manifest.release != number:

@@ -4,7 +4,8 @@
 
 A crash before STAGED leaves nothing but garbage. From STAGED on the state names the release on
 trial, and the next updater to start tests it again and goes on to CLEANED, or returns to what was
-committed: after a failed self-test at once, after crashes at the third.
+committed: after a failed self-test at once, at the third attempt that came to no verdict, be it for
+a crash or for want of memory.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from edgecil_devices.errors import (
     ReleaseError,
     StoreDamagedError,
     StoreError,
+    UntestedError,
 )
 from edgecil_devices.files import sync_folder
 from edgecil_devices.package import Package
@@ -28,14 +30,22 @@ from edgecil_devices.store.records import Release, StoreState, Trial, UpdateStag
 from edgecil_devices.store.trial_process import test_in_child
 
 MOST_ATTEMPTS = 3
-"""Self-tests of one release that crashes may cut short."""
+"""Self-tests of one release that may come to no verdict."""
 
 MOST_AHEAD = 1_000_000
-"""An update may not raise the release number by more: one forged or mistyped huge number would
-leave no room for any later release. A whole bundle may, as a person chose it."""
+"""An update may not raise the release number by more; a whole bundle may."""
+
+MOST_UNASKED = 2**52
+"""Above this, half of all numbers, no release is taken that is further ahead than `MOST_AHEAD`,
+unless a person installs its whole bundle: one huge number, mistyped or by a stolen key, would leave
+no room for any later release."""
 
 Test = Callable[[Path, Release], str | None]
-"""Tests a release that is staged in a store; None, or what is wrong with it."""
+"""Tests a release that is staged in a store; None, or what is wrong with it. Raises UntestedError
+where it came to no verdict."""
+
+
+_LATER = "the next update tries again"
 
 
 class OtherBaseError(ReleaseError):
@@ -96,6 +106,7 @@ class Updater:
         Raises:
             SignatureError: no trusted key has signed it, and it is not here already.
             ReleaseError: it is not newer, needs blobs that are not here, or failed its self-test.
+            UntestedError: its self-test came to no verdict; the next updater tries again.
             StoreWriteError: no room, no permission, or a failing disk.
         """
         release = self._verify(package)
@@ -111,6 +122,7 @@ class Updater:
                     f"release {release.number} is the previous one here; "
                     f"{repaired if repaired_bytes else ''}to return to it: edgecil rollback"
                 )
+            self._make_way(release)
             trial = Trial(release, 1)
             written_bytes = self._stage(trial, contents)
             self._go_on(trial)
@@ -122,6 +134,7 @@ class Updater:
         Raises:
             StoreError: there is none.
             ReleaseError: it fails its self-test.
+            UntestedError: its self-test came to no verdict; nothing has changed.
             StoreWriteError: no room, no permission, or a failing disk.
         """
         previous = self.state.previous
@@ -132,6 +145,10 @@ class Updater:
             self._write(replace(self.state, trial=trial))
             self._go_on(trial)
         return previous
+
+    def is_far_ahead(self, number: int) -> bool:
+        """Whether release `number` is too far ahead for an update."""
+        return number - self.state.floor > MOST_AHEAD
 
     def _verify(self, package: Package) -> Release:
         """RECEIVED -> VERIFIED."""
@@ -154,7 +171,7 @@ class Updater:
                 f"release {number} is not newer than release {state.floor}, the newest that was "
                 "here; export it again with a higher --release"
             )
-        if package.base and number - state.floor > MOST_AHEAD:
+        if package.base and self.is_far_ahead(number):
             raise ReleaseError(
                 f"release {number} is too far ahead of release {state.floor} for an update; "
                 "install its whole bundle if it is right"
@@ -175,6 +192,13 @@ class Updater:
                 ) from error
         complete(package, contents)
         return contents
+
+    def _make_way(self, release: Release) -> None:
+        """Give up the release that waits for its self-test, where it is another than `release`."""
+        waiting = self.state.trial
+        if waiting and waiting.release == release:  # it was tried just now, see `_recover`
+            raise UntestedError(f"release {release.number} is on trial; {_LATER}")
+        self._undo(refuse=False)
 
     def _stage(self, trial: Trial, contents: dict[str, bytes]) -> int:
         """VERIFIED -> STAGED; how many bytes of blobs were written."""
@@ -198,13 +222,29 @@ class Updater:
         except BaseException as error:
             # Whatever cannot be undone now is undone when the next updater starts.
             with suppress(OSError, EdgecilError):
-                self._undo(refuse=isinstance(error, ReleaseError))
+                if isinstance(error, UntestedError) and not self._is_return(trial):
+                    self._point_to_committed()
+                else:
+                    self._undo(refuse=isinstance(error, ReleaseError))
             raise
 
+    def _is_return(self, trial: Trial) -> bool:
+        """Whether a person is going back: who asks once more must not meet it half done."""
+        return trial.release == self.state.previous
+
     def _test(self, trial: Trial) -> UpdateStage:
-        release = trial.release
-        if wrong := self._test_release(self._folder.path, release):
-            raise ReleaseError(f"release {release.number} failed its self-test: {wrong}")
+        number = trial.release.number
+        try:
+            wrong = self._test_release(self._folder.path, trial.release)
+        except UntestedError as error:
+            if trial.attempts < MOST_ATTEMPTS:
+                again = "try again later" if self._is_return(trial) else _LATER
+                raise UntestedError(
+                    f"release {number} could not be tested ({error}); {again}"
+                ) from error
+            wrong = f"{trial.attempts} attempts came to no verdict ({error})"
+        if wrong:
+            raise ReleaseError(f"release {number} failed its self-test: {wrong}")
         return UpdateStage.TESTED
 
     def _activate(self, trial: Trial) -> UpdateStage:
@@ -247,7 +287,7 @@ class Updater:
             self._point_to_committed()
             self._clean()
             return
-        name = f"release {trial.release.number}, which a crash had cut short"
+        name = f"release {trial.release.number}, which had been cut short"
         if trial.attempts >= MOST_ATTEMPTS:
             self._undo(refuse=True)
             self.recovered = f"gave up {name} {trial.attempts} times"
@@ -257,6 +297,8 @@ class Updater:
         try:
             self._go_on(trial)
             self.recovered = f"finished {name}"
+        except UntestedError as error:
+            self.recovered = str(error)
         except BundleError as error:
             self.recovered = f"undid {name}: {error}"
 

@@ -133,7 +133,7 @@ class TaughtRecords:
         return self.undoable_from <= self.operation
 
     def undone(self) -> Self:
-        """As if the last operation had not been."""
+        """As if the last operation had not been, but for what went for good to make room for it."""
         last = self.operation
         pictures = tuple(
             replace(one, removed=None) if one.removed == last else one

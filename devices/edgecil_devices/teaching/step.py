@@ -46,7 +46,8 @@ class TeachingStep:
         if self.repeated:
             told.append(f"left out {counted(self.repeated, 'picture')} that had been taught before")
         told += [
-            f"made room: {counted(count, 'picture')} of {label!r} went, those most like the others"
+            f"made room: {counted(count, 'picture')} of {label!r} went for good, "
+            "those most like the others"
             for label, count in self.made_room.items()
         ]
         return told

@@ -88,6 +88,14 @@ class Teacher:
         self._version: object = ()
         self._taught = _NOTHING
 
+    def prepare(self) -> None:
+        """Compute the features of what is taught, which the first answer else waits for.
+
+        Raises:
+            StoreDamagedError: the list of it is altered.
+        """
+        self._current()
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The taught labels that answers may have beside the release's."""

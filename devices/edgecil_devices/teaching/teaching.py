@@ -1,5 +1,6 @@
 """Teaching as a classifier has it: nothing is read or computed before it is needed."""
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,12 @@ class Teaching:
             )
             self._teacher = Teacher(self.overlay, manifest.classes, self._known(), features)
         return self._teacher
+
+    def prepare(self) -> None:
+        """Compute what answers need of what was taught; where that is damaged they will say so."""
+        if self.anything:
+            with contextlib.suppress(StoreDamagedError):
+                self.teacher.prepare()
 
     def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         parts = np.split(pixels, range(AT_ONCE, len(pixels), AT_ONCE))

@@ -136,6 +136,16 @@ def test_a2_half_a_signature_is_refused(tiny: Any) -> None:
         verify(manifest, signed(manifest) + b"x", trusted(KEY))
 
 
+@pytest.mark.parametrize("count", [1, 95, 97, 191, 16 * 96 - 1])
+def test_a2_half_a_signature_is_refused_where_nobody_is_trusted_too(tiny: Any, count: int) -> None:
+    manifest, after = tiny.manifest().to_json(), b"\x0f" + b"".join(tiny.blobs().values())
+    whole = signed(manifest) * 16
+    assert read_package(file(manifest, after, whole[: count // 96 * 96])).base is None
+    for keys in (None, trusted(KEY)):
+        with pytest.raises(BundleCorruptError, match="the header is damaged"):
+            read_package(file(manifest, after, whole[:count]), keys)
+
+
 # A5: blocks of two bundles
 
 

@@ -4,6 +4,7 @@ Each bundle here is sound as a file: every sum fits. What is inside must still d
 """
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgecil_devices.blobs import Blob
 from edgecil_devices.bundle import complete
 from edgecil_devices.errors import BundleCorruptError, BundleError, BundleVersionError
 from edgecil_devices.graph_check import check_graph
+from edgecil_devices.graphs import encoded
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 
@@ -469,3 +471,18 @@ def test_what_is_refused_by_the_self_test_is_refused_by_whoever_classifies(
     with_trunk(tiny, outside("/etc/passwd"))
     with pytest.raises(BundleError, match="which no bundle may have"):
         Classifier.load(tiny.save(tmp_path / "x.edgecil"))
+
+
+def test_many_small_fields_do_not_take_the_memory_of_the_board(tiny: Any) -> None:
+    """Of two bytes each in the file, they would be hundreds in memory."""
+    model = onnx.load_from_string(tiny.blobs()["trunk.onnx"])
+    graph = model.graph.SerializeToString() + encoded(12, b"") * 500_000
+    model.ClearField("graph")
+    data = model.SerializeToString() + encoded(7, graph)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match="more than 10,000 fields in a graph"):
+            check_graph(data, "trunk.onnx", tiny.manifest())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edgecil_devices.errors import EdgecilError
+from edgecil_devices.errors import EdgecilError, UntestedError
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
 from edgecil_devices.signing import CONTEXT, key_text
@@ -98,3 +98,8 @@ def passes(store: Path, release: Release) -> str | None:
 def fails(store: Path, release: Release) -> str | None:
     """A self-test that is not."""
     return "sample 0 is a cat"
+
+
+def short(store: Path, release: Release) -> str | None:
+    """A self-test that the system ends for its memory."""
+    raise UntestedError("its self-test was ended by SIGKILL; is there enough memory?")

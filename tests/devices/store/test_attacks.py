@@ -21,7 +21,7 @@ from edgecil_devices.store.reading import read_current
 from edgecil_devices.store.records import Release, StoreState
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.status import read_status
-from edgecil_devices.store.update import update
+from edgecil_devices.store.update import update, update_from
 from edgecil_devices.store.updating import MOST_AHEAD
 from tests.devices.store.releases import Key, Made, Releases, fails, labels, passes
 from tests.devices.test_bundle import with_manifest
@@ -239,6 +239,39 @@ def test_a7_a_whole_bundle_may_be_far_ahead_as_a_person_chose_it(
 ) -> None:
     install(releases.bundle(2**53 - 1, OURS), trusting, test=passes)
     assert current(trusting) == labels(2**53 - 1)
+
+
+def test_a7_releases_numbered_by_the_clock_come_by_themselves_as_whole_bundles(
+    releases: Releases, trusting: Path
+) -> None:
+    for number, before in ((1_760_000_000, 5), (1_762_592_000, 1_760_000_000)):  # a month apart
+        releases.update(number, before, OURS)
+        releases.bundle(number, OURS)
+        (releases.folder / "latest").write_text(str(number))
+        update_from(str(releases.folder), trusting, passes)
+        assert current(trusting) == labels(number)
+
+
+def test_a7_by_itself_no_release_leaves_no_room_for_later_ones(
+    releases: Releases, trusting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 2^53 - 1 numbers half can be skipped at once, the others a million at a time."""
+    half = 4_503_599_627_370_496
+    for number, taken in (
+        (2**53 - 1, False),
+        (half + 1, False),
+        (half, True),
+        (half + 1_000_001, False),
+        (half + 1_000_000, True),
+    ):
+        before = current(trusting)
+        releases.bundle(number, OURS)
+        (releases.folder / "latest").write_text(str(number))
+        outcome = update_from(str(releases.folder), trusting, passes)
+        said = capsys.readouterr().err
+        assert (outcome is not None) == taken
+        assert ("install its whole bundle if it is right" in said) != taken
+        assert current(trusting) == (labels(number) if taken else before)
 
 
 def test_a9_names_in_a_manifest_are_no_paths(releases: Releases, trusting: Path) -> None:

@@ -20,25 +20,7 @@ from tests.devices.store.shelf import (
     stall,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses are noted and not waited for."""
-    pauses: list[float] = []
-    monkeypatch.setattr(fetching, "sleep", pauses.append)
-    monkeypatch.setattr(fetching, "STALL_S", 0.3)
-    return pauses
-
-
-@pytest.fixture
-def offered(releases: Releases, shelf: Shelf, store: Path) -> Shelf:
-    """A store with release 1, and a server that offers release 2."""
-    install(releases.bundle(1), store, test=passes)
-    for path in (releases.bundle(2), releases.update(2, 1)):
-        shelf.files[path.name] = path.read_bytes()
-    shelf.files["latest"] = b"2\n"
-    return shelf
-
+pytestmark = pytest.mark.usefixtures("quick")
 
 UPDATE = "release-2-from-1.update"
 

@@ -4,15 +4,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from edgecil_devices import Classifier
 from edgecil_devices import following as module
 from edgecil_devices.following import RETRY_EVERY_S, Following
+from edgecil_devices.runtime import Runtime
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import Reading, read_current
 from edgecil_devices.store.rollback import rollback
+from edgecil_devices.teaching.overlay import Overlay
 from tests.devices.store.releases import Releases, labels, passes
+from tests.devices.teaching.colours import RED, pictures, save_teachable
 
 
 class Damage:
@@ -111,3 +116,21 @@ def test_a_damaged_release_is_tried_once_a_minute(
             following._loading.join()
     assert tried_s == [1000, 1060, 1120, 1180]
     assert following.release == 2
+
+
+def test_no_picture_waits_for_what_was_taught(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_teachable(tiny, tmp_path / "tiny.edgecil")
+    Classifier.load(path, threads=1).teach("mug", pictures(RED, 12))
+    assert not Overlay(path).features_file.exists()  # no answer needed them yet
+    following = Following(path, threads=1)
+    run, at_once = Runtime.run, list[int]()
+
+    def counting(runtime: Runtime, pixels: Any, *more: Any) -> Any:
+        at_once.append(len(pixels))
+        return run(runtime, pixels, *more)
+
+    monkeypatch.setattr(Runtime, "run", counting)
+    assert following.classifier().predict(pictures(RED, 1, 9)[0]).label == "mug"
+    assert at_once == [1]

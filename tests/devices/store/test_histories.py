@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edgecil_devices.errors import ReleaseError, StoreError
+from edgecil_devices.errors import ReleaseError, StoreError, UntestedError
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
@@ -27,7 +27,7 @@ from edgecil_devices.store.update import update
 from edgecil_devices.store.updating import Test, Updater
 from tests.crash.recording import KilledError, Recorder
 from tests.devices.conftest import FEATURES, MAP_CHANNELS, TinyNetwork
-from tests.devices.store.releases import Releases, fails, labels, passes
+from tests.devices.store.releases import Releases, fails, labels, passes, short
 
 
 def tiny_network() -> TinyNetwork:
@@ -98,6 +98,14 @@ class Histories(RuleBasedStateMachine):
     def refuse_a_bad_one(self) -> None:
         with pytest.raises(ReleaseError, match="failed its self-test"):
             install(self.releases.bundle(self.floor + 1), self.store, test=fails)
+
+    @rule()
+    def be_short_of_memory(self) -> None:
+        number = self.floor + 1
+        with pytest.raises(UntestedError):
+            install(self.releases.bundle(number), self.store, test=short)
+        self.start_again(number)
+        assert self.current == number
 
     @rule()
     def roll_back(self) -> None:

@@ -219,7 +219,7 @@ def test_a_crash_of_every_self_test_ends_with_the_old_release(
     trial = Trial(state.previous, MOST_ATTEMPTS)
     replace(state, previous=None, trial=trial).write(store / "state.json")
     updater = Updater(Folder(store), crash)
-    assert updater.recovered == "gave up release 2, which a crash had cut short 3 times"
+    assert updater.recovered == "gave up release 2, which had been cut short 3 times"
     assert updater.state.refused == trial.release
     assert current(store) == labels(1)
 

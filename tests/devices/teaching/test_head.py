@@ -238,7 +238,7 @@ def test_what_a_taught_class_takes_is_what_it_takes_of_drawn_features(
     root = np.linalg.cholesky(dense(known.covariance))
     expected = []
     for c in range(CLASSES):
-        x = known.means[c] + random.normal(size=(20_000, SIZE)) @ root.T
+        x = known.means[c] + random.normal(size=(5_000, SIZE)) @ root.T
         found = scores(known, x, known.means, known.counts)
         taught = scores(known, x, means, counts)[:, -1]
         expected.append((taught > found[:, c]).mean())

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,26 @@ from edgecil.training.loop import EpochReport
 from edgecil.training.run import Run
 from edgecil_devices.files import replace_atomically
 
-
-def edgecil(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgecil", *arguments], cwd=cwd, capture_output=True, text=True
-    )
+Complaint = Callable[..., str]
 
 
-def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
-    assert result.returncode == code, result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert lines[-1].startswith("error: "), result.stderr
-    assert "Traceback" not in result.stderr
-    return lines[-1]
+@pytest.fixture
+def complaint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Complaint:
+    """The one line that a command ends with, told in `tmp_path`."""
+
+    def told(*arguments: str, code: int) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["edgecil", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return told
 
 
 @pytest.mark.parametrize(
@@ -59,75 +67,68 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    changed: tuple[str, str],
-    said: str,
+    complaint: Complaint, tmp_path: Path, changed: tuple[str, str], said: str
 ) -> None:
     asked = {"--data": "glyphs", "--budget": "5MB"} | dict([changed])
     words = [word for pair in asked.items() for word in pair]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["edgecil", "train", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert said in told
-    assert len(told.splitlines()) == 1
+    assert said in complaint("train", *words, code=2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_leaves_what_is_there_alone(tmp_path: Path) -> None:
+def test_a_demo_leaves_what_is_there_alone(complaint: Complaint, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "mine.txt").write_text("mine")
-    said = complaint(edgecil("demo", "--out", "demo", cwd=tmp_path), 2)
+    said = complaint("demo", "--out", "demo", code=2)
     assert said == "error: demo is there already; give --out a new folder, or delete it"
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
-def test_a_demo_with_an_impossible_budget_leaves_no_folder_in_the_way(tmp_path: Path) -> None:
-    said = complaint(edgecil("demo", "--out", "demo", "--budget", "2MBB", cwd=tmp_path), 2)
+def test_a_demo_with_an_impossible_budget_leaves_no_folder_in_the_way(
+    complaint: Complaint, tmp_path: Path
+) -> None:
+    said = complaint("demo", "--out", "demo", "--budget", "2MBB", code=2)
     assert "2MBB" in said
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_class_in_two_tasks_is_refused(tmp_path: Path) -> None:
+def test_a_class_in_two_tasks_is_refused(complaint: Complaint, tmp_path: Path) -> None:
     (tmp_path / "tasks.toml").write_text(
         '[[task]]\nclasses = ["upper-A"]\n[[task]]\nclasses = ["upper-B", "upper-A"]\n'
     )
     words = ("--data", "glyphs", "--budget", "5MB", "--tasks", "tasks.toml")
-    assert "upper-A" in complaint(edgecil("train", *words, cwd=tmp_path), 1)
+    assert "upper-A" in complaint("train", *words, code=1)
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_class_folder_is_named(complaint: Complaint, tmp_path: Path) -> None:
     (tmp_path / "photos" / "cat").mkdir(parents=True)
     (tmp_path / "photos" / "dog").mkdir()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photos" / "dog" / "1.png")
     words = ("--data", "photos", "--budget", "5MB")
-    assert "cat" in complaint(edgecil("train", *words, cwd=tmp_path), 1)
+    assert "cat" in complaint("train", *words, code=1)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_bundle_given_as_data_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_given_as_data_is_refused(complaint: Complaint, tmp_path: Path) -> None:
     (tmp_path / "cats.edgecil").write_bytes(b"\x89EDGECIL")
     words = ("--data", "cats.edgecil", "--budget", "5MB")
-    complaint(edgecil("train", *words, cwd=tmp_path), 2)
+    complaint("train", *words, code=2)
 
 
-def test_learning_into_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    assert "not a run" in complaint(edgecil("learn", ".", "--data", "glyphs", cwd=tmp_path), 1)
+def test_learning_into_what_is_no_run_is_refused(complaint: Complaint) -> None:
+    assert "not a run" in complaint("learn", ".", "--data", "glyphs", code=1)
 
 
-def test_without_torch_training_says_what_to_install(tmp_path: Path) -> None:
+def test_without_torch_training_says_what_to_install() -> None:
     blocked = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['edgecil', 'train', "
         "'--data', 'glyphs', '--budget', '5MB']; from edgecil.cli import main; main()"
     )
     result = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
-    assert "pip install 'edgecil[train]'" in complaint(result, 2)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "pip install 'edgecil[train]'" in line
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def releases(tiny: TinyNetwork, tmp_path: Path) -> Path:
 
 
 def test_an_update_is_made_told_of_and_taken(releases: Path) -> None:
-    made = edgecil(releases, "update", "2.edgecil", "--since", "1.edgecil", "--out", "u.update")
+    words = ("update", "2.edgecil", "--since", "1.edgecil", "--out", "u.update")
+    made = edgecil(releases, *words, EDGECIL_DATA="sets/")
     assert made.returncode == 0, made.stderr
     lines = made.stdout.splitlines()
     assert lines[0].split() == ["head.npy", str(len(head(releases))), "bytes"]
@@ -90,7 +91,7 @@ def test_an_update_is_made_told_of_and_taken(releases: Path) -> None:
         ("install", "1.edgecil", "--store", "s", "--trust", "k.pub"),
         ("update", "u.update", "--store", "s"),
     ):
-        done = edgecil(releases, *command)
+        done = edgecil(releases, *command, EDGECIL_DATA="sets/")  # is no matter here
         assert done.returncode == 0, done.stderr
     refused(
         edgecil(releases, "update", "1.edgecil", "--store", "s"),
@@ -123,6 +124,12 @@ def test_mistakes_are_told_in_one_line(releases: Path) -> None:
     for arguments, code, why in (
         (("update", "run"), 2, "say what devices have with --since BUNDLE"),
         (("update", "2.edgecil", "--out", "x"), 2, "give --since"),
+        (("update", "2.edgecil", "--data-dir", "d"), 2, "give --since"),
+        (
+            ("update", "2.edgecil", "--since", "1.edgecil", "--data-dir", "d"),
+            2,
+            "is a finished bundle",
+        ),
         (("update", "--since", "1.edgecil"), 2, "name the run"),
         (("update", "1.edgecil", "--since", "2.edgecil"), 1, "release 1 is not above release 2"),
         (("update", "2.edgecil", "--since", "k"), 1, "not an edgecil bundle"),

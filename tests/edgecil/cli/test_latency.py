@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from edgecil.cli import app, progress
+from edgecil.cli import app, latency, progress
 from edgecil.cli.progress import TerminalReporter
-from edgecil.training import proposing
+from edgecil.training import proposing, rehearsal
 from edgecil.training.run import Run
+from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from tests.edgecil.cli.desk import Desk
 from tests.edgecil.training.tiny import picture_folder, tiny_dataset
@@ -61,6 +62,14 @@ def test_what_is_quick_enough_with_all_blocks_is_left_to_the_planner(
 ) -> None:
     bounded = asked("--latency", "0.5s", "--bench", bench_file(tmp_path), "--json")
     assert blocks_of(bounded) == blocks_of(asked("--json"))
+
+
+def test_tasks_ahead_are_planned_within_the_latency(asked: Asked, tmp_path: Path) -> None:
+    ahead = ("--tasks-ahead", "5", "--budget", "20MB", "--json")
+    assert blocks_of(asked(*ahead)) == [*range(1, STAGES + 6)]
+    # (12.7 - 1) / 0.5, more than the run's own 21 tasks come to.
+    bounded = asked("--latency", "12.7ms", "--bench", bench_file(tmp_path), *ahead)
+    assert blocks_of(bounded) == [min(stage, 23) for stage in range(1, STAGES + 6)]
 
 
 def test_this_machine_is_measured_where_no_file_is_given(asked: Asked) -> None:
@@ -146,6 +155,69 @@ def test_few_photos_are_learned_in_blocks_where_a_latency_bounds_them(
     assert (planned["method"], planned["backbone"]) == ("memo", "efficientnet-lite0")
 
 
+def only_quick(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes days for a task of any other network."""
+
+    def speed(settings: RunSettings, device: object) -> float:
+        return 1e-5 if settings.backbone == backbone else 1000.0
+
+    monkeypatch.setattr(rehearsal, "trained_speed", speed)
+
+
+POINTS = ("plan", "--protocol", "cifar100-b0-inc10", "--data-dir", "none")
+SETTLED = ("--codec", "webp:75", "--state-precision", "int8")
+
+
+def test_a_plan_within_a_latency_has_a_network_that_can_be_trained_in_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_quick("convnet2", monkeypatch)
+    asked = ("plan", "--data-dir", "none", "--budget", "7.6MB", *SETTLED, "--json")
+    pi = bench_file(desk.folder)
+    out, _ = desk.run(*asked, "--latency", "4ms", "--bench", pi)
+    assert json.loads(out)["backbone"] != "convnet2"
+    out, _ = desk.run(*asked, "--time", "10m", "--latency", "4ms", "--bench", pi)
+    planned = json.loads(out)
+    assert planned["backbone"] == "convnet2"
+    # (4 - 1) / 0.5
+    assert [stage["blocks"] for stage in planned["stages"]] == [1, 2, 3, 4, 5, 6, 6, 6, 6, 6]
+
+
+def test_every_budget_point_has_the_network_that_it_has_without_a_latency(desk: Desk) -> None:
+    quick = ("--latency", "1s", "--bench", bench_file(desk.folder))
+    points = [
+        json.loads(desk.run(*POINTS, *SETTLED, "--json", *more)[0])["points"]
+        for more in ((), quick)
+    ]
+    assert len({point["backbone"] for point in points[0]}) > 1
+    stages = [[(point["backbone"], point["stages"]) for point in one] for one in points]
+    assert stages[0] == stages[1]
+
+
+def test_a_budget_point_whose_network_is_too_slow_does_not_stop_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block_ms, measured = {"resnet26": 3.0, "resnet32": 1.0}, list[str]()
+
+    def times(settings: RunSettings) -> latency._Times:
+        measured.append(settings.backbone)
+        return latency._Times(1.0, block_ms[settings.backbone], "here")
+
+    monkeypatch.setattr(latency, "_of_this_machine", times)
+    out, err = desk.run(*POINTS, *SETTLED, "--latency", "6.5ms")
+    told = out.splitlines()
+    assert "so 6.5 ms hold 1 blocks, and an old one beside a new one are the least" in told[1]
+    assert [line.split()[2] for line in told[2:6]] == ["resnet32"] * 4
+    assert "--budget 13018240" in told[-1]
+    assert "--max-blocks 5" in told[-1]
+    # Once for four points, and said once.
+    assert measured == ["resnet26", "resnet32"]
+    assert err.count("so 6.5 ms hold 5 blocks") == 1
+    # What is wrong with any point is no row of the table.
+    _, err = desk.run(*POINTS, "--latency", "6.5ms", "--bench", "none.json", code=2)
+    assert "none.json is not what edgecil bench --json prints" in err
+
+
 TRAIN = "train --data old --image-size 16 --budget 1MB --increment 1 --method memo --epochs 1"
 TRAIN += " --device cpu --run run"
 
@@ -158,7 +230,7 @@ def eight(desk: Desk) -> Desk:
     return desk
 
 
-def stopped(desk: Desk, *words: str) -> str:
+def stopped(desk: Desk, *words: str, asked: str = TRAIN) -> str:
     """What is said of a run that is begun so, or goes on, and is stopped at once."""
 
     def stop(*_: object) -> None:
@@ -166,7 +238,7 @@ def stopped(desk: Desk, *words: str) -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TerminalReporter, "task_started", stop)
-        _, err = desk.run(*TRAIN.split(), *words, code=EXIT_STOPPED)
+        _, err = desk.run(*asked.split(), *words, code=EXIT_STOPPED)
     return err
 
 
@@ -182,6 +254,19 @@ def test_a_run_goes_on_with_the_network_that_was_measured(eight: Desk) -> None:
     (eight.folder / "pi.json").unlink()
     told = stopped(eight, "--latency", "0.0022s", "--resume")
     assert f"run run: memo, {begun.backbone} in {begun.precision}, " in told
+    assert Run(eight.folder / "run").settings() == begun
+
+
+def test_a_run_within_a_latency_has_a_network_that_can_be_trained_in_time(
+    eight: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_quick("resnet20", monkeypatch)
+    asked = TRAIN.replace("--epochs 1", "--time 10m")
+    stopped(eight, *LATENCY, asked=asked)
+    begun = Run(eight.folder / "run").settings()
+    assert (begun.backbone, begun.max_blocks) == ("resnet20", 2)
+    assert begun.images_a_task
+    stopped(eight, *LATENCY, "--resume", asked=asked)
     assert Run(eight.folder / "run").settings() == begun
 
 

@@ -145,6 +145,34 @@ def test_the_command_trains_what_was_planned(
     ]
 
 
+def test_the_command_trains_as_many_blocks_as_were_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the backbone alone the planner would merge further than among all."""
+    asked = "--data cifar100 --budget 5MB --increment 5 --codec webp:75 --state-precision int8"
+    told = planned(capsys, monkeypatch, *asked.split(), "--data-dir", str(tmp_path)).splitlines()
+    again = planned(capsys, monkeypatch, *told[-1].split()[3:]).splitlines()
+    stages = [[line for line in table if line[:4].strip().isdigit()] for table in (told, again)]
+    assert len(stages[0]) == 20
+    assert stages[0] == stages[1]
+    assert again[-1] == told[-1]
+
+
+@pytest.mark.parametrize(("most", "merging"), [(20, []), (10, []), (8, ["9", "10"])])
+def test_a_footnote_tells_of_merges_where_there_are_any(
+    most: int,
+    merging: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["--budget", "7.6MB", "--data-dir", str(tmp_path), "--backbone", "convnet2"]
+    words += ["--codec", "webp:75", "--state-precision", "int8", "--max-blocks", str(most)]
+    told = planned(capsys, monkeypatch, *words)
+    assert [line.split()[0] for line in told.splitlines() if f" {most}* " in line] == merging
+    assert ("* older blocks are merged" in told) == bool(merging)
+
+
 def test_a_longer_training_is_planned_with_a_larger_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

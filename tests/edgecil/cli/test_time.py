@@ -130,12 +130,12 @@ def test_a_run_takes_about_the_time_that_it_may(desk: Desk) -> None:
     """Measured for real; the processor's time counts, whatever else the machine does meanwhile."""
     desk.photos("old", "cup", "fork", "key", "mug")
     began = time.process_time()
-    desk.run(*TRAIN, "--time", "10s", "--backbone", "resnet20")
+    desk.run(*TRAIN, "--time", "4s", "--backbone", "resnet20")
     seconds = time.process_time() - began
     found = Run(desk.folder / "run").settings().images_a_task
     assert found
     assert found > 32  # more than an epoch of the last task
-    assert seconds < 40
+    assert seconds < 16
 
 
 def test_a_plan_says_what_a_time_comes_to_and_a_time_that_is_too_short_what_would_do(
@@ -159,6 +159,39 @@ def test_a_plan_says_what_a_time_comes_to_and_a_time_that_is_too_short_what_woul
     _, err = desk.run(*asked, "--time", "0.1s", code=2)
     assert "too short for convnet2: one epoch a task takes this machine" in err
     assert len(err.splitlines()) == 1
+
+
+POINTS = "plan --protocol cifar100-b0-inc10 --data-dir none --time 720h"
+
+
+def test_a_point_that_the_time_is_too_short_for_does_not_stop_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"resnet14": 0.0001, "resnet20": 0.001}
+
+    def speed(settings: RunSettings, device: object) -> float:
+        return seconds.get(settings.backbone, 100.0)
+
+    monkeypatch.setattr(rehearsal, "trained_speed", speed)
+    out, _ = desk.run(*POINTS.split(), "--accounting", "published")
+    told = out.splitlines()
+    # As many exemplars as the papers' tables have.
+    assert told[2].split()[2:] == ["resnet14", "5350720", "2495"]
+    assert told[3].split()[2::2] == ["resnet20", "2768"]
+    for line, backbone in ((1, "convnet2"), (4, "resnet26"), (5, "resnet32")):
+        assert f"30 d are too short for {backbone}: one epoch a task takes" in told[line]
+    # Of the first that can be trained.
+    assert told[-1].startswith("next: edgecil train --protocol cifar100-b0-inc10 --budget 13018240")
+    assert "--backbone resnet14" in told[-1]
+
+
+def test_the_points_of_a_protocol_are_planned_by_one_measurement_of_each_network(
+    desk: Desk, measured: list[str]
+) -> None:
+    more = "--codec webp:75 --state-precision int8 --json"
+    out, _ = desk.run(*POINTS.split(), *more.split())
+    assert {point["backbone"] for point in json.loads(out)["points"]} <= set(measured)
+    assert len(measured) == len(set(measured)) == 5
 
 
 def test_a_time_suits_a_budget_that_holds_no_network_without_merging(

@@ -13,7 +13,8 @@ import pytest
 
 from edgecil.comparison import job as job_module
 from edgecil.comparison.job import Job, ending, start, stop
-from edgecil.comparison.processes import Event, run_in_processes
+from edgecil.comparison.outlook import Outlook
+from edgecil.comparison.processes import run_in_processes
 from edgecil.errors import RunError
 
 
@@ -108,5 +109,24 @@ def test_no_more_processes_run_at_once_than_asked_for(tmp_path: Path) -> None:
 
 def test_what_has_no_time_left_is_not_started(tmp_path: Path) -> None:
     job = quick(tmp_path, stop_at=time.time())
-    assert list(run_in_processes([job], at_once=1)) == [Event("cell", 75)]
+    assert list(run_in_processes([job], at_once=1)) == []
     assert not job.log.exists()
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_jobs_that_cannot_be_started_leave_the_others_counted_as_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has no time left, and one is still being trained by somebody else."""
+    jobs = [quick(tmp_path, "late", stop_at=time.time()), quick(tmp_path), quick(tmp_path, "well")]
+    monkeypatch.setattr(job_module, "LEFT_BEHIND_SECONDS", 0.1)
+    outlook, told = Outlook(3), []
+    for event in run_in_processes(jobs, at_once=2):
+        outlook.take(event.exit_code is not None)
+        told.append((event.name, event.exit_code, outlook.in_words().split(", ")[1]))
+    assert told == [
+        ("cell", None, "1 at work"),
+        ("cell", 1, "0 at work"),
+        ("well", None, "1 at work"),
+        ("well", 1, "0 at work"),
+    ]

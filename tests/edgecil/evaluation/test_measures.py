@@ -5,11 +5,13 @@ import math
 import pytest
 
 from edgecil.evaluation.measures import (
+    Areas,
     Spread,
     accuracy_per_mib,
     area_under_curve,
     average_incremental_accuracy,
     forgetting,
+    session_accuracies,
 )
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas
 
@@ -86,6 +88,23 @@ def test_the_area_under_a_straight_line_is_a_trapezoid() -> None:
     assert area_under_curve([2, 3, 4], [50, 60, 70]) == pytest.approx(2 * 0.6)
 
 
+def test_areas_are_those_of_means_over_seeds() -> None:
+    """By hand: over 2 MiB each, trapezoids of 0.5 and 0.7, and of 0.7 and 0.6."""
+    averages = [Spread(50, 1.0, 2), Spread(70, 2.0, 2), Spread(60, None, 1)]
+    lasts = [Spread(40, None, 1)] * 3
+    areas = Areas.of([2, 4, 6], averages, lasts)
+    assert areas is not None
+    assert areas.auc_a == pytest.approx(1.2 + 1.3)
+    assert areas.auc_l == pytest.approx(4 * 0.4)
+    assert (areas.apm_s, areas.apm_e) == (25, 10)
+
+
+def test_what_was_not_measured_at_every_budget_has_no_areas() -> None:
+    known = Spread(50, None, 1)
+    assert Areas.of([2, 4], [known, None], [known, known]) is None
+    assert Areas.of([2, 4], [known, known], [None, known]) is None
+
+
 def test_the_average_counts_every_session_alike() -> None:
     assert average_incremental_accuracy([90, 60, 30]) == 60
 
@@ -109,6 +128,18 @@ def test_a_task_without_test_images_counts_for_nothing() -> None:
 def test_forgetting_is_not_known_where_no_earlier_task_was_measured() -> None:
     assert forgetting([[None], [None, 50.0]]) == [0, None]
     assert forgetting([[90.0], [None, 50.0]]) == [0, None]
+
+
+def test_nothing_is_known_of_forgetting_from_where_a_result_is_lost_on() -> None:
+    matrix = [[90.0], [80.0, 70.0], [85.0, 40.0, 60.0], [50.0, 44.0, 58.0, 99.0]]
+    assert forgetting(matrix[1:]) == [None, None, None]
+    assert forgetting([*matrix[:2], matrix[3]]) == [0, 10, None]
+
+
+def test_an_average_wants_every_session_from_the_first_task_on() -> None:
+    assert session_accuracies({1: 90.0, 2: 60.0, 3: None}) == [90, 60, None]
+    assert session_accuracies({2: 60.0, 4: 30.0}) == [None, 60, None, 30]
+    assert session_accuracies({}) == []
 
 
 def test_an_average_without_one_of_its_sessions_is_not_known() -> None:

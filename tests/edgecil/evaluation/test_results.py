@@ -37,7 +37,7 @@ def test_nothing_is_there_before_the_first_task_is_finished(tmp_path: Path) -> N
 
 
 def test_what_an_older_run_did_not_measure_is_none(tmp_path: Path) -> None:
-    partly = OLD_STAGE | {"accuracy_by_task": [float("nan"), 70.0], "accuracy": 70.0}
+    partly = OLD_STAGE | {"stage": 2, "accuracy_by_task": [float("nan"), 70.0], "accuracy": 70.0}
     results = read_results(written(tmp_path, OLD_STAGE, partly))
     first, second = results.stages
     assert first == StageResult(
@@ -60,9 +60,17 @@ def test_what_an_older_run_did_not_measure_is_none(tmp_path: Path) -> None:
 
 def test_what_covers_some_classes_counts_for_no_classifier(tmp_path: Path) -> None:
     measured = OLD_STAGE | {"measured_classes": 4, "nearest_mean_accuracy": 81.0}
-    results = read_results(written(tmp_path, measured, measured | {"measured_classes": 3}))
+    partly = measured | {"stage": 2, "measured_classes": 3}
+    results = read_results(written(tmp_path, measured, partly))
     assert results.accuracies == [80, None]
     assert results.nearest_mean_accuracies == [81, None]
+
+
+def test_tasks_whose_results_are_lost_have_no_accuracy(tmp_path: Path) -> None:
+    last = OLD_STAGE | {"stage": 3, "accuracy_by_task": [70.0, 80.0, 90.0]}
+    results = read_results(written(tmp_path, last))
+    assert results.accuracies == [None, None, 80]
+    assert results.forgetting == [None]
 
 
 def test_what_a_later_edgecil_adds_is_passed_over(tmp_path: Path) -> None:
@@ -77,7 +85,9 @@ def test_a_stage_without_what_every_run_has_is_damaged(tmp_path: Path, lacking: 
         read_results(written(tmp_path, stage))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"stages": 7}', '{"stages": [7]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", "{}", '{"stages": 7}', '{"stages": [7]}', "[" * 100_000]
+)
 def test_another_text_is_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(RunError, match="damaged"):

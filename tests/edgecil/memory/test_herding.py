@@ -87,5 +87,5 @@ def test_features_and_their_gradients_stay_as_they_are() -> None:
 def test_features_that_are_not_finite_are_refused(value: float) -> None:
     features = torch.ones(3, 3)
     features[1, 1] = value
-    with pytest.raises(TrainingError, match="lower learning rate"):
+    with pytest.raises(TrainingError, match="begin another run with a lower --learning-rate"):
         herd(features, 2)

@@ -176,14 +176,15 @@ def test_the_file_is_plain_safetensors() -> None:
 def test_weights_that_are_not_finite_are_refused(precision: str, value: float, name: str) -> None:
     network = small_network()
     network.state_dict()[name].view(-1)[3] = value
-    with pytest.raises(TrainingError, match="lower learning rate"):
+    with pytest.raises(TrainingError, match="begin another run with a lower --learning-rate"):
         encode(network, precision)
 
 
 @pytest.mark.parametrize(("precision", "value"), [("fp16", 70000.0), ("int8", 3.4028234e38)])
 def test_weights_that_are_too_large_are_refused(precision: str, value: float) -> None:
     layer = linear(np.full((1, 2), value, np.float32))
-    with pytest.raises(TrainingError, match=f"too large for {precision}; use .*fp32"):
+    told = f"too large for {precision}; begin another run with --state-precision fp32"
+    with pytest.raises(TrainingError, match=told):
         encode(layer, precision)
     assert torch.equal(decoded(layer, encode(layer, "fp32")).state_dict()["weight"], layer.weight)
 

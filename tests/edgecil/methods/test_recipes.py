@@ -63,6 +63,15 @@ def test_fewer_epochs_keep_the_milestones_at_their_fractions() -> None:
     assert falls == [3, 6, 8]
 
 
+@pytest.mark.parametrize("method", ["memo", "finetune", "replay", "icarl", "wa"])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_first_epoch_has_the_whole_rate_however_few_there_are(method: str, epochs: int) -> None:
+    recipe = recipe_named("published", method).adapted(epochs=epochs)
+    for phase in (recipe.first, recipe.incremental):
+        rates = {phase.rate_at(step / 10 / epochs) for step in range(10)}
+        assert rates == {0.1}
+
+
 def test_one_cycle_rises_to_the_highest_rate_and_falls_to_nothing() -> None:
     phase = PhaseRecipe(epochs=8, learning_rate=0.2, weight_decay=0, warm_up=0.25)
     assert phase.rate_at(0) == pytest.approx(0.02)

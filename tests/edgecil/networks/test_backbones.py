@@ -6,6 +6,7 @@ from torch import nn
 
 from edgecil.errors import UsageError
 from edgecil.networks import BACKBONES, cut_backbone
+from edgecil.networks.backbones import refuse_small_images
 
 # Trunk and block, cut before the last group, as counted from the official code.
 PUBLISHED_PARAMETERS = {
@@ -97,6 +98,26 @@ def test_trunk_and_block_fit_together(name: str) -> None:
     with torch.inference_mode():
         features = parts.block().eval()(parts.trunk().eval()(torch.zeros(2, 3, 32, 32)))
     assert features.shape == (2, BACKBONES[name].feature_size)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_takes_the_least_images_that_it_names_and_none_that_are_smaller(
+    name: str,
+) -> None:
+    backbone = BACKBONES[name]
+    least_px = backbone.least_image_px
+    assert least_px == {"convnet2": 4, "convnet4": 31}.get(name, 1)
+    assert backbone.smallest_image_px >= least_px  # which the planner goes by
+    with torch.device("meta"):
+        whole = nn.Sequential(*backbone.groups())
+        small, larger = (whole(torch.zeros(2, 3, px, px)) for px in (least_px, 64))
+        assert small.shape == larger.shape
+    refuse_small_images(name, least_px)
+    if least_px > 1:
+        with torch.device("meta"), pytest.raises(RuntimeError, match="too small"):
+            whole(torch.zeros(2, 3, least_px - 1, least_px - 1))
+        with pytest.raises(UsageError, match=f"{name} takes pictures of {least_px} px or more"):
+            refuse_small_images(name, least_px - 1)
 
 
 def test_unknown_names_list_the_known_ones() -> None:

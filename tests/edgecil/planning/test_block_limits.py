@@ -53,6 +53,46 @@ def test_a_time_that_is_too_short_for_merging_is_enough_without() -> None:
         work.images_a_task(replace(demand, max_blocks=3), found.plan)
 
 
+def within_seconds(seconds: float) -> EqualWork:
+    return EqualWork(seconds, {"resnet14": 0.001}.__getitem__, tests_per_class=100)
+
+
+def test_blocks_are_merged_where_the_time_is_too_short_for_passing_all_of_them() -> None:
+    # In the last task a picture passes 3 + 19 / 2 backbones with all blocks, 3 + 2 / 2 with three.
+    asked = ([DEMAND], "resnet14", ["last"], 9_000_000, within_seconds(4000))
+    found = choose_with_merging(*asked)
+    assert found.demand.max_blocks in (2, 3)
+    assert "all 20 do not suit the time: 1 h 10 min are too short for resnet14" in found.reason
+
+
+def least_seconds(demand: Demand, most: int, budget_bytes: int) -> float:
+    """Of an epoch a task of 2500 new pictures, and one to merge, at a millisecond a pass."""
+    found, kept = 0.0, 0
+    planned = plan(replace(demand, max_blocks=most), "resnet14", "last", budget_bytes)
+    for stage in planned.stages:
+        passes = 3 + (min(stage.stage, most) - 1) / 2
+        shown = (2500 + kept) * (2 if stage.stage > most else 1)
+        looked_at = 500 * stage.stage + 2500  # to measure, and to choose exemplars
+        found += 0.001 * (shown * passes + looked_at * max(1, passes - 2))
+        kept = stage.exemplars
+    return found / 0.9
+
+
+@pytest.mark.parametrize("tasks", [4, 20])
+def test_a_time_that_is_too_short_is_told_with_the_least_that_would_do(tasks: int) -> None:
+    """With four blocks merging takes longer than it saves, with twenty it does not."""
+    demand = replace(DEMAND, task_sizes=(5,) * tasks)
+    asked = ([demand], "resnet14", ["last"], 3_000_000)
+    least = {most: least_seconds(demand, most, asked[-1]) for most in range(2, tasks + 1)}
+    best = min(least, key=least.__getitem__)
+    assert best == (4 if tasks == 4 else 2)
+    with pytest.raises(TooShortError) as told:
+        choose_with_merging(*asked, within_seconds(1))
+    assert told.value.least_seconds == pytest.approx(least[best])
+    found = choose_with_merging(*asked, within_seconds(told.value.least_seconds + 0.01))
+    assert (found.demand.max_blocks or tasks) == best
+
+
 def test_blocks_that_would_push_exemplars_out_are_merged() -> None:
     found = chosen(3_000_000)
     bound = found.demand.max_blocks

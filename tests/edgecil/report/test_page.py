@@ -3,13 +3,16 @@
 import json
 import re
 from collections import Counter
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from edgecil.errors import UsageError
+from edgecil.report import page as page_module
 from edgecil.report.report import write_report
 from edgecil.training.settings import Source
 from tests.crash.recording import left_by_a_dead_process
@@ -93,15 +96,33 @@ def test_runs_at_one_budget_without_published_numbers_have_no_curve(tmp_path: Pa
     assert not list((tmp_path / "plots").glob("memory-*"))
 
 
-def test_the_same_runs_give_the_same_plots(tmp_path: Path) -> None:
+def test_the_same_runs_give_the_same_page_and_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the day, which midnight may change between the two."""
+    days = iter([date(2026, 12, 31), date(2027, 1, 1)])
+    monkeypatch.setattr(page_module, "date", SimpleNamespace(today=lambda: next(days)))
     write_run(tmp_path / "run")
     left = left_by_a_dead_process(tmp_path / "a.html")
     for name in ("a", "b"):
         write_report([tmp_path / "run"], tmp_path / f"{name}.html", tmp_path / name)
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    first, second = ((tmp_path / f"{name}.html").read_text() for name in ("a", "b"))
+    assert first.replace("2026-12-31", "2027-01-01") == second != first
     assert not left.exists()
     for path in (tmp_path / "a").glob("*.svg"):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_the_best_is_best_of_those_that_were_measured(tmp_path: Path) -> None:
+    for method in ("memo", "der", "wa"):
+        folder = write_run(tmp_path / method, method=method, start=80 + len(method))
+        if method == "der":
+            results = json.loads((folder / "results.json").read_text())
+            results["stages"][2]["measured_classes"] = 5
+            (folder / "results.json").write_text(json.dumps(results))
+    write_report([tmp_path], tmp_path / "report.html", tmp_path / "plots")
+    # Memo's average is (84 + 79 + 74) / 3.
+    assert "memo is best of 2 with 79.00&#8239;% average" in (tmp_path / "report.html").read_text()
 
 
 def test_a_page_can_not_lie_where_a_folder_is_or_none(tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ def test_what_a_comparison_could_not_run_is_noted(tmp_path: Path) -> None:
     assert read_runs([tmp_path]).notes == ("Not run, der-1: 1 byte cannot hold 3 tasks.",)
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "3", "[3]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}']
+)
+def test_a_damaged_file_of_a_comparison_is_named(tmp_path: Path, content: str) -> None:
+    write_run(tmp_path / "memo-9")
+    (tmp_path / "comparison.json").write_text(content)
+    with pytest.raises(RunError, match=r"comparison\.json is damaged; restore it from a copy"):
+        read_runs([tmp_path])
+
+
 def test_what_was_measured_over_some_classes_is_left_out_and_noted(tmp_path: Path) -> None:
     """Of the last task an older edgecil has NaN; of the second this one says what it covers."""
     folder = write_run(tmp_path / "run")
@@ -86,7 +96,7 @@ def test_what_was_measured_over_some_classes_is_left_out_and_noted(tmp_path: Pat
     assert results.stages[2].accuracy_by_task == (None, 80.0, 90.0)
     assert collection.notes == (
         f"{folder}: after task 2, 3 not all classes were measured, as the pictures of some were "
-        "not there; tables and curves are without these accuracies.",
+        "not there, or its result is lost; tables and curves are without these accuracies.",
     )
     (outcome,) = outcomes_of(*cells_of(collection.runs))
     assert (outcome.average, outcome.last) == (None, None)
@@ -113,6 +123,8 @@ def test_a_run_on_cifar100_follows_its_protocol_without_being_told(tmp_path: Pat
         ("b50", (50, *[5] * 10)),
         ("odd", (50, 30, 20)),
         ("few", (5,) * 4),
+        ("unknown", (40, 30, 30)),
+        ("quarters", (25,) * 4),
     ):
         write_run(tmp_path / name, sizes=sizes, sources=source, confusion=False)
     write_run(tmp_path / "own", sizes=(10,) * 10, confusion=False)
@@ -122,8 +134,20 @@ def test_a_run_on_cifar100_follows_its_protocol_without_being_told(tmp_path: Pat
         "b50": "cifar100-b50-inc5",
         "odd": None,
         "few": None,
+        "unknown": None,
+        "quarters": None,
         "own": None,
     }
+
+
+def test_a_run_with_tasks_beyond_its_protocol_follows_it_no_longer(tmp_path: Path) -> None:
+    told = "imagenet100-b0-inc10"
+    photos, more = Source("/photos", 0.0, "f00d"), Source("/more", 0.2, "beef")
+    as_told = write_run(tmp_path / "a", sizes=(10,) * 10, sources=(photos,), protocol=told)
+    assert read_runs([as_told]).first.protocol == told
+    sizes = (*(10,) * 10, 3)
+    grown = write_run(tmp_path / "b", sizes=sizes, sources=(photos, more), protocol=told)
+    assert read_runs([grown]).first.protocol is None
 
 
 def test_an_unfinished_run_is_refused_by_name_or_left_out(tmp_path: Path) -> None:

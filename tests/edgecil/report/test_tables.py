@@ -1,10 +1,10 @@
 """Tables show the best in bold, and what was published as published."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from edgecil.networks.sources import Origin
 from edgecil.published import PublishedAccuracy, published_accuracies, published_areas
@@ -13,9 +13,10 @@ from edgecil.report.cells import Outcome, cells_of, outcomes_of
 from edgecil.report.runs import read_runs
 from edgecil.report.tables import (
     bytes_table,
-    duration,
+    merges_table,
     most_confused,
     published_table,
+    runs_table,
     settings_table,
 )
 from tests.edgecil.report.made_runs import write_run
@@ -48,6 +49,14 @@ class Rows(HTMLParser):
 
 def outcomes_in(folder: Path) -> list[Outcome]:
     return [outcome for cell in cells_of(read_runs([folder]).runs) for outcome in outcomes_of(cell)]
+
+
+def changed_stage(run: Path, at: int, **changed: Any) -> Path:
+    """The same run with something else in its results of a task."""
+    results = json.loads((run / "results.json").read_text())
+    results["stages"][at] |= changed
+    (run / "results.json").write_text(json.dumps(results))
+    return run
 
 
 def test_the_best_of_the_rivals_is_bold_and_the_ceiling_never(tmp_path: Path) -> None:
@@ -157,8 +166,20 @@ def test_every_published_number_has_a_numbered_source() -> None:
     assert sources.count("<li>") == len({entry.source for entry in entries})
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(8, "8 s"), (90, "2 min"), (2953, "49 min"), (9000, "2.5 h")]
-)
-def test_time_is_told_in_words(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_a_training_time_is_told_as_everywhere(tmp_path: Path) -> None:
+    """Seconds are rounded to a minute where they would be sixty."""
+    run = changed_stage(write_run(tmp_path / "run", sizes=(2,)), 0, seconds=59.7)
+    _, row = Rows(runs_table(read_runs([run]).runs)).rows
+    assert row[:3] == ["run", "1993", "1 min"]
+
+
+def test_a_merge_is_told_over_tasks_that_were_measured_before_and_after(tmp_path: Path) -> None:
+    """The second of them has no pictures any more: 90 -> 80 is what is known."""
+    merge = {"blocks": [[0, 1]], "before": [90.0, 70.0], "after": [80.0, None]}
+    tasks = {"merge": merge, "block_tasks": [[0, 1], [2]]}
+    run = changed_stage(write_run(tmp_path / "run"), 2, **tasks)
+    _, row = Rows(merges_table(cells_of(read_runs([run]).runs))).rows
+    assert row == ["memo", "3", "1-2", "90.0", "80.0", "1-2 | 3"]
+    changed_stage(run, 2, merge=merge | {"before": [None, 70.0]})
+    _, row = Rows(merges_table(cells_of(read_runs([run]).runs))).rows
+    assert row[3:5] == ["\u2013", "\u2013"]

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from edgecil.cli import app
 from edgecil.errors import UsageError
 from edgecil.pictures.batches import Images, ResidentImages, StreamedImages, batch_sizes
 from edgecil.team import Team, share_of, team
@@ -234,6 +236,23 @@ def test_one_process_is_alone_with_or_without_torchrun(monkeypatch: pytest.Monke
     as_process(monkeypatch, 0, 1)
     assert share_of(5) == slice(0, 5)
     assert lead(lambda: "done") == "done"  # there is no process group to ask
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("train --data photos --budget 1MB --latency 8ms", "give --bench or --max-blocks"),
+        ("learn run --data photos", "start it without torchrun"),
+    ],
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_is_for_one_process_is_refused_in_each_of_several(
+    command: str, remedy: str, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_process(monkeypatch, rank, 2)
+    done = CliRunner().invoke(app, command.split())
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).endswith(remedy)
 
 
 def test_every_process_takes_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

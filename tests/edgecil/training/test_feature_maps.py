@@ -1,6 +1,7 @@
 """Behind a frozen trunk, feature maps that are computed once train what pixels train."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from unittest.mock import patch
@@ -8,9 +9,12 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgecil.methods.base import TaskView
+from edgecil.methods.base import Method, TaskView
+from edgecil.methods.block_merge import BlockMerge
+from edgecil.methods.foster import Foster
+from edgecil.methods.icarl import ICaRL
 from edgecil.methods.lesson import Lesson, Phase
 from edgecil.methods.memo import Memo
 from edgecil.methods.recipes import PhaseRecipe, Recipe
@@ -199,6 +203,64 @@ def test_a_block_that_stays_as_it_is_sees_every_view_once_however_many_epochs_th
     places = 2 * COUNT  # every picture and its mirror image
     assert seen["old"] == places + LARGEST_PORTION  # and once to tell how large features are
     assert seen["new"] >= 4 * COUNT
+
+
+MERGE = BlockMerge(((0, 2), (1,)))
+LATER: dict[str, Method] = {"memo": Memo(trunk="freeze"), "icarl": ICaRL(), "foster": Foster()}
+
+
+def later_task(
+    name: str, crops: int | None
+) -> tuple[ExpandableNetwork, Lesson, Counter[nn.Module]]:
+    """A lesson with a teacher behind a frozen trunk, and how many pictures each block sees.
+
+    Of three blocks MEMO merges two; the other methods have one.
+    """
+    parts = replace(cut_backbone("convnet2"), frozen_trunk=True)
+    torch.manual_seed(0)
+    net = ExpandableNetwork(parts, 1, 3 if name == "memo" else 1, mean=(0.5,) * 3, std=(0.2,) * 3)
+    net.to(memory_format=torch.channels_last)
+    seen = Counter[nn.Module]()
+    for block in net.blocks:  # copies have the same hook
+        block.register_forward_hook(lambda block, given, _: seen.update({block: len(given[0])}))
+    recipe = PhaseRecipe(3, 0.05, 5e-4, batch_size=16, crops=crops)
+    task = TaskView(4, 1, (24, 24), 1, MERGE if name == "memo" else None)
+    return net, LATER[name].prepare(net, task, Recipe(recipe, recipe, recipe)), seen
+
+
+@pytest.mark.parametrize(
+    ("method", "teachers"), [("memo", (3, 2)), ("icarl", (1,)), ("foster", (1, 2))]
+)
+def test_blocks_that_teach_see_every_view_once_and_those_that_say_nothing_none(
+    method: str, teachers: tuple[int, ...]
+) -> None:
+    """Old blocks before a merge, the old ones beside a new one, and FOSTER's two of its second."""
+    net, lesson, seen = later_task(method, 0)
+    for phase, count in zip(lesson.phases, teachers, strict=True):
+        seen.clear()
+        list(train_phase(net, lesson, phase, images(), seeds=[1, 2, 3]))
+        learns = {part for module in phase.trained for part in module.modules()}
+        assert all(seen[block] >= 3 * COUNT for block in seen.keys() & learns)
+        # Every picture and its mirror image, and once to tell how large features are.
+        others = [seen[block] for block in seen.keys() - learns]
+        assert others == [2 * COUNT + LARGEST_PORTION] * count
+
+
+@pytest.mark.parametrize("method", LATER)
+def test_what_is_known_of_teachers_teaches_what_they_do(method: str) -> None:
+    found = []
+    for crops in (None, 0):
+        net, lesson, _ = later_task(method, crops)
+        with (
+            patch("edgecil.training.loop.half_precision_pays", lambda device: False),
+            patch.object(feature_maps, "MAP_TYPE", torch.float32),
+        ):
+            for phase in lesson.phases:
+                list(train_phase(net, lesson, phase, Plain(), seeds=[1, 2, 3]))
+        found.append(net.state_dict())
+    by_pixels, by_maps = found
+    for name, tensor in by_pixels.items():
+        torch.testing.assert_close(by_maps[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("room", ["held", "streamed"])

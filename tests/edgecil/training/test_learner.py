@@ -4,13 +4,21 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import torch
 
 from edgecil.data import Split
-from edgecil.errors import BudgetError, DataError, RunError, StateError, TrainingError
+from edgecil.errors import (
+    BudgetError,
+    DataError,
+    RunError,
+    StateError,
+    TrainingError,
+    UsageError,
+)
 from edgecil.evaluation.results import StageResult
 from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.exemplars import EncodedPictures, ExemplarSet
@@ -248,9 +256,59 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_pictures_that_are_too_small_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    told = "convnet4 takes pictures of 31 px or more.*; give --image-size or another --backbone"
+    for more in ({}, {"time": "1h", "epochs": None}):
+        with pytest.raises(UsageError, match=told):
+            learned(tmp_path / "run", request(backbone="convnet4", budget="20MB", **more))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="--learning-rate"):
+    with pytest.raises(TrainingError, match="begin another run with a lower --learning-rate"):
         learned(tmp_path / "run", request(learning_rate=1e12, epochs=3))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "edgecil.networks.ExpandableNetwork.to",
+        "edgecil.training.learner.images_on",
+        "edgecil.training.loop.behind_trunk",
+        "edgecil.training.loop.SGD.step",
+        "edgecil.training.loop.measure_statistics",
+        "edgecil.training.learner.class_features",
+        "edgecil.training.learner.predicted_labels",
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["torch", "cublas"],
+)
+def test_a_full_card_is_told_in_a_sentence_wherever_it_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: RuntimeError
+) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(TrainingError, match="ran out of memory; go on with --device cpu"):
+        learned(tmp_path / "run", request(epochs=1, increment=6))
+
+
+def test_what_is_no_full_card_is_not_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("edgecil.training.learner.class_features", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        learned(tmp_path / "run", request(epochs=1, increment=6))
 
 
 def test_new_classes_become_the_next_task(tmp_path: Path) -> None:

@@ -73,17 +73,18 @@ class StopsAfterEveryFirstEpoch(SilentReporter):
             raise Stopped("for the test", EXIT_STOPPED)
 
 
-@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def halved(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether processor and card train in bfloat16, whatever this processor is fast at."""
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: request.param, raising=False)
-    return bool(request.param)
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "halved"),
+    [
+        *((method, False) for method in METHODS),
+        *((method, True) for method in ("memo", "foster", "icarl", "thrift")),
+    ],
+)
 def test_a_card_learns_what_the_processor_learns_stopped_or_not(
-    method: str, halved: bool, tmp_path: Path
+    method: str, halved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In float32, or in bfloat16, whatever this processor is fast at."""
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: halved, raising=False)
     on_processor = learned(method, tmp_path / "processor", "cpu")
     with pretended_card(bf16=halved) as card:
         assert learned(method, tmp_path / "card", "cuda") == on_processor

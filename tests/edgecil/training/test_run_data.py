@@ -1,12 +1,14 @@
 """A run finds its pictures again as they were when it learned them, as far as they are there."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgecil.data import ImageDataset, Split
 from edgecil.errors import DataError
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.request import TrainRequest
@@ -80,3 +82,42 @@ def test_a_class_whose_training_pictures_are_gone_is_named_when_it_is_learned_ag
     assert library.test(1).labels.tolist() == [0, 0, 1, 1]
     with pytest.raises(DataError, match="no picture of 'colour-0' to learn from; put it back"):
         library.training(1)
+
+
+def mixed(classes: int) -> ImageDataset:
+    """Pictures of a class each a shade of their own, in no order; one class has none to test on."""
+    tiny, draw = tiny_dataset(classes=classes, train=5, test=3), np.random.default_rng(1)
+
+    def shuffled(split: Split, kept: np.ndarray) -> Split:
+        return split.subset(draw.permutation(np.flatnonzero(kept)))
+
+    whole = np.ones(len(tiny.train), bool)
+    train, test = shuffled(tiny.train, whole), shuffled(tiny.test, tiny.test.labels != 2)
+    return replace(tiny, train=train, test=test)
+
+
+def test_every_class_has_its_pictures_first_to_last_and_each_name_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, looked_at = mixed(classes=8), Counter[str]()
+
+    def counted(name: str) -> str:
+        looked_at[name] += 1
+        return name
+
+    monkeypatch.setattr("edgecil.training.run_data.composed", counted)
+    tasks = [PlannedTask(("colour-5", "colour-2"), 0), PlannedTask(("colour-0", "other"), 0)]
+    library = RunData([data], tasks)
+    splits = library.training(1)
+    for split, label in zip(splits, (5, 2), strict=True):
+        by_hand = [n for n, found in enumerate(data.train.labels) if found == label]
+        assert (split.pixels() == data.train.pixels()[by_hand]).all()
+    with pytest.raises(DataError, match="no class 'other'"):
+        library.training(2)
+    assert [library.counts(stage) for stage in (1, 2)] == [(10, 3), (5, 3)]
+    test = library.test(2)
+    assert test.labels.tolist() == [0, 0, 0, 2, 2, 2]
+    by_hand = [n for label in (5, 0) for n, one in enumerate(data.test.labels) if one == label]
+    assert (test.pictures.pixels() == data.test.pixels()[by_hand]).all()
+    learned = {name for task in tasks for name in task.classes}
+    assert all(looked_at[name] == 1 for name in set(data.classes) - learned)

@@ -216,7 +216,7 @@ def test_the_order_of_tasks_does_not_matter() -> None:
 
 def test_features_that_are_no_numbers_are_not_learned() -> None:
     broken = Features(torch.full((4, 7), torch.inf))
-    with pytest.raises(TrainingError, match="--learning-rate"):
+    with pytest.raises(TrainingError, match="begin another run with a lower --learning-rate"):
         with_new_classes(None, broken, broken, [torch.arange(4)])  # type: ignore[arg-type]
 
 
