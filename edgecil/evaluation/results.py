@@ -149,8 +149,7 @@ class RunResults:
 
     @property
     def accuracies(self) -> list[float | None]:
-        """Session accuracies in percent; None where a class so far had no test images, or where a
-        task's result is lost."""
+        """Session accuracies in percent; None where some class was not tested, or a result lost."""
         return session_accuracies({one.stage: one.whole_accuracy for one in self.stages})
 
     @property

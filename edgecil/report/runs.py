@@ -113,7 +113,8 @@ def _coverage_notes(run: SavedRun) -> list[str]:
         return []
     return [
         f"{run.folder}: after task {', '.join(stages)} not all classes were measured, as the "
-        "pictures of some were not there, or its result is lost; tables and curves are without these accuracies."
+        "pictures of some were not there, or its result is lost; tables and curves are without "
+        "these accuracies."
     ]
 
 
