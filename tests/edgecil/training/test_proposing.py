@@ -158,8 +158,6 @@ def test_many_photos_a_class_are_rehearsed_sooner_where_they_come_at_once(
 
     assert method() == "memo"
     assert method(increment=1) == method(tasks_ahead=1) == method(method="slda") == "slda"
-    monkeypatch.setattr(proposing, "MOST_IN_TASKS", PHOTOS - 2)
-    assert method(increment=1) == "memo"
 
 
 @pytest.mark.parametrize(
