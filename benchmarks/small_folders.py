@@ -3,7 +3,7 @@
 Folders of CIFAR-100's and of Tiny-ImageNet's pictures, 2 to 20 classes with 8 to 200 photos each,
 one task, ResNet-14, all test pictures of these classes. Two ways to train:
 
-    as before    the recipe `fast` as it is for thousands of pictures: 20 epochs in batches of 128
+    as before    the recipe `fast` as it is for thousands of pictures: 20 epochs in whole batches
     suited       the same recipe as it suits the folder (`PhaseRecipe.for_images`)
 
 and three sets of BatchNorm statistics for what was trained:

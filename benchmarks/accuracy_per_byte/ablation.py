@@ -6,7 +6,7 @@ its two budgets 1.6 MB is as large beside the 30.7 MB of raw training pictures a
 published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tight.
 
     python benchmarks/accuracy_per_byte/ablation.py --out runs/ablation [--budgets 500kB,1.6MB]
-        [--seeds 1993] [--variants replay,...] [--epochs 12,8]
+        [--seeds 1993] [--variants "replay;memo"] [--epochs 12,8]
 
 A run is a line of results.csv, of which `ablation_table.py` makes a table, with the sizes of state/
 at every stage as they lie on disk, and the last accuracy three times more: with the test pictures
@@ -69,8 +69,8 @@ class Variant:
     """Label smoothing."""
     mixup: float = 0.0
     """Alpha of mixup (Zhang et al., ICLR 2018); 0: pictures are not mixed."""
-    nesterov: bool = False
-    """Whether the momentum looks ahead."""
+    nesterov: bool | None = None
+    """Whether the momentum looks ahead; None: as the recipe has it."""
     decays_all: bool = True
     """Whether weight decay takes biases and BatchNorm's own weights, too."""
     averaging: float = 0.0
@@ -98,10 +98,13 @@ VARIANTS = {
     "cutout": Variant({"augmentation": "plain+cutout"}),
     "label smoothing": Variant(smoothing=0.1),
     "mixup": Variant(mixup=0.2),
-    "nesterov": Variant(nesterov=True),
+    "without nesterov": Variant(nesterov=False),
     "no decay of norms and biases": Variant(decays_all=False),
     "averaged weights": Variant(averaging=0.95),
-    "batches of 256 at twice the rate": Variant({"batch_size": 256, "learning_rate": 0.2}),
+    "batches of 32": Variant({"batch_size": 32}),
+    "batches of 128": Variant({"batch_size": 128}),
+    "batches of 128 without nesterov": Variant({"batch_size": 128}, nesterov=False),
+    "batches of 256 at 0.2": Variant({"batch_size": 256, "learning_rate": 0.2}),
     "prior": Variant(prior=True),
     "class weights": Variant(class_weights=True),
     "distillation": Variant(distillation="traded"),
@@ -113,6 +116,7 @@ VARIANTS = {
     "prior and distillation added": Variant(prior=True, distillation="added"),
     "twice as wide": Variant({"backbone": "resnet14x2"}),
     "memo": Variant({"method": "memo"}),
+    "thrift": Variant({"method": "thrift"}),
     "thrift as planned": Variant(
         {"method": "thrift", "backbone": None, "codec": None, "precision": None}
     ),
@@ -125,7 +129,8 @@ def varied_sgd(variant: Variant, step: Callable[..., None]) -> Callable[..., Non
     def varied(
         parameters: list[Tensor], gradients: list[Tensor], buffers: list[Any], **how: Any
     ) -> None:
-        how["nesterov"] = variant.nesterov
+        if variant.nesterov is not None:
+            how["nesterov"] = variant.nesterov
         for whole in (True, False):
             chosen = [n for n, one in enumerate(parameters) if (one.ndim > 1) == whole]
             if not chosen:
@@ -321,7 +326,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--budgets", default="500kB,1.6MB")
     parser.add_argument("--seeds", default="1993")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="with ; between them")
     parser.add_argument("--epochs", default="12,8", help="of the first task, and of each later one")
     asked = parser.parse_args()
     epochs = [int(count) for count in asked.epochs.split(",")]
@@ -329,7 +334,7 @@ def main() -> None:
     results = asked.out / "results.csv"
     for seed in map(int, asked.seeds.split(",")):
         for budget in asked.budgets.split(","):
-            for name in asked.variants.split(","):
+            for name in asked.variants.split(";"):
                 try:
                     run = run_one(name, budget, seed, epochs, asked.out)
                 except BudgetError as error:

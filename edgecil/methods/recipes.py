@@ -3,9 +3,11 @@
 `published` is what the papers' public code does (PyCIL and the MEMO repository: SGD with momentum
 0.9, batch 128, step-wise learning rate), each method with its own epochs; `published-cosine` the
 same with the cosine schedule that the scripts of MEMO's later benchmark ask for. `fast` is a
-one-cycle schedule of few epochs for a processor without a graphics card. `thorough` has as many
-epochs as a strong augmentation needs, and that augmentation. `frozen` is for blocks behind a frozen
-trunk, whose feature maps are computed once for all epochs (`edgecil.training.feature_maps`).
+one-cycle schedule of few epochs for a processor without a graphics card, which makes the most of
+them by many small steps that look ahead: half a batch takes a processor half the time
+(`benchmarks/results/accuracy-per-byte/ablation.md`). `thorough` has as many epochs as a strong
+augmentation needs, and that augmentation. `frozen` is for blocks behind a frozen trunk, whose
+feature maps are computed once for all epochs (`edgecil.training.feature_maps`).
 
 The last three suit themselves to small tasks, of which a recipe for thousands of pictures would
 make a handful of steps: see `PhaseRecipe.for_images`. The published ones are left as published.
@@ -45,6 +47,8 @@ class PhaseRecipe:
     """Images a step."""
     momentum: float = 0.9
     """Momentum of SGD."""
+    nesterov: bool = False
+    """Whether it looks ahead (Sutskever et al., ICML 2013), as torch.optim.SGD has it."""
     warm_up: float = 0.25
     """One-cycle only: fraction of the steps in which the rate rises."""
     smallest_batch_size: int | None = None
@@ -191,12 +195,23 @@ _PUBLISHED_EXPANDING = Recipe(_FIRST, _steps(170, 2e-4, 80, 120, 150), _COMPRESS
 
 _SMALLEST_BATCH_SIZE = 8
 
+
+def _short(epochs: int, learning_rate: float, weight_decay: float) -> PhaseRecipe:
+    return PhaseRecipe(
+        epochs,
+        learning_rate,
+        weight_decay,
+        batch_size=64,
+        nesterov=True,
+        most_epochs=5 * epochs,
+        smallest_batch_size=_SMALLEST_BATCH_SIZE,
+    )
+
+
 _FAST = Recipe(
-    first=PhaseRecipe(20, 0.2, 5e-4, most_epochs=100, smallest_batch_size=_SMALLEST_BATCH_SIZE),
-    incremental=PhaseRecipe(
-        10, 0.1, 2e-4, most_epochs=50, smallest_batch_size=_SMALLEST_BATCH_SIZE
-    ),
-    compression=PhaseRecipe(10, 0.1, 0.0, most_epochs=50, smallest_batch_size=_SMALLEST_BATCH_SIZE),
+    first=_short(20, 0.14, 5e-4),
+    incremental=_short(10, 0.07, 2e-4),
+    compression=_short(10, 0.07, 0.0),
 )
 
 _THOROUGH = Recipe(

@@ -137,7 +137,7 @@ def train_phase(
     lesson.begin(network, phase)
     trained = [p for module in phase.trained for p in module.parameters()]
     rate = _rate_on(device)
-    optimiser = SGD(trained, rate, recipe.momentum, recipe.weight_decay)
+    optimiser = SGD(trained, rate, recipe.momentum, recipe.weight_decay, nesterov=recipe.nesterov)
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
     halved = half_precision_pays(device)

@@ -23,13 +23,21 @@ class SGD:
             there, so that a recorded step reads it.
         momentum: 0 to 1.
         weight_decay: L2 penalty, coupled to the rate.
+        nesterov: whether the momentum looks ahead.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], rate: Tensor, momentum: float, weight_decay: float
+        self,
+        parameters: Iterable[Tensor],
+        rate: Tensor,
+        momentum: float,
+        weight_decay: float,
+        *,
+        nesterov: bool = False,
     ) -> None:
         self._parameters, self._rate = [*parameters], rate
         self._momentum, self._weight_decay = momentum, weight_decay
+        self._nesterov = nesterov
         self._buffers: list[Tensor | None] = [None] * len(self._parameters)
 
     def zero_grad(self) -> None:
@@ -51,7 +59,7 @@ class SGD:
             momentum=self._momentum,
             lr=self._rate,
             dampening=0,
-            nesterov=False,
+            nesterov=self._nesterov,
             maximize=False,
         )
         for (n, _, _), buffer in zip(moved, buffers, strict=True):

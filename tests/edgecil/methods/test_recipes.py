@@ -103,14 +103,14 @@ def test_impossible_numbers_are_refused() -> None:
     [
         # A quarter of 4,000 pictures twice as often; batches that make four steps, and no less
         # than eight pictures; the rate by the root of the batch.
-        (50_000, 20, 128, 0.2),
-        (4000, 20, 128, 0.2),
-        (1000, 40, 128, 0.2),
-        (400, 63, 64, 0.2 / 2**0.5),
-        (160, 100, 32, 0.1),
-        (72, 100, 16, 0.2 / 8**0.5),
-        (16, 100, 8, 0.05),
-        (2, 100, 8, 0.05),
+        (50_000, 20, 64, 0.14),
+        (4000, 20, 64, 0.14),
+        (1000, 40, 64, 0.14),
+        (400, 63, 64, 0.14),
+        (160, 100, 32, 0.14 / 2**0.5),
+        (72, 100, 16, 0.07),
+        (16, 100, 8, 0.14 / 8**0.5),
+        (2, 100, 8, 0.14 / 8**0.5),
     ],
 )
 def test_a_small_task_gets_more_epochs_of_smaller_batches(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,14 +29,18 @@ def give_gradients(of: list[Tensor], step: int) -> None:
         parameter.grad = None if n == 1 else gradient
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 5e-4), (0.0, 0.1), (0.5, 0.0)])
-def test_it_moves_as_torch_s_own_does_to_the_bit(momentum: float, weight_decay: float) -> None:
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay", "nesterov"),
+    [(0.9, 5e-4, False), (0.0, 0.1, False), (0.5, 0.0, False), (0.9, 5e-4, True)],
+)
+def test_it_moves_as_torch_s_own_does_to_the_bit(
+    momentum: float, weight_decay: float, nesterov: bool
+) -> None:
     rate = torch.zeros((), dtype=torch.float64)
     ours, theirs = parameters(), parameters()
-    mine = SGD(ours, rate, momentum, weight_decay)
-    torch_s = torch.optim.SGD(
-        theirs, lr=rate, momentum=momentum, weight_decay=weight_decay, fused=True
-    )
+    how: dict[str, Any] = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+    mine = SGD(ours, rate, **how)
+    torch_s = torch.optim.SGD(theirs, lr=rate, fused=True, **how)
     for step in range(9):
         rate.fill_(0.1 / (step + 1))
         for of in (ours, theirs):
@@ -71,6 +76,7 @@ def test_a_process_that_trains_does_not_load_torch_s_compiler(tmp_path: Path) ->
     script = """
 import sys
 from pathlib import Path
+from typing import Any
 import edgecil
 from edgecil.training.request import TrainRequest
 from tests.edgecil.training.tiny import tiny_dataset
