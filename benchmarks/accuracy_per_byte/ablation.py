@@ -6,7 +6,10 @@ its two budgets 1.6 MB is as large beside the 30.7 MB of raw training pictures a
 published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tight.
 
     python benchmarks/accuracy_per_byte/ablation.py --out runs/ablation [--budgets 500kB,1.6MB]
-        [--seeds 1993] [--variants "replay;memo"] [--epochs 12,8]
+        [--seeds 1993] [--variants "replay;memo"] [--epochs 12,8] [--former]
+
+With --former the recipe is `fast` as it was before it had smaller batches and Nesterov's momentum,
+which the levers of these two are measured against.
 
 A run is a line of results.csv, of which `ablation_table.py` makes a table, with the sizes of state/
 at every stage as they lie on disk, and the last accuracy three times more: with the test pictures
@@ -18,6 +21,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,10 +38,10 @@ from edgecil.errors import BudgetError
 from edgecil.evaluation.accuracy import percent_correct, predicted_labels
 from edgecil.memory.codecs import ImageCodec, codec_named
 from edgecil.memory.state import State
-from edgecil.methods import METHODS, Method, TaskView
+from edgecil.methods import METHODS, Method, TaskView, recipes
 from edgecil.methods.base import align_weights, distillation_loss, log_priors
 from edgecil.methods.lesson import Lesson, Phase
-from edgecil.methods.recipes import Recipe
+from edgecil.methods.recipes import Recipe, recipe_named
 from edgecil.networks import ExpandableNetwork, frozen_copy
 from edgecil.pictures.batches import JoinedPictures, Pictures, ResidentImages
 from edgecil.training.api import train
@@ -98,12 +102,12 @@ VARIANTS = {
     "cutout": Variant({"augmentation": "plain+cutout"}),
     "label smoothing": Variant(smoothing=0.1),
     "mixup": Variant(mixup=0.2),
-    "without nesterov": Variant(nesterov=False),
+    "nesterov": Variant(nesterov=True),
     "no decay of norms and biases": Variant(decays_all=False),
     "averaged weights": Variant(averaging=0.95),
-    "batches of 32": Variant({"batch_size": 32}),
-    "batches of 128": Variant({"batch_size": 128}),
-    "batches of 128 without nesterov": Variant({"batch_size": 128}, nesterov=False),
+    "batches of 32 and nesterov": Variant({"batch_size": 32}, nesterov=True),
+    "batches of 64": Variant({"batch_size": 64}),
+    "batches of 64 and nesterov": Variant({"batch_size": 64}, nesterov=True),
     "batches of 256 at 0.2": Variant({"batch_size": 256, "learning_rate": 0.2}),
     "prior": Variant(prior=True),
     "class weights": Variant(class_weights=True),
@@ -117,6 +121,9 @@ VARIANTS = {
     "twice as wide": Variant({"backbone": "resnet14x2"}),
     "memo": Variant({"method": "memo"}),
     "thrift": Variant({"method": "thrift"}),
+    "thrift, batches of 64 and nesterov": Variant(
+        {"method": "thrift", "batch_size": 64}, nesterov=True
+    ),
     "thrift as planned": Variant(
         {"method": "thrift", "backbone": None, "codec": None, "precision": None}
     ),
@@ -246,6 +253,18 @@ class Varied(Method):
             align_weights(network.head, task.known_classes)
 
 
+def former_fast() -> Recipe:
+    """The recipe `fast` as it was: batches of 128, and a momentum that does not look ahead."""
+    now = recipe_named("fast", "replay")
+    as_it_was = partial(replace, batch_size=128, nesterov=False)
+    return replace(
+        now,
+        first=as_it_was(now.first, learning_rate=0.2),
+        incremental=as_it_was(now.incremental, learning_rate=0.1),
+        compression=as_it_was(now.compression, learning_rate=0.1),
+    )
+
+
 def run_one(name: str, budget: str, seed: int, epochs: Sequence[int], out: Path) -> Run:
     """Train one variant, or go on with it."""
     variant = VARIANTS[name]
@@ -327,10 +346,13 @@ def main() -> None:
     parser.add_argument("--budgets", default="500kB,1.6MB")
     parser.add_argument("--seeds", default="1993")
     parser.add_argument("--variants", default=";".join(VARIANTS), help="with ; between them")
+    parser.add_argument("--former", action="store_true", help="the recipe fast as it was")
     parser.add_argument("--epochs", default="12,8", help="of the first task, and of each later one")
     asked = parser.parse_args()
     epochs = [int(count) for count in asked.epochs.split(",")]
     asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.former:
+        recipes._OURS["fast"] = former_fast()
     results = asked.out / "results.csv"
     for seed in map(int, asked.seeds.split(",")):
         for budget in asked.budgets.split(","):

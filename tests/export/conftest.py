@@ -1,6 +1,7 @@
 """A run as training leaves it, small enough to export in a second: two tasks, two blocks."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
+from edgecil.cli import main
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.exemplars import ExemplarSet
 from edgecil.memory.state import State, StateSettings
@@ -33,6 +35,14 @@ SETTINGS = StateSettings(
     classes=CLASSES,
     task_sizes=(3, 2),
 )
+
+
+def edgecil(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """A command, as it is typed, in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["edgecil", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
 def pictures() -> NDArray[np.uint8]:

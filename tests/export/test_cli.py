@@ -1,32 +1,24 @@
 """From a run to a prediction with nothing but the command line, torch's exporter included."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from edgecil.cli import main
-
-
-def edgecil_(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["edgecil", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    return int(caught.value.code or 0)
+from tests.export.conftest import edgecil
 
 
 def test_export_then_info(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
-    assert edgecil_(monkeypatch, "export", "run", "--weights", "fp16") == 0
+    assert edgecil(monkeypatch, "export", "run", "--weights", "fp16") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("trunk.onnx ")
     assert lines[-2].startswith("wrote run.edgecil (")
     assert lines[-1] == "next: edgecil predict run.edgecil PICTURE.jpg"
 
-    assert edgecil_(monkeypatch, "info", "run.edgecil", "--json") == 0
+    assert edgecil(monkeypatch, "info", "run.edgecil", "--json") == 0
     assert json.loads(capsys.readouterr().out)["weights"] == "fp16"
 
 
@@ -53,7 +45,7 @@ def test_each_mistake_is_one_line(
     monkeypatch.chdir(run.parent)
     Path("empty").mkdir()
     Path("file").write_bytes(b"x")
-    assert edgecil_(monkeypatch, *arguments) == exit_code
+    assert edgecil(monkeypatch, *arguments) == exit_code
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error

@@ -1,7 +1,6 @@
 """A run of two tasks, exported after each: releases, their numbers, and the update between them."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from edgecil.cli import main
 from edgecil.data import DATASETS, ImageDataset, load_folder
 from edgecil.errors import ExportError, UsageError
 from edgecil.memory.exemplars import ExemplarSet
@@ -29,7 +27,7 @@ from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
 from tests.crash.recording import left_by_a_dead_process
 from tests.devices.store.releases import passes
-from tests.export.conftest import CLASSES, SETTINGS, after_first_task
+from tests.export.conftest import CLASSES, SETTINGS, after_first_task, edgecil
 from tests.export.test_accuracy_loss import folder_with, settings_with
 
 
@@ -335,13 +333,6 @@ def taught(
     request = ExportRequest(teachable=True, data_dir=tmp_path / "sets")
     assert export(earlier, tmp_path / "1", request).manifest.unknown is not None
     return tmp_path / "1", tmp_path / "sets"
-
-
-def edgecil(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["edgecil", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_an_update_finds_the_data_where_it_is_told_and_measures_the_unknown_anew(

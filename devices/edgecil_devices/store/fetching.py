@@ -25,7 +25,7 @@ from edgecil_devices.files import FULL, make_folder
 from edgecil_devices.ownership import opened
 from edgecil_devices.package import Package, read_package
 from edgecil_devices.signing import KeySet
-from edgecil_devices.store.folder import SPARE_BYTES
+from edgecil_devices.store.folder import SPARE_BYTES, require_free
 
 T = TypeVar("T")
 
@@ -211,14 +211,10 @@ class WebSource:
         if have + more > MAX_RELEASE_BYTES:
             mib = MAX_RELEASE_BYTES // 2**20
             raise FetchError(f"{self._url(name)} is larger than {mib} MiB; offer it smaller")
-        needed = more + SPARE_BYTES
-        if shutil.disk_usage(self.incoming).free < needed:
+        needed_bytes = more + SPARE_BYTES
+        if shutil.disk_usage(self.incoming).free < needed_bytes:
             keep_only(self.incoming, [name])
-        free = shutil.disk_usage(self.incoming).free
-        if free < needed:
-            raise StoreWriteError(
-                f"{self.incoming} needs {needed} bytes, and {free} are free; make room"
-            )
+            require_free(self.incoming, needed_bytes)
 
     def _get(self, name: str, **headers: str) -> Any:
         try:

@@ -263,10 +263,20 @@ def require_room(folder: Path, contents: Mapping[str, bytes]) -> None:
         StoreWriteError: the disk is too full.
     """
     needed = sum(-(-len(data) // _BLOCK_BYTES) * _BLOCK_BYTES for data in contents.values())
-    free = shutil.disk_usage(folder).free
-    if contents and free < needed + SPARE_BYTES:
+    if contents:
+        require_free(folder, needed + SPARE_BYTES)
+
+
+def require_free(folder: Path, needed_bytes: int) -> None:
+    """Check that so many bytes are free on the disk of a folder.
+
+    Raises:
+        StoreWriteError: they are not.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
         raise StoreWriteError(
-            f"{folder} needs {needed + SPARE_BYTES} bytes, and {free} are free; make room"
+            f"{folder} needs {needed_bytes} bytes, and {free_bytes} are free; make room"
         )
 
 

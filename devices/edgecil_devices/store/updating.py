@@ -44,7 +44,6 @@ Test = Callable[[Path, Release], str | None]
 """Tests a release that is staged in a store; None, or what is wrong with it. Raises UntestedError
 where it came to no verdict."""
 
-
 _LATER = "the next update tries again"
 
 
