@@ -14,5 +14,5 @@ Holdout = Annotated[float, described(TrainRequest, "holdout")]
 Device = Annotated[str, typer.Option(help=f"{one_of(DEVICES)}.")]
 StopAfter = Annotated[
     str | None,
-    typer.Option(help="Stop with a checkpoint after 90s, 9m or 1.5h; the exit code is then 75."),
+    typer.Option(help="Stop with a checkpoint after 90s, 9m or 1h30m; the exit code is then 75."),
 ]

@@ -13,7 +13,7 @@ from edgecil.errors import EdgecilError, UsageError
 EXIT_STOPPED = 75
 """Exit code after `--stop-after` (EX_TEMPFAIL): the same command goes on, train's with --resume."""
 
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"\s*".join(rf"(?:(\d+(?:\.\d+)?)\s*{unit})?" for unit in "hms"))
 
 
 class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the command like one
@@ -36,15 +36,19 @@ class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the comma
 
 
 def parse_duration(text: str) -> float:
-    """Read "90s", "9m" or "1.5h" as seconds.
+    """Read "90s", "9m", "1.5h" or "1h30m" as seconds.
 
     Raises:
-        UsageError: no number, no unit, or nothing at all.
+        UsageError: no number, no unit, units out of order, or nothing at all.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    if not match or not 0 < float(match[1]) < math.inf:
-        raise UsageError(f"cannot read {text!r} as a duration; write 90s, 9m or 1.5h")
-    return float(match[1]) * _UNIT_SECONDS[match[2]]
+    match = _DURATION.fullmatch(text.strip())
+    seconds = 0.0
+    if match:
+        parts = zip(match.groups(default="0"), (3600, 60, 1), strict=True)
+        seconds = sum(float(number) * unit for number, unit in parts)
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"cannot read {text!r} as a duration; write 90s, 9m, 1.5h or 1h30m")
+    return seconds
 
 
 class Deadline:

@@ -125,8 +125,10 @@ def test_a_larger_network_is_taken_where_there_is_time_for_it(
         ({"time": "1h", "images_a_task": 3}, "--time and --images-a-task"),
         ({"images_a_task": 9, "first_epochs": 3}, "--images-a-task and --epochs"),
         ({"images_a_task": 0}, "give 1 or more"),
-        ({"time": "soon"}, "write 90s, 9m or 1.5h"),
-        ({"time": f"{10**400}h"}, "write 90s, 9m or 1.5h"),
+        ({"time": "soon"}, "write 90s, 9m, 1.5h or 1h30m"),
+        ({"time": "30m1h"}, "write 90s, 9m, 1.5h or 1h30m"),
+        ({"time": "0h0m"}, "write 90s, 9m, 1.5h or 1h30m"),
+        ({"time": f"{10**400}h"}, "write 90s, 9m, 1.5h or 1h30m"),
     ],
 )
 def test_one_length_of_training_is_asked_for_at_most(options: dict[str, object], told: str) -> None:
