@@ -9,7 +9,7 @@ published one, 7.6 MiB, is beside the 153.6 MB of all 100 classes; 500 kB is tig
         [--seeds 1993] [--variants "replay;memo"] [--epochs 12,8] [--former]
 
 With --former the recipe is `fast` as it was before it had smaller batches and Nesterov's momentum,
-which the levers of these two are measured against.
+which the levers of these two are measured against; its runs are in OUT/former.
 
 A run is a line of results.csv, of which `ablation_table.py` makes a table, with the sizes of state/
 at every stage as they lie on disk, and the last accuracy three times more: with the test pictures
@@ -350,15 +350,17 @@ def main() -> None:
     parser.add_argument("--epochs", default="12,8", help="of the first task, and of each later one")
     asked = parser.parse_args()
     epochs = [int(count) for count in asked.epochs.split(",")]
-    asked.out.mkdir(parents=True, exist_ok=True)
+    out = asked.out
     if asked.former:
         recipes._OURS["fast"] = former_fast()
-    results = asked.out / "results.csv"
+        out /= "former"  # a run of one recipe would go on with the other
+    out.mkdir(parents=True, exist_ok=True)
+    results = out / "results.csv"
     for seed in map(int, asked.seeds.split(",")):
         for budget in asked.budgets.split(","):
             for name in asked.variants.split(";"):
                 try:
-                    run = run_one(name, budget, seed, epochs, asked.out)
+                    run = run_one(name, budget, seed, epochs, out)
                 except BudgetError as error:
                     print(f"{name}: {error}", flush=True)
                     continue

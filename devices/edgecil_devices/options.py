@@ -206,5 +206,5 @@ def require_percent(unknown: float | None) -> None:
     Raises:
         UsageError: it is no percentage.
     """
-    if unknown is not None and not 0 < unknown <= 100:
-        raise UsageError(f"--unknown is a percentage above 0, such as 95, not {unknown:g}")
+    if unknown is not None and not 1 <= unknown <= 100:
+        raise UsageError(f"--unknown is a percentage from 1 to 100, such as 95, not {unknown:g}")

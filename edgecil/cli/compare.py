@@ -143,7 +143,7 @@ def _tell(event: "Event", standing: "Standing") -> None:
         if average is not None and last is not None:
             accuracies = f"{average:.2f} average, {last:.2f} last accuracy"
         _say(f"{event.name}  finished: {accuracies}, {result.seconds:.0f} s")
-    elif standing.cell.folder.exists():
+    else:
         _say(f"{event.name}  stopped")
 
 

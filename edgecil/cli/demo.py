@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.errors import UsageError
+from edgecil.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from edgecil.data import ImageDataset
@@ -75,6 +75,11 @@ def demo(
         classifier = Classifier.load(bundle)
         pictures = _saved_pictures(dataset, classifier.classes, folder / "pictures")
         _classify(classifier, pictures)
+    except BudgetError:  # of which nothing is to stay where another is tried
+        if tasks.exists():
+            tasks.unlink()
+            folder.rmdir()
+        raise
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,6 @@ from edgecil.errors import UsageError
 from edgecil.training.request import TrainRequest
 
 if TYPE_CHECKING:
-    from edgecil.planning.data_facts import DataFacts
-    from edgecil.training.resolving import Pace
     from edgecil.training.settings import RunSettings
 
 Latency = Annotated[
@@ -84,33 +82,6 @@ def most_blocks(latency: str, settings: "RunSettings", bench: Path | None) -> in
         )
     print(f"{told} {most} blocks", file=sys.stderr)
     return most
-
-
-def within(
-    request: TrainRequest,
-    facts: "DataFacts",
-    most_of: "Callable[[RunSettings], int]",
-    pace: "Pace | None",
-) -> TrainRequest:
-    """The request for the planner's network, with as many blocks as keep a latency at most.
-
-    Args:
-        request: what is asked for.
-        facts: of its pictures.
-        most_of: settings -> how many blocks of their network keep it, see `most_blocks`.
-        pace: as of `resolve`.
-
-    Raises:
-        EdgecilError: as of `resolve` and `most_blocks`.
-    """
-    from edgecil.planning.block_limits import BlockBound
-    from edgecil.training.resolving import resolve
-
-    settings, _, _ = resolve(request, facts, pace=pace)
-    most = most_of(settings)
-    bound = BlockBound(ceiling=most if most < len(settings.horizon_sizes) else None)
-    # What was measured, and for which the planner might merge otherwise if it saw it alone.
-    return replace(request, backbone=settings.backbone, max_blocks=bound.over(settings.max_blocks))
 
 
 def require_possible(request: TrainRequest, latency: str | None, bench: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecil.cli import options
-from edgecil.cli.latency import Bench, Latency, most_blocks, require_one_bound
+from edgecil.cli.latency import Bench, Latency, milliseconds, most_blocks, require_one_bound
 from edgecil.cli.train import say_results
 from edgecil.cli.training_options import DataDir, Device, Holdout, StopAfter
 from edgecil.cli.verbs import described
@@ -79,6 +79,7 @@ def learn(
         NewTask,
         codecs_from_here,
         is_unfinished,
+        kept_of,
         resolve_new_task,
     )
     from edgecil.training.known_pictures import old_without_repeats, without_known
@@ -94,6 +95,8 @@ def learn(
         raise UsageError("nothing says what to learn; give --data, or --discard what was begun")
     deadline = Deadline(parse_duration(stop_after) if stop_after else None)
     budget_bytes = parse_bytes(budget) if budget else None
+    latency_ms = milliseconds(latency) if latency else None
+    most_of = partial(most_blocks, latency, bench=bench) if latency else None
     reporter, torch_device = TerminalReporter(_same_command(stop_after)), choose_device(device)
     going_on = Run(run)
     going_on.settings()  # what is no run gets no lock
@@ -114,7 +117,6 @@ def learn(
                 f"{run} merges its blocks, {settings.max_blocks} at most; leave out --no-merge, or "
                 "give a higher --max-blocks"
             )
-        ceiling = most_blocks(latency, settings, bench) if latency else None
         if is_taught_zip(data):
             data = _unpacked(Path(data), going_on, state.settings.classes)
         load = partial(
@@ -135,8 +137,9 @@ def learn(
         for line in left_out:
             print(line, file=sys.stderr)
         facts = facts_of(new, codecs_from_here(settings, codec))
-        bound = BlockBound(max_blocks, ceiling, no_merge)
-        task = NewTask(data, holdout, facts, budget_bytes, bound)
+        bound = BlockBound(max_blocks, no_merge=no_merge)
+        kept = kept_of(settings, state)
+        task = NewTask(data, holdout, facts, budget_bytes, bound, kept, latency_ms, most_of)
         settings, choice = resolve_new_task(going_on, learned, task)
         old = old[: len(settings.sources) - 1]
         if choice:

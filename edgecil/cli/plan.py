@@ -7,18 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from edgecil.budget import BYTES_PER_MIB, format_bytes
 from edgecil.cli import options
-from edgecil.cli.latency import (
-    Bench,
-    Latency,
-    TooSlowError,
-    most_blocks,
-    require_possible,
-    within,
-)
+from edgecil.cli.latency import Bench, Latency, TooSlowError, most_blocks, require_possible
 from edgecil.cli.verbs import Fields
 from edgecil.errors import BudgetError, UsageError
 from edgecil.training.request import TrainRequest
@@ -29,9 +22,6 @@ if TYPE_CHECKING:
     from edgecil.planning.plans import Demand, Plan
     from edgecil.training.resolving import Pace
     from edgecil.training.settings import RunSettings
-
-
-T = TypeVar("T")
 
 Asked = Annotated[
     dict[str, Any],
@@ -54,6 +44,7 @@ def plan(
     Without --data and --protocol it is CIFAR-100 in ten tasks.
     """
     from edgecil.training.label_changes import warn_of_label_changes
+    from edgecil.training.resolving import once
 
     budget, protocol = asked["budget"], asked["protocol"]
     if asked["data"] is None and not protocol:
@@ -62,7 +53,7 @@ def plan(
     request = TrainRequest(**asked)
     require_possible(request, latency, bench)
     request, facts, why = _facts(request, bounded=latency is not None)
-    most_of = _once(partial(most_blocks, latency, bench=bench)) if latency else None
+    most_of = once(partial(most_blocks, latency, bench=bench)) if latency else None
     planner = _Planner(facts, most_of, _pace(request))
     if budget is None:
         points = [replace(request, budget=size) for size in _points_of(protocol)]
@@ -128,7 +119,7 @@ class _Planner:
         """
         from edgecil.networks import CUTS
         from edgecil.planning.planner import alternatives
-        from edgecil.training.resolving import demand_of, resolve
+        from edgecil.training.resolving import demand_of, resolve, within
 
         if self.most_of:
             request = within(request, self.facts, self.most_of, self.pace)
@@ -147,21 +138,9 @@ def _pace(request: TrainRequest) -> "Pace | None":
     """How fast this machine trains a network; None where no time is given."""
     from edgecil.training.loop import choose_device
     from edgecil.training.rehearsal import pace_on
+    from edgecil.training.resolving import once
 
-    return _once(partial(pace_on, choose_device("auto"))) if request.time else None
-
-
-def _once(measure: "Callable[[RunSettings], T]") -> "Callable[[RunSettings], T]":
-    """`measure`, taken once of each network; a budget changes nothing of it."""
-    known: dict[tuple[str, str], T] = {}
-
-    def measured(settings: "RunSettings") -> T:
-        network = settings.backbone, settings.cut
-        if network not in known:
-            known[network] = measure(settings)
-        return known[network]
-
-    return measured
+    return once(partial(pace_on, choose_device("auto"))) if request.time else None
 
 
 def _points_of(protocol: str | None) -> tuple[int, ...]:
@@ -190,8 +169,8 @@ def _facts(
     if protocol and request.chosen_data is None:
         facts = imagenet_facts(protocol, codecs)
         print(
-            f"ImageNet is not at hand: {facts.images_per_class} pictures a class are assumed, and "
-            "exemplars of as many bytes a pixel as CIFAR-100's",
+            f"ImageNet is not at hand: {facts.pictures_per_class} pictures a class are assumed, "
+            "and exemplars of as many bytes a pixel as CIFAR-100's",
             file=sys.stderr,
         )
         return request, facts, ""

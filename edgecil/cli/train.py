@@ -1,16 +1,14 @@
 """`edgecil train`: learn a data set task after task under a byte budget."""
 
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecil.cli.latency import Bench, Latency, milliseconds, most_blocks, require_possible, within
+from edgecil.cli.latency import Bench, Latency, milliseconds, most_blocks, require_possible
 from edgecil.cli.training_options import Device, StopAfter
-from edgecil.errors import UsageError
 from edgecil.training.request import TrainRequest
 from edgecil_devices.options import words_of
 from edgecil_devices.output import typed
@@ -55,12 +53,8 @@ def train(
     from edgecil.cli.progress import TerminalReporter
     from edgecil.team import team
     from edgecil.training.api import train as learn
-    from edgecil.training.loop import choose_device
-    from edgecil.training.proposing import proposed
-    from edgecil.training.rehearsal import pace_on
     from edgecil.training.reporters import Reporter, Together
-    from edgecil.training.resolving import load_requested
-    from edgecil.training.run import Run, latest_run_folder, next_run_folder
+    from edgecil.training.run import latest_run_folder, next_run_folder
     from edgecil.training.stopping import parse_duration, stopping_on_signals
 
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
@@ -68,22 +62,6 @@ def train(
     require_possible(request, latency, bench)
     bound = ["--latency", latency, *(["--bench", str(bench)] if bench else [])] if latency else []
     going_on = _going_on(request, bound, folder, device, stop_after)
-    dataset = None
-    if latency and not (resume and Run(folder).exists):
-        if team().size > 1 and not bench:
-            raise UsageError(
-                "each process of torchrun would measure --latency for itself; "
-                "give --bench or --max-blocks"
-            )
-        Run(folder).require_free(resume=resume)
-        chosen = proposed(request, load_requested(request), bounded=True)
-        if chosen.reason:
-            print(chosen.reason, file=sys.stderr)
-        # The processes of a team measure together, and they are not joined yet.
-        pace = partial(pace_on, choose_device(device)) if team().size == 1 else None
-        most_of = partial(most_blocks, latency, bench=bench)
-        request = within(chosen.request, chosen.facts, most_of, pace)
-        dataset = chosen.dataset
     reporters: list[Reporter] = [TerminalReporter(going_on)]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter
@@ -98,8 +76,8 @@ def train(
             keep_history=keep_history,
             stop_after_seconds=stop_after_seconds,
             latency_ms=milliseconds(latency) if latency else None,
+            most_blocks=partial(most_blocks, latency, bench=bench) if latency else None,
             reporter=Together(*reporters),
-            dataset=dataset,
         )
     if team().leads:
         say_results(folder, results)
@@ -157,4 +135,6 @@ def say_results(folder: Path, results: "list[StageResult]") -> None:
         f"last accuracy {_percent(accuracies[-1])}"
     )
     bundle = f"{folder.name}.edgecil"
+    if Path(bundle).exists():  # which `edgecil update` may be asked to begin from
+        bundle = f"{folder.name}-{len(accuracies)}.edgecil"
     print(f"next: edgecil export {typed(folder)} --out {typed(bundle)}")

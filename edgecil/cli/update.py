@@ -13,6 +13,8 @@ from edgecil.errors import UsageError
 from edgecil_devices.output import typed
 from edgecil_devices.store import update as device
 from edgecil_devices.store._verbs import DEFAULT_STORE
+from edgecil_devices.store.fetching import LATEST
+from edgecil_devices.store.folder import Folder
 from edgecil_export.request import PLAIN, ExportRequest
 
 Asked = Annotated[
@@ -44,6 +46,14 @@ def update(
     bundle: Annotated[
         Path | None, typer.Option(help="Write the whole new bundle here as well.")
     ] = None,
+    lose_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--lose-unknown",
+            help="Make it though devices lose their thresholds for --unknown, where new ones "
+            "cannot be measured.",
+        ),
+    ] = False,
     asked: Asked,
     store: Annotated[
         Path, typer.Option(help="Take it into this store.", metavar="DIR")
@@ -54,15 +64,17 @@ def update(
 
     With --since it is made, else it is taken.
     """
-    request = _without_the_usual(ExportRequest(**asked))
+    request = _without_the_usual(ExportRequest(**asked, lose_unknown=lose_unknown))
     if since is None:
         if source and source.is_dir():
-            raise UsageError(f"{source} is a run; say what devices have with --since BUNDLE")
+            raise UsageError(_not_a_file(source))
         if out or bundle or request != PLAIN:
             raise UsageError("--out, --bundle, --sign and the like make an update; give --since")
         _take(source, place, store)
         return
-    if source is None or place:
+    if place:
+        raise UsageError("--since makes an update and --from takes one; give one of them")
+    if source is None:
         raise UsageError("name the run whose release the update makes of --since")
     from edgecil_export.releases import bundle_of
     from edgecil_export.update import make_update
@@ -73,6 +85,15 @@ def update(
     for line in report.lines():
         print(line)
     print(f"next, on the device: edgecil update {typed(target.name)} --store DIR")
+
+
+def _not_a_file(folder: Path) -> str:
+    """What a folder is that stands where the file to take should, and how it is given."""
+    if Folder(folder).exists:
+        return f"{folder} is a store; run: edgecil update FILE --store {typed(folder)}"
+    if (folder / LATEST).exists():
+        return f"{folder} offers releases; take the newest of them: --from {typed(folder)}"
+    return f"{folder} is a folder; if a run, say what devices have with --since BUNDLE"
 
 
 def _without_the_usual(request: ExportRequest) -> ExportRequest:

@@ -19,7 +19,7 @@ from typing import Any
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.comparison.processes import LEAST_SECONDS, Event
 from edgecil.errors import EdgecilError, MissingExtraError, RunError
-from edgecil.training.stopping import EXIT_STOPPED, Stopped
+from edgecil.training.stopping import Stopped
 from edgecil.work import beat
 
 RETRIES = 10
@@ -50,6 +50,8 @@ def run_on_ray(
 ) -> Generator[Event, None, None]:
     """Run jobs as Ray tasks; closing the iterator ends them, and their last epochs are kept.
 
+    A job that is not started, because its time is over, has no event.
+
     Args:
         jobs: the cells' jobs; their folders are on a file system that all nodes share.
         resources: what each needs.
@@ -68,10 +70,11 @@ def run_on_ray(
         _warn_of_waiting(ray, resources.cpus, gpus)
         declared = {"num_cpus": resources.cpus, "num_gpus": gpus, "max_retries": RETRIES}
         task = ray.remote(**declared)(_run_job)
-        names = {task.remote(job): job.name for job in jobs}
+        names = {task.remote(job, job is jobs[0]): job.name for job in jobs}
         while names:
             for done in ray.wait(list(names), timeout=LOOK_SECONDS)[0]:
-                yield _event(ray, names.pop(done), done)
+                if event := _event(ray, names.pop(done), done):
+                    yield event
             beat()
     except SystemError as error:
         # Ray waits in C++, which wraps what a signal handler raises.
@@ -82,27 +85,30 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _run_job(job: Job) -> tuple[int, str]:
-    """In a Ray worker: run a cell to its end -> its exit code, and why it ended."""
-    if job.seconds_left < LEAST_SECONDS:
-        return EXIT_STOPPED, ""
+def _run_job(job: Job, in_any_case: bool) -> tuple[int, str] | None:
+    """In a Ray worker: run a cell to its end -> its exit code, and why it ended.
+
+    None where it has not begun: its time was over, and it need not be run `in_any_case`.
+    """
+    if not in_any_case and job.seconds_left < LEAST_SECONDS:
+        return None
     try:
         process = start(job)
     except RunError as error:
         return error.exit_code, str(error)
     try:
-        while process.poll() is None and not job.overdue:
+        while process.poll() is None:
             time.sleep(LOOK_SECONDS)
     finally:
-        late = process.poll() is None
         stop([process])
-    return ending(job, process.returncode, stopped=late)
+    return ending(job, process.returncode)
 
 
-def _event(ray: ModuleType, name: str, done: object) -> Event:
-    """How a task ended."""
+def _event(ray: ModuleType, name: str, done: object) -> Event | None:
+    """How a task ended; None where its cell has not begun."""
     try:
-        return Event(name, *ray.get(done))
+        found = ray.get(done)
+        return found and Event(name, *found)
     except ray.exceptions.RayTaskError as error:
         return Event(name, 1, f"the Ray worker failed: {error.cause}")
     except ray.exceptions.RayError:

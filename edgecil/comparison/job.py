@@ -25,9 +25,6 @@ LEFT_BEHIND_SECONDS = 15.0
 STOPPING_SECONDS = 60.0
 """How long a cell may take to stop once it is asked to; it is killed after that."""
 
-_OVERTIME_SECONDS = 5.0
-"""A cell is told the time it has and stops after an epoch; this much later it is stopped."""
-
 _PROGRAM = (sys.executable, "-m", "edgecil")
 """Looked up where the job runs: on a cluster, that machine's own Python."""
 
@@ -64,14 +61,13 @@ class Job:
         """Seconds until it has to stop."""
         return float("inf") if self.stop_at is None else self.stop_at - time.time()
 
-    @property
-    def overdue(self) -> bool:
-        """Whether it should have stopped by itself."""
-        return self.seconds_left < -_OVERTIME_SECONDS
-
 
 def start(job: Job) -> "subprocess.Popen[bytes]":
     """Start the command of a job; it ends when this process does, however that ends.
+
+    One that has to stop is told when, and stops by itself as `edgecil train --stop-after` does:
+    with an epoch more than before. Were it stopped from here, one that takes longer to load its
+    pictures would never get on.
 
     Raises:
         RunError: the cell is still being trained by a process that was left behind.
@@ -119,10 +115,8 @@ def stop(processes: "list[subprocess.Popen[bytes]]") -> None:
             process.wait()
 
 
-def ending(job: Job, exit_code: int, *, stopped: bool) -> tuple[int, str]:
-    """The exit code that counts and, if the job neither finished nor was stopped, why."""
-    if stopped and exit_code:
-        return EXIT_STOPPED, ""
+def ending(job: Job, exit_code: int) -> tuple[int, str]:
+    """The exit code and, if the job neither finished nor stopped in time, why."""
     return exit_code, "" if exit_code in (0, EXIT_STOPPED) else _why(job, exit_code)
 
 

@@ -14,7 +14,8 @@ LOOK_SECONDS = 0.05
 """How often to look whether a process has ended."""
 
 LEAST_SECONDS = 1.0
-"""A cell is not started for less than this."""
+"""A cell is not started for less than this, but for the first: the same command again would start
+none either."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Event:
 def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None, None]:
     """Run jobs, `at_once` at a time; closing the iterator stops them all, with a checkpoint.
 
-    When their time is over, those that run are stopped and the others are not started: they have
-    no event. The end of every job follows its start.
+    When their time is over, those that run stop by themselves and the others are not started: they
+    have no event. The end of every job follows its start.
 
     Raises:
         OSError: a log cannot be written.
@@ -43,20 +44,18 @@ def run_in_processes(jobs: Sequence[Job], at_once: int) -> Generator[Event, None
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.popleft()
-                if job.seconds_left < LEAST_SECONDS:
+                if job is not jobs[0] and job.seconds_left < LEAST_SECONDS:
                     continue
                 yield Event(job.name)
                 try:
                     running[job.name] = job, start(job)
                 except RunError as error:
                     yield Event(job.name, error.exit_code, str(error))
-            late = [process for job, process in running.values() if job.overdue]
-            stop(late)
             for job, process in list(running.values()):
                 code = process.poll()
                 if code is not None:
                     del running[job.name]
-                    yield Event(job.name, *ending(job, code, stopped=process in late))
+                    yield Event(job.name, *ending(job, code))
             beat()
             time.sleep(LOOK_SECONDS)
     finally:

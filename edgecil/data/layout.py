@@ -198,14 +198,15 @@ def _refuse_two_readings(folder: Path, classes: Collection[str]) -> None:
     for part in parts:
         if part.is_named_as_split and part.holds_classes:
             raise DataError(_split_beside(folder, parts, part))
-    if all(part.holds_classes for part in parts):
+    deep = [part for part in parts if part.holds_classes]
+    if deep and all(part.holds_folders_alone for part in parts):
         _logger.warning(
             "%s: the classes are %s, and all pictures in the folders in these count as theirs, "
             "such as %s of %s; if those are the classes, put them side by side in one folder",
             folder,
             shown([part.name for part in parts]),
-            shown(sorted(parts[0].below)),
-            parts[0].name,
+            shown(sorted(deep[0].below)),
+            deep[0].name,
         )
 
 

@@ -315,7 +315,10 @@ def _read_index(path: Path) -> dict[str, Any]:
         body = json_object(path.read_bytes())
         version, check = body["format"], body.pop("check")
     except FileNotFoundError as error:
-        raise StateError(f"{path.parent} holds no state; train a run first") from error
+        raise StateError(
+            f"{path.parent} holds no state: no task is learned yet; edgecil train has to end one, "
+            "with --resume if it was stopped"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
     if isinstance(version, int) and version > FORMAT:

@@ -138,10 +138,15 @@ class Recipe:
         """The same recipe with other numbers; None keeps the recipe's own.
 
         Milestones stay at the same fractions of the epochs. `first_epochs` overrides `epochs` in
-        the first task. With `fresh_crops` every epoch has its own behind a frozen trunk, too.
+        the first task. A named `batch_size` is that of small tasks, too; the learning rate goes
+        with its root, unless it is named as well or the recipe is a published one. With
+        `fresh_crops` every epoch has its own behind a frozen trunk, too.
         """
 
         def changed(phase: PhaseRecipe, phase_epochs: int | None) -> PhaseRecipe:
+            if batch_size is not None and phase.smallest_batch_size:
+                rate = phase.learning_rate * math.sqrt(batch_size / phase.batch_size)
+                phase = replace(phase, smallest_batch_size=None, learning_rate=rate)
             return replace(
                 phase,
                 epochs=phase.epochs if phase_epochs is None else phase_epochs,

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import torch
@@ -27,6 +27,10 @@ PUBLISHED_BYTES_PER_PARAMETER = 4
 USUAL_NAME = "class-0000"
 """Counted for each class that has no name yet, or the longest name that is known: a data set's
 names are alike, and a budget that holds a task to come must not fail for a few letters."""
+
+_REMEMBERED = 2**14
+"""Sizes of each kind. A hundred tasks are planned with more than a thousand networks where merging
+is to make room, or time; most of them have their sizes in common."""
 
 
 class Accounting(ABC):
@@ -90,16 +94,20 @@ class Strict(Accounting):
     def model_bytes(self, demand: Demand, backbone: str, cut: str, stage: int) -> int:
         """Bytes of every file but the exemplars', names and headers included."""
         classes, blocks = sum(demand.task_sizes[:stage]), demand.blocks_after(stage)
-        with torch.device("meta"):
-            head = nn.Linear(blocks * cut_backbone(backbone, cut).feature_size, classes)
+        features = blocks * _feature_size(backbone, cut)
         trunk_bytes, block_bytes = encoded_sizes(backbone, cut, demand.precision)
+        head_bytes = _head_bytes(features, classes, demand.precision)
+        if demand.method.keeps_statistics:
+            head_bytes += encoded_size(classes, features, demand.precision)
         row = pretrained_named(backbone)
-        settings = StateSettings(
+        # Of these names only the lengths matter: so one index is made for many plans.
+        names = (backbone, cut, demand.precision, demand.codec)
+        nameless = StateSettings(
             method=demand.method.name,
-            backbone=backbone,
-            cut=cut,
-            precision=demand.precision,
-            codec=demand.codec,
+            backbone="",
+            cut="",
+            precision="",
+            codec="",
             preprocessing=Preprocessing(
                 demand.image_size_px,
                 shorter_side_px=demand.shorter_side_px,
@@ -113,31 +121,28 @@ class Strict(Accounting):
             origin=demand.origin or (row.source.origin if row else None),
             block_tasks=_any_groups(stage, blocks) if demand.is_merged(stage) else None,
         )
-        parts = ["trunk.safetensors", *(f"block-{k:02d}.safetensors" for k in range(blocks))]
-        exemplars = ExemplarSet.empty(codec_named(demand.codec), demand.image_size_px)
-        statistics_bytes = 0
-        if demand.method.keeps_statistics:
-            parts.append(STATISTICS_FILE)
-            statistics_bytes = encoded_size(classes, head.in_features, demand.precision)
-        index = State(settings, dict.fromkeys([*parts, "head.safetensors"], b""), exemplars)
-        head_bytes = weights.encoded_size(head, demand.precision) + statistics_bytes
-        return trunk_bytes + blocks * block_bytes + head_bytes + index.size_without_exemplars_bytes
+        index_bytes = _index_bytes(nameless, demand.method.keeps_statistics) + sum(map(len, names))
+        return trunk_bytes + blocks * block_bytes + head_bytes + index_bytes
 
     def exemplars_bytes(self, demand: Demand, classes: int, count: int) -> int:
         """Size of the exemplars' file."""
-        codec, length = codec_named(demand.codec), math.ceil(demand.exemplar_bytes)
-        return uniform_size(classes, count, length, codec, demand.image_size_px)
+        length = math.ceil(demand.exemplar_bytes)
+        return _uniform_size(classes, count, length, demand.codec, demand.image_size_px)
 
     def fitting_exemplars(self, demand: Demand, classes: int, spare_bytes: int) -> int:
-        """As many as fit a file of that size, by bisection, and no more than there are pictures."""
-        pictures = classes * demand.images_per_class * demand.method.keeps_exemplars
-        low, high = 0, min(pictures, max(0, spare_bytes) // math.ceil(demand.exemplar_bytes))
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.exemplars_bytes(demand, classes, middle) <= spare_bytes:
-                low = middle
-            else:
-                high = middle - 1
+        """As many as fit a file of that size, and no more than there are pictures.
+
+        The file grows by nearly the same for each, so two or three guesses find them.
+        """
+        size = partial(self.exemplars_bytes, demand, classes)
+        low, high = 0, sum(demand.class_pictures[:classes]) * demand.method.keeps_exemplars
+        if size(high) <= spare_bytes:
+            return high
+        while high - low > 1:
+            each = (size(high) - size(low)) / (high - low)
+            guess = low + int((spare_bytes - size(low)) / each)
+            guess = min(max(guess, low + 1), high - 1)
+            low, high = (guess, high) if size(guess) <= spare_bytes else (low, guess)
         return low
 
     def chosen(self, offer: Offer, bare: State, budget_bytes: int, horizon: int) -> ExemplarSet:
@@ -176,15 +181,46 @@ ACCOUNTINGS: dict[str, Accounting] = {"strict": Strict(), "published": Published
 """All accountings by name: what `--accounting` takes."""
 
 
+@lru_cache(_REMEMBERED)
 def _names(known: tuple[str, ...], count: int) -> tuple[str, ...]:
     """So many names: those that are known, then what stands for others; only the bytes matter."""
     longest = max(USUAL_NAME, *known, key=lambda name: len(name.encode()))
     return (*known, *[longest] * (count - len(known)))[:count]
 
 
+@lru_cache(_REMEMBERED)
 def _any_groups(tasks: int, blocks: int) -> tuple[tuple[int, ...], ...]:
     """Tasks that stand in so many groups; which they are does not matter to the bytes."""
     return (tuple(range(tasks - blocks + 1)), *((k,) for k in range(tasks - blocks + 1, tasks)))
+
+
+@lru_cache(_REMEMBERED)
+def _index_bytes(settings: StateSettings, keeps_statistics: bool) -> int:
+    """state.json of a state with these settings."""
+    parts = ["trunk.safetensors", "head.safetensors"]
+    parts += [f"block-{k:02d}.safetensors" for k in range(settings.block_count)]
+    if keeps_statistics:
+        parts.append(STATISTICS_FILE)
+    none = ExemplarSet.empty(codec_named("raw"), settings.image_size_px)
+    return State(settings, dict.fromkeys(parts, b""), none).size_without_exemplars_bytes
+
+
+@lru_cache(_REMEMBERED)
+def _head_bytes(features: int, classes: int, precision: str) -> int:
+    with torch.device("meta"):
+        return weights.encoded_size(nn.Linear(features, classes), precision)
+
+
+@lru_cache(_REMEMBERED)
+def _uniform_size(
+    classes: int, images: int, image_bytes: int, codec: str, image_size_px: int
+) -> int:
+    return uniform_size(classes, images, image_bytes, codec_named(codec), image_size_px)
+
+
+@lru_cache
+def _feature_size(backbone: str, cut: str) -> int:
+    return cut_backbone(backbone, cut).feature_size
 
 
 @lru_cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
+from statistics import mean, median_high
 
 import numpy as np
 
@@ -28,8 +28,8 @@ class DataFacts:
     """Side of the pictures."""
     shorter_side_px: int | None
     """What the test's shorter side is resized to before its middle is cut out; None for no more."""
-    images_per_class: int
-    """Training pictures of the largest class."""
+    class_pictures: tuple[int, ...]
+    """Training pictures of each class."""
     exemplar_bytes: dict[str, float]
     """Mean bytes of an encoded picture, by codec."""
     mean: tuple[float, float, float]
@@ -47,6 +47,11 @@ class DataFacts:
     test_pictures: int = 0
     """Of all classes together, as far as that is known."""
 
+    @property
+    def pictures_per_class(self) -> int:
+        """Training pictures of a class as most are: half of the others have no more."""
+        return median_high(self.class_pictures)
+
 
 def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
     """The facts of a data set whose exemplars may be encoded by any of `codecs`.
@@ -58,11 +63,12 @@ def facts_of(dataset: ImageDataset, codecs: Sequence[str]) -> DataFacts:
     count = min(SAMPLED_PICTURES, len(dataset.train))
     sample = np.linspace(0, len(dataset.train) - 1, count).astype(np.int64)
     pixels = dataset.train.pixels(sample)
+    in_training = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
     return DataFacts(
         classes=dataset.classes,
         image_size_px=dataset.image_size_px,
         shorter_side_px=dataset.test.preprocessing.shorter_side_px,
-        images_per_class=int(np.bincount(dataset.train.labels).max()),
+        class_pictures=tuple(in_training.tolist()),
         exemplar_bytes={name: _mean_bytes(codec_named(name), pixels) for name in codecs},
         mean=dataset.mean,
         std=dataset.std,
@@ -90,7 +96,7 @@ def facts_without_data(known: KnownData, codecs: Sequence[str]) -> DataFacts:
         classes=known.classes,
         image_size_px=known.image_size_px,
         shorter_side_px=known.shorter_side_px,
-        images_per_class=known.images_per_class,
+        class_pictures=(known.images_per_class,) * len(known.classes),
         exemplar_bytes={
             name: _assumed_bytes(codec_named(name), known.encoded, known.image_size_px)
             for name in codecs

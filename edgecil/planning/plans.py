@@ -17,8 +17,9 @@ class Demand:
     """Classes of every task up to the horizon."""
     image_size_px: int
     """S, height and width of a picture."""
-    images_per_class: int
-    """Training pictures of a class: more exemplars there cannot be."""
+    class_pictures: tuple[int, ...]
+    """Training pictures of every class up to the horizon, in learning order: more exemplars there
+    cannot be."""
     precision: str
     """How weights are encoded."""
     codec: str
@@ -42,6 +43,11 @@ class Demand:
     def blocks_after(self, stage: int) -> int:
         """Blocks of the network after task `stage`."""
         return min(self.method.blocks_after(stage), self.max_blocks or stage)
+
+    def pictures_of(self, stage: int) -> int:
+        """Training pictures of the classes of task `stage`."""
+        first = sum(self.task_sizes[: stage - 1])
+        return sum(self.class_pictures[first : first + self.task_sizes[stage - 1]])
 
     def merges(self, stage: int) -> bool:
         """Whether task `stage` begins with a merge of older blocks."""

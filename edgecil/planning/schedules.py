@@ -48,29 +48,23 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Epochs:
-    """So many epochs a task, however long they take."""
+    """As many epochs a task as a recipe has, however long they take."""
 
-    first: int
-    """Of the first task."""
-    later: int
-    """Of each later one."""
+    recipe: Callable[[int], Recipe]
+    """What it is for a task of so many pictures."""
 
     def shown(self, demand: Demand, planned: Plan) -> list[float]:
         """See `Schedule`."""
         pictures = task_pictures(demand, planned)
-        return [n * (self.later if k else self.first) for k, n in enumerate(pictures)]
+        return [
+            n * demand.method.epochs(self.recipe(max(n, 1)), stage)
+            for stage, n in enumerate(pictures, start=1)
+        ]
 
 
-@dataclass(frozen=True)
-class Images:
-    """About as many pictures in every task, however long that takes."""
-
-    a_task: int
-    """So many, each as often as it is seen."""
-
-    def shown(self, demand: Demand, planned: Plan) -> list[float]:
-        """See `Schedule`."""
-        return [n * epochs_for(self.a_task, n) for n in task_pictures(demand, planned)]
+def showing(images_a_task: int) -> Epochs:
+    """About as many pictures in every task, each as often as it is seen."""
+    return Epochs(lambda n: _ONE_EPOCH.adapted(epochs=epochs_for(images_a_task, n)))
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,8 @@ class EqualWork:
     Infinity for one that does not fit its memory."""
     tests_per_class: float
     """Pictures that every class is measured on after each task."""
+    tasks: int
+    """Those that the run trains; what lies ahead of them up to the horizon is learned later."""
 
     def images_a_task(self, demand: Demand, planned: Plan) -> int:
         """Pictures that each task is to show.
@@ -91,9 +87,8 @@ class EqualWork:
         Raises:
             TooShortError: not even one epoch a task is possible.
         """
-        least, most = 1, MOST_EPOCHS * max(task_pictures(demand, planned)) + 1
         spent = (1 - RESERVED) * self.seconds
-        if (shortest := self.takes(demand, planned, least)) > spent:
+        if (shortest := self.takes(demand, planned, 1)) > spent:
             shortest /= 1 - RESERVED
             if math.isinf(shortest):
                 raise TooShortError(
@@ -101,12 +96,14 @@ class EqualWork:
                     "smaller --batch-size or --image-size, or another --backbone",
                     shortest,
                 )
+            needed = f"{math.ceil(shortest / 60)}m" if shortest > 60 else f"{math.ceil(shortest)}s"
             raise TooShortError(
-                f"{duration_in_words(self.seconds)} are too short for {planned.backbone}: one "
-                f"epoch a task takes this machine {duration_in_words(shortest)}; give a longer "
-                "--time, a smaller --backbone or fewer tasks",
+                f"{duration_in_words(self.seconds)} are too short for {planned.backbone}: this "
+                f"machine needs {needed} for one epoch a task; give --time {needed} or more, a "
+                "smaller --backbone or fewer tasks",
                 shortest,
             )
+        least, most = 1, MOST_EPOCHS * max(task_pictures(demand, planned)) + 1
         while most - least > 1:
             middle = (least + most) // 2
             fits = self.takes(demand, planned, middle) <= spent
@@ -116,25 +113,25 @@ class EqualWork:
     def takes(self, demand: Demand, planned: Plan, images_a_task: int) -> float:
         """Seconds of a run that shows so many pictures a task."""
         passes, tests = 0.0, 0.0
-        for stage, pictures in enumerate(task_pictures(demand, planned), start=1):
-            classes = demand.task_sizes[stage - 1]
-            tests += classes * self.tests_per_class
+        shown = task_pictures(demand, planned)[: self.tasks]
+        for stage, pictures in enumerate(shown, start=1):
+            tests += demand.task_sizes[stage - 1] * self.tests_per_class
             phases = demand.method.epochs(_ONE_EPOCH, stage) + demand.merges(stage)
             each = demand.method.passes(min(stage, demand.max_blocks or stage))
             passes += pictures * epochs_for(images_a_task, pictures) * phases * each
-            passes += (tests + classes * demand.images_per_class) * max(1.0, each - 2)
+            passes += (tests + demand.pictures_of(stage)) * max(1.0, each - 2)
         return passes * self.seconds_a_pass(planned.backbone)
 
     def shown(self, demand: Demand, planned: Plan) -> list[float]:
         """See `Schedule`."""
-        return Images(self.images_a_task(demand, planned)).shown(demand, planned)
+        return showing(self.images_a_task(demand, planned)).shown(demand, planned)
 
 
 def task_pictures(demand: Demand, planned: Plan) -> list[int]:
     """Pictures of each task: its own, and those of tasks before it that are there still."""
     found, kept = [], 0
-    for stage, classes in zip(planned.stages, demand.task_sizes, strict=True):
-        new = classes * demand.images_per_class
+    for stage in planned.stages:
+        new = demand.pictures_of(stage.stage)
         found.append(new + kept)
         kept = kept + new if demand.method.sees_all_pictures else stage.exemplars
     return found

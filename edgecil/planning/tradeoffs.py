@@ -10,18 +10,22 @@ import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import accumulate
 from statistics import mean
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecil.budget import format_bytes
 from edgecil.planning.accounting import ACCOUNTINGS, encoded_sizes, parameter_counts
 from edgecil.planning.planner import alternatives, plan, too_small
 from edgecil.planning.plans import Demand, Plan
 from edgecil.planning.schedules import Schedule, TooShortError
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Tradeoffs:
         """
         if backbone not in self.network:
             return self.points_a_doubling * math.log2(parameters)
-        return float(np.interp(math.log(seen), np.log(self.seen), self.network[backbone]))
+        return float(np.interp(math.log(max(seen, 1)), np.log(self.seen), self.network[backbone]))
 
     def of_keeping(self, part: float) -> float:
         """Points lost where `part` of the pictures is kept, 0 to 1."""
@@ -96,12 +100,30 @@ def estimate(demand: Demand, planned: Plan, schedule: Schedule) -> float:
     seen = accumulate(schedule.shown(demand, planned))
     for stage, seen_by_then in zip(planned.stages, seen, strict=True):
         # After the last task, too: another may come that nobody has planned.
-        part = min(1.0, stage.exemplars / stage.classes / demand.images_per_class)
+        part = part_kept(demand.class_pictures[: stage.classes], stage.exemplars)
         lost = table.of_keeping(part) if demand.method.keeps_exemplars else 0.0
         grown = demand.method.blocks_after(stage.stage)
         lost += table.of_merging(demand.blocks_after(stage.stage) / grown)
         points.append(table.of_network(planned.backbone, parameters, seen_by_then) - lost)
     return mean(points) - of_codec - table.precision[demand.precision]
+
+
+def part_kept(class_pictures: tuple[int, ...], exemplars: int) -> float:
+    """Part of a class's pictures that is kept, 0 to 1: the mean over classes.
+
+    All may have as many exemplars, and none has more than it has pictures.
+    """
+    return float(np.interp(exemplars, *_kept_by_then(class_pictures)))
+
+
+@lru_cache(2**10)
+def _kept_by_then(class_pictures: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Exemplars of all classes when one more of them is whole, and the part kept by then."""
+    counts = np.sort(np.maximum(class_pictures, 1)).astype(np.float64)
+    wholly, larger = np.arange(1, len(counts) + 1), np.arange(len(counts) - 1, -1, -1)
+    exemplars = np.cumsum(counts) + counts * larger
+    parts = wholly + counts * ((1 / counts).sum() - np.cumsum(1 / counts))
+    return np.append(0, exemplars), np.append(0, parts / len(counts))
 
 
 @dataclass(frozen=True)

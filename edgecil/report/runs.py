@@ -147,8 +147,10 @@ def _failures(comparisons: Iterable[Path]) -> list[str]:
             with refusing_damage(file):
                 found += [
                     f"Not run, {cell['name']}: {cell['reason']}."
-                    for cell in cells
                     if cell["status"] == "failed"
+                    else f"Not finished, {cell['name']}: the same edgecil compare goes on with it."
+                    for cell in cells
+                    if cell["status"] != "finished"
                 ]
     return found
 

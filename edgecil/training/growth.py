@@ -5,10 +5,12 @@ it has no epochs. Until then nothing is written;
 a crash between the two leaves a task without a checkpoint, which counts as never begun.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from edgecil.errors import BudgetError, DataError, RunError, UsageError
 from edgecil.memory.codecs import codec_named
+from edgecil.memory.state import State
 from edgecil.methods import method_named
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.block_limits import NO_BOUND, BlockBound
@@ -39,6 +41,20 @@ class NewTask:
     """The new budget; None for the run's."""
     bound: BlockBound = NO_BOUND
     """On the blocks of the network."""
+    kept: Mapping[str, int] = field(default_factory=dict)
+    """Pictures of the classes learned so far that can be shown again; one that is missing counts as
+    a new one."""
+    latency_ms: float | None = None
+    """What a picture may take on a device; None for what it takes."""
+    most_blocks: Callable[[RunSettings], int] | None = None
+    """Settings -> how many blocks of their network keep `latency_ms`; None for any."""
+
+
+def kept_of(settings: RunSettings, state: State) -> dict[str, int]:
+    """Pictures that a run can show again of each class that it has learned."""
+    if method_named(settings.method).sees_all_pictures:
+        return {name: n for source in settings.sources for name, n in source.pictures.items()}
+    return dict(zip(state.settings.classes, state.exemplars.counts.tolist(), strict=True))
 
 
 def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...]:
@@ -134,17 +150,22 @@ def with_new_task(settings: RunSettings, new: NewTask) -> tuple[RunSettings, Cho
     known, facts = set(map(composed, settings.classes)), new.facts
     again = sorted(known & set(map(composed, facts.classes)))
     if again:
+        more = f" and {len(again) - 5} more" if len(again) > 5 else ""
         raise DataError(
-            f"the run knows the class {again[0]!r} already; remove its folder from {new.data}, "
-            "or rename it if it is another class"
+            f"the run knows of {new.data} already: {', '.join(map(repr, again[:5]))}{more}; give "
+            "--data a folder of new classes alone, and rename those that only have a name in common"
         )
+    ceiling = new.most_blocks(settings) if new.most_blocks else None
+    # Blocks that are bound by their number are no longer bound by an earlier latency.
+    earlier_ms = 0.0 if new.bound.max_blocks else settings.latency_ms
     grown = replace(
         settings,
         sources=(*settings.sources, source_of(new.data, new.holdout, facts)),
         tasks=(*settings.tasks, PlannedTask(facts.classes, len(settings.sources))),
         tasks_ahead=max(0, settings.tasks_ahead - 1),
         budget_bytes=new.budget_bytes or settings.budget_bytes,
-        max_blocks=new.bound.over(settings.max_blocks),
+        max_blocks=replace(new.bound, ceiling=ceiling).over(settings.max_blocks),
+        latency_ms=new.latency_ms or earlier_ms or 0.0,
     )
     choice, reason = _chosen(grown, new), ""
     codec = choice.demand.codec
@@ -157,10 +178,10 @@ def with_new_task(settings: RunSettings, new: NewTask) -> tuple[RunSettings, Cho
 
 def _chosen(grown: RunSettings, new: NewTask) -> Choice:
     """What the planner chooses for a run with a new task, which still has the codec of before."""
-    facts, schedule = new.facts, schedule_of(grown, new.facts.images_per_class)
+    facts, schedule = new.facts, schedule_of(grown)
 
     def best(*codecs: str) -> Choice:
-        demands = [demand_of(replace(grown, codec=codec), facts) for codec in codecs]
+        demands = [demand_of(replace(grown, codec=codec), facts, new.kept) for codec in codecs]
         cuts = (grown.cut,)
         return new.bound.chooser(demands, grown.backbone, cuts, grown.budget_bytes, schedule)
 
@@ -228,6 +249,10 @@ def _asked_otherwise(settings: RunSettings, new: NewTask) -> tuple[str, str] | N
     most, fewer = settings.max_blocks or settings.stage_count, new.bound.max_blocks
     if fewer and fewer < most:
         return "--max-blocks", f"with at most {most} blocks"
+    # Measured again, it might be another number of blocks.
+    if new.latency_ms is not None and settings.latency_ms not in (None, new.latency_ms):
+        had_ms = settings.latency_ms
+        return "--latency", f"with --latency {had_ms:.10g}ms" if had_ms else "without --latency"
     return None
 
 

@@ -87,8 +87,11 @@ class Learner:
 
     @full_memory_told()
     @death_of_readers_told()
-    def learn(self) -> list[StageResult]:
+    def learn(self, seconds_a_pass: float | None = None) -> list[StageResult]:
         """Learn every remaining task and measure what lacks a measurement.
+
+        Args:
+            seconds_a_pass: of this machine, as far as it was measured already; see `Forecast`.
 
         Returns:
             One result a task.
@@ -106,7 +109,7 @@ class Learner:
             # A stop or a crash came between the state and its measurement.
             results.append(lead(lambda: self._measured(self._run.checkpoints.noted(learned))))
             lead(partial(self._record, results))
-        lead(partial(self._foresee, learned, state))
+        lead(partial(self._foresee, learned, state, seconds_a_pass))
         for stage in range(learned + 1, self._settings.stage_count + 1):
             if len(results) > known:  # else calls that may take little time would never get on
                 lead(self._deadline.check)
@@ -120,7 +123,7 @@ class Learner:
             state = State.read(self._run.state_folder)
         return results
 
-    def _foresee(self, learned: int, state: State | None) -> None:
+    def _foresee(self, learned: int, state: State | None, seconds_a_pass: float | None) -> None:
         """Foresee the tasks after `learned` ones, and tell how long they take; for the leader."""
         if learned == self._settings.stage_count:
             return
@@ -129,7 +132,7 @@ class Learner:
         if state:
             exemplars[learned] = len(state.exemplars)
         efforts = efforts_of(self._settings, self._library, self._method, exemplars)
-        seconds_a_pass = known_speed(self._run, self._settings, self._method)
+        seconds_a_pass = seconds_a_pass or known_speed(self._run, self._settings, self._method)
         # Where nobody wants to know, nothing is measured.
         if seconds_a_pass is None and type(self._reporter) is not SilentReporter:
             network = self._settings.state_settings(1, 1).empty_network()
@@ -180,7 +183,7 @@ class Learner:
         recipe = self._settings.training_recipe(sum(counts))
         lesson = self._method.prepare(network, task, recipe)
         if lesson.phases:
-            lead(partial(_require_several, stage, counts))
+            lead(partial(self._require_several, stage, counts))
         lesson.extras.to(self._device)  # made on the CPU, so that they start alike on every device
         self._reporter.task_started(task, self._settings.stage_count, len(images))
         keeper = EpochKeeper(self._run, self._reporter, self._deadline, self._forecast)
@@ -188,6 +191,17 @@ class Learner:
         seconds = train_task(network, lesson, images, task, seed, keeper, merging)
         told = Learned(stage, seconds, merging.result(accuracies) if merging else None)
         return lead(partial(self._finish_task, told, task, recipe, network, state, new, images))
+
+    def _require_several(self, stage: int, counts: Sequence[int]) -> None:
+        """Refuse a task of a single picture, before torch does in the middle of it."""
+        if sum(counts) > 1:
+            return
+        # What `edgecil train` has started goes on with the same pictures alone.
+        again = "give the same command" if self._settings.is_added(stage) else "begin another run"
+        raise DataError(
+            f"task {stage} has one picture to learn from in all, and BatchNorm cannot learn from "
+            f"one; {again} with more pictures, or with more classes in the task"
+        )
 
     def _merging(
         self,
@@ -366,12 +380,3 @@ class Learner:
                 found.append(self._method.as_trained_on(split, self._codec))
                 done(len(split))
         return found
-
-
-def _require_several(stage: int, counts: Sequence[int]) -> None:
-    """Refuse a task of a single picture, before torch does in the middle of it."""
-    if sum(counts) < 2:
-        raise DataError(
-            f"task {stage} has one picture to learn from in all, and BatchNorm cannot learn from "
-            "one; add pictures, or more classes to the task"
-        )

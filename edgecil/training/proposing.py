@@ -87,7 +87,7 @@ def proposed(
     as_asked = Proposal(request, dataset, facts_of(dataset, request.possible_codecs))
     if begun or not _may_be_proposed(request, as_asked.facts):
         return as_asked
-    per_class = as_asked.facts.images_per_class
+    per_class = as_asked.facts.pictures_per_class
     small = as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX
     if small and per_class > MOST_WITHOUT_PICTURES:
         return as_asked
@@ -135,7 +135,7 @@ def _fitting(
     """The request with the pretrained trunk and the first method that serves; None if none does."""
     for method in methods:
         instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
-        per_class = instead.facts.images_per_class
+        per_class = instead.facts.pictures_per_class
         try:
             settings, planned, _ = resolve(instead.request, instead.facts, reading)
         except BudgetError:
@@ -157,7 +157,7 @@ def _for_small_pictures(better: TrainRequest, facts: DataFacts) -> str:
     if find_spec(_PACKAGE) is None:
         how = f"{_INSTALL}, then {how}"
     return (
-        f"{PROPOSED}, which comes pretrained, would learn more of {facts.images_per_class} "
+        f"{PROPOSED}, which comes pretrained, would learn more of {facts.pictures_per_class} "
         f"pictures a class, of {facts.image_size_px} px, too ({_MEASURED}), and takes the device "
         f"longer: {how}"
     )
@@ -189,7 +189,7 @@ def _may_be_proposed(request: TrainRequest, facts: DataFacts) -> bool:
         and request.counting.bounds_files
         and method_named(request.chosen_method).cuts != ("last-two",)
         and fits
-        and facts.images_per_class <= MOST_IMAGES_PER_CLASS
+        and facts.pictures_per_class <= MOST_IMAGES_PER_CLASS
     )
 
 

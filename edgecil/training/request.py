@@ -146,7 +146,8 @@ class TrainRequest:
         f"{', '.join(RECIPES)}. fast has few epochs and one cycle, thorough 100 epochs and "
         "more with autoaugment+cutout; frozen shows a frozen trunk a few views of each picture, "
         "once for all epochs.",
-        shown_default="fast; frozen with a pretrained backbone, published with --protocol",
+        shown_default="fast; frozen with a pretrained backbone, published with --protocol and "
+        "without --time",
     )
     epochs: int | None = option(None, "Epochs of every task.", shown_default="the recipe's")
     first_epochs: int | None = option(
@@ -180,6 +181,7 @@ class TrainRequest:
         # These take torch, which --help does not.
         from edgecil.pictures.policies import Policy
         from edgecil.planning.accounting import ACCOUNTINGS
+        from edgecil.planning.block_limits import refuse_impossible_bound
 
         require_known("accounting", self.accounting, ACCOUNTINGS)
         require_known("state precision", self.precision or "fp32", PRECISIONS)
@@ -208,7 +210,7 @@ class TrainRequest:
         codec_named(self.codec or "raw")
         Policy(self.augmentation or "plain")
         _refuse_impossible_cuts(self)
-        _refuse_impossible_merges(self)
+        refuse_impossible_bound(self.max_blocks, self.no_merge, self.chosen_method, self.counting)
         _refuse_two_lengths(self)
         recipe_named(self.chosen_recipe, self.chosen_method).adapted(
             epochs=self.epochs, first_epochs=self.first_epochs, batch_size=self.batch_size
@@ -254,9 +256,13 @@ class TrainRequest:
 
     @property
     def chosen_recipe(self) -> str:
-        """The recipe asked for, or a protocol's, or what suits the backbone."""
+        """The recipe asked for, or a protocol's, or what suits the backbone.
+
+        A protocol's has a length of its own: cut short to a given time it would no longer be what
+        was published, and it is not what the planner's trade-offs were measured with.
+        """
         own = "frozen" if pretrained_named(self.backbone) else "fast"
-        return self.recipe or ("published" if self.protocol else own)
+        return self.recipe or ("published" if self.protocol and not self.time else own)
 
     @property
     def chosen_method(self) -> str:
@@ -327,16 +333,6 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
     """
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
-
-
-def _refuse_impossible_merges(request: TrainRequest) -> None:
-    if request.max_blocks is not None:
-        # This takes torch, which --help does not.
-        from edgecil.planning.block_limits import refuse_impossible_bound
-
-        refuse_impossible_bound(
-            request.max_blocks, request.no_merge, request.chosen_method, request.counting
-        )
 
 
 def _refuse_two_lengths(request: TrainRequest) -> None:

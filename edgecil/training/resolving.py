@@ -1,11 +1,11 @@
 """From what a person asks for to the settings of a run: data, tasks, and the planner's choice."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgecil.data import ImageDataset, load_dataset, located, read_class_list
 from edgecil.data.layout import split_roots
@@ -18,7 +18,7 @@ from edgecil.networks.sources import Origin, origin_of_file
 from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import DataFacts
 from edgecil.planning.plans import Demand, Plan
-from edgecil.planning.schedules import Epochs, EqualWork, Images, task_pictures
+from edgecil.planning.schedules import Epochs, EqualWork, task_pictures
 from edgecil.planning.tradeoffs import Choice
 from edgecil.training.request import TrainRequest
 from edgecil.training.settings import PlannedTask, RunSettings, Source
@@ -60,15 +60,26 @@ def scenario_of(request: TrainRequest, classes: tuple[str, ...]) -> Scenario:
     return class_increments(len(classes), request.base, increment, request.seed)
 
 
-def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
-    """What the budget has to hold for a run whose next pictures are those of `facts`."""
+def demand_of(
+    settings: RunSettings, facts: DataFacts, kept: Mapping[str, int] | None = None
+) -> Demand:
+    """What the budget has to hold for a run whose next pictures are those of `facts`.
+
+    Args:
+        settings: of the run.
+        facts: of the pictures. Classes that they do not have count as its others.
+        kept: pictures that are there of classes which the run has learned already.
+    """
+    pictures = dict(kept or {}) | dict(zip(facts.classes, facts.class_pictures, strict=True))
+    usual, horizon = facts.pictures_per_class, sum(settings.horizon_sizes)
+    known = [pictures.get(name, usual) for name in settings.classes]
     return Demand(
         method=method_named(settings.method, trunk=settings.trunk),
         task_sizes=settings.horizon_sizes,
         image_size_px=settings.image_size_px,
         shorter_side_px=settings.shorter_side_px,
         reading=settings.reading,
-        images_per_class=facts.images_per_class,
+        class_pictures=(*known, *[usual] * (horizon - len(known))),
         precision=settings.precision,
         codec=settings.codec,
         exemplar_bytes=facts.exemplar_bytes[settings.codec],
@@ -79,8 +90,23 @@ def demand_of(settings: RunSettings, facts: DataFacts) -> Demand:
     )
 
 
+T = TypeVar("T")
+
 Pace = Callable[[RunSettings], float]
 """Settings -> seconds of a forward pass of a picture through their backbone, on this machine."""
+
+
+def once(measure: Callable[[RunSettings], T]) -> Callable[[RunSettings], T]:
+    """`measure`, taken once of each network, whatever else the settings say."""
+    known: dict[tuple[str, str], T] = {}
+
+    def measured(settings: RunSettings) -> T:
+        network = settings.backbone, settings.cut
+        if network not in known:
+            known[network] = measure(settings)
+        return known[network]
+
+    return measured
 
 
 def resolve(
@@ -155,14 +181,15 @@ def resolve(
         # Which backbones are asked for, the planner sees as it goes: merging makes room for some.
         speed = cache(lambda name: pace(replace(draft, backbone=name)))
         tests_per_class = facts.test_pictures / len(facts.classes)
-        work = EqualWork(parse_duration(request.time), speed, tests_per_class)
+        seconds, tasks = parse_duration(request.time), draft.stage_count
+        work = EqualWork(seconds, speed, tests_per_class, tasks)
     bound = BlockBound(request.max_blocks, no_merge=request.no_merge)
     choice = bound.chooser(
         demands,
         backbone,
         request.possible_cuts,
         draft.budget_bytes,
-        work or schedule_of(draft, facts.images_per_class),
+        work or schedule_of(draft),
     )
     settings = replace(
         draft,
@@ -179,25 +206,45 @@ def resolve(
         told.append(_length_in_words(images, work, choice))
     elif pace and request.time:
         told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
-    if not comes and request.counting.bounds_files:
+    if sum(settings.horizon_sizes) == 1:
+        told.append("one class alone is told from nothing: every picture will be found to be of it")
+    if not comes and request.counting.bounds_files and len(settings.horizon_sizes) > 1:
         told.append(method_named(request.chosen_method).price)
     return settings, choice.plan, "\n".join(filter(None, told))
 
 
-def schedule_of(settings: RunSettings, images_per_class: int) -> Images | Epochs:
+def within(
+    request: TrainRequest,
+    facts: DataFacts,
+    most_of: Callable[[RunSettings], int],
+    pace: Pace | None,
+) -> TrainRequest:
+    """The request for the planner's network, with as many blocks as keep a latency at most.
+
+    Args:
+        request: what is asked for.
+        facts: of its pictures.
+        most_of: settings -> how many blocks of their network keep it.
+        pace: as of `resolve`.
+
+    Raises:
+        EdgecilError: as of `resolve` and `most_of`.
+    """
+    settings, _, _ = resolve(request, facts, pace=pace)
+    most = most_of(settings)
+    bound = BlockBound(ceiling=most if most < len(settings.horizon_sizes) else None)
+    # What was measured, and for which the planner might merge otherwise if it saw it alone.
+    return replace(request, backbone=settings.backbone, max_blocks=bound.over(settings.max_blocks))
+
+
+def schedule_of(settings: RunSettings) -> Epochs:
     """How long the tasks of a run are trained, by what its settings say."""
-    if settings.images_a_task is not None:
-        return Images(settings.images_a_task)
-    first, last = (
-        settings.training_recipe(len(task.classes) * images_per_class)
-        for task in (settings.tasks[0], settings.tasks[-1])
-    )
-    return Epochs(first.first.epochs, last.incremental.epochs)
+    return Epochs(cache(settings.training_recipe))
 
 
 def _length_in_words(images: int, work: EqualWork, choice: Choice) -> str:
     """How long each task is trained that shows so many images, and the whole run."""
-    pictures = task_pictures(choice.demand, choice.plan)
+    pictures = task_pictures(choice.demand, choice.plan)[: work.tasks]
     first, last = (epochs_for(images, n) for n in (pictures[0], pictures[-1]))
     seconds = work.takes(choice.demand, choice.plan, images)
     return (

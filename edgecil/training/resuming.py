@@ -31,6 +31,8 @@ def require_same_bounds(
     Raises:
         RunError: it began without, or with another one.
     """
+    if begun.is_added(begun.stage_count):
+        return  # `Run.started` says what goes on with a run that has come further
     time_seconds = parse_duration(request.time) if request.time else None
     for option, unit, asked, had, decides, instead in (
         ("--time", "s", time_seconds, begun.time_seconds, "epochs", " and give --stop-after"),
@@ -57,10 +59,13 @@ def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
     most = request.max_blocks or (begun.max_blocks if alike else None)
     # For so many pictures merging costs no time, and might be found worth it where it was not.
     all_stay = alike and most is None and request.budget_bytes == begun.budget_bytes
+    lengths = (request.epochs, request.first_epochs, request.images_a_task)
+    bound = request.time or (begun.time_seconds and lengths == (None, None, None))
     return replace(
         request,
         time=None,
-        images_a_task=begun.images_a_task if request.time else request.images_a_task,
+        images_a_task=begun.images_a_task if bound else request.images_a_task,
+        recipe=request.recipe or (begun.recipe if bound else None),
         backbone=request.backbone or (None if comes else begun.backbone),
         codec=request.codec or (None if counted.codec else begun.codec),
         precision=request.precision or (None if counted.precision else begun.precision),

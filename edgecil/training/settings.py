@@ -158,7 +158,8 @@ class RunSettings:
     """The time that was asked for, by which backbone and `images_a_task` were chosen; 0 where none
     was, None where an older edgecil did not keep it."""
     latency_ms: float | None = None
-    """The latency that was asked for, by which backbone and `max_blocks` were chosen; likewise."""
+    """The latency that was asked for, by which backbone and `max_blocks` were chosen, or by
+    `edgecil learn` `max_blocks` alone; likewise."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -231,15 +232,14 @@ class RunSettings:
         """
         from edgecil.methods.recipes import epochs_for, recipe_named  # the room takes torch
 
-        recipe = recipe_named(self.recipe, self.method).for_images(images)
+        recipe = recipe_named(self.recipe, self.method).adapted(batch_size=self.batch_size)
         epochs = self.epochs
         if self.images_a_task is not None:
             epochs = epochs_for(self.images_a_task, images)
-        return recipe.adapted(
+        return recipe.for_images(images).adapted(
             epochs=epochs,
             first_epochs=self.first_epochs,
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
             # A policy's operations want another draw in every epoch.
             fresh_crops=self.augmentation != "plain",
         )

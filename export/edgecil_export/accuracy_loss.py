@@ -3,6 +3,7 @@
 Shapes: N images, S image size, C classes.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from edgecil_export.evenly import evenly
 from edgecil_export.opened_run import OpenedRun
 from edgecil_export.parity import Logits
 from edgecil_export.request import ExportRequest
+
+_logger = logging.getLogger("edgecil")
 
 MOST_IMAGES = 10_000
 """All of CIFAR's test pictures; more would take long and hardly say more."""
@@ -98,8 +101,9 @@ def sample_for(
     left = np.setdiff1d(np.arange(len(state.exemplars)), calibrated_on)
     if len(left) == 0:
         raise ExportError(
-            "there are no pictures to measure int8 compute on: no test pictures, and no exemplars "
-            "beyond those to calibrate on; give --data-dir, or export with --compute fp32"
+            "there are no pictures to measure int8 compute on: no test pictures of every class, "
+            "and no exemplars beyond those to calibrate on; put the test pictures back (or give "
+            "--data-dir), or export with --compute fp32"
         )
     chosen = evenly(left, MOST_IMAGES)
     seen = SeenInTest(state.exemplars.pictures, state.settings.preprocessing)
@@ -133,17 +137,23 @@ def accuracy_loss(
 
 
 def require_small(loss: AccuracyLoss, request: ExportRequest) -> None:
-    """Check that a loss is acceptable; one that may be chance is.
+    """Check that a loss is acceptable; one that may be chance is, and one that is forced is told.
 
     Raises:
         ExportError: it is not, and was not forced.
     """
-    too_much = loss.points > request.max_loss_points and not loss.may_be_chance
-    if too_much and not request.force:
+    if loss.points <= request.max_loss_points or loss.may_be_chance:
+        return
+    if not request.force:
         raise ExportError(
             f"{loss.line()}, a loss of more than {request.max_loss_points:g} points; nothing was "
             "written, export with --compute fp32, a higher --max-loss or --force"
         )
+    _logger.warning(
+        "%s, a loss of more than %g points; --force has it written",
+        loss.line(),
+        request.max_loss_points,
+    )
 
 
 def held_out_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:

@@ -3,6 +3,7 @@
 Shapes: N images, S image size, K blocks, D features a block, C classes.
 """
 
+import logging
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -68,6 +69,8 @@ from edgecil_export.teachable import (
 )
 from edgecil_export.teaching_choice import TeachingChoice, chosen, usual
 
+_logger = logging.getLogger("edgecil")
+
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -127,10 +130,19 @@ def export(run: str | Path, out: str | Path, request: ExportRequest = PLAIN) -> 
     run, out = Path(run), Path(out)
     if not run.is_dir():
         raise ExportError(f"{run} is not a run folder; edgecil train makes one")
-    if out.is_dir() or not out.parent.is_dir():
-        raise ExportError(f"{out} cannot be written; name a file in a folder that exists")
+    require_place(out)
     with reading(run):
         return _exported(OpenedRun.read(run, request.classifier), out, request)
+
+
+def require_place(out: Path) -> None:
+    """Check that a file can be where it is to be written.
+
+    Raises:
+        ExportError: a folder has its name, or there is no folder to hold it.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        raise ExportError(f"{out} cannot be written; name a file in a folder that exists")
 
 
 def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportReport:
@@ -197,16 +209,23 @@ def _teachable(
     known = known_classes(opened.state, features)
     sample = held_out_sample(opened, request.data_dir)
     if sample is None:
-        if request.tells_unknown and not request.force:
-            raise ExportError(
-                "devices have thresholds for --unknown, and test pictures of every class, which "
-                "new ones are measured on, are not here; put them back (or give --data-dir), or do "
-                "without: --force"
-            )
+        if request.tells_unknown:
+            _require_lost_on_purpose(request)
         return usual(known), {}
     held_out = held_out_answers(sample, contents, of)
     unknown = unknown_facts(held_out, blended_logits(sample, contents))
     return chosen(known, held_out), {"unknown": unknown}
+
+
+def _require_lost_on_purpose(request: ExportRequest) -> None:
+    """Let thresholds go that devices have, with a word, if that was asked for."""
+    if not request.lose_unknown:
+        raise ExportError(
+            "devices have thresholds for --unknown, and test pictures of every class, which new "
+            "ones are measured on, are not here; put them back (or give --data-dir), or do "
+            "without: --lose-unknown"
+        )
+    _logger.warning("thresholds for --unknown, which devices have, are lost by --lose-unknown")
 
 
 def _packed(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgecil.errors import MissingExtraError, UsageError
 from edgecil_devices.files import cannot_be_written, write_synced
+from edgecil_devices.output import typed
 from edgecil_devices.signing import CONTEXT, key_text
 
 if TYPE_CHECKING:
@@ -83,8 +84,16 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     passphrase = os.environ.get(PASSPHRASE_VARIABLE)
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} is not there; check the path, or make a key with: edgecil keys new "
+            f"{typed(path)}"
+        ) from error
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; make a key with: edgecil keys new") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); give the file of a private key, as the "
+            "user whose it is"
+        ) from error
     if b"ENCRYPTED" not in data:
         passphrase = None
     elif not passphrase:

@@ -77,7 +77,9 @@ def to_half(weight: Floats) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         half = weight.astype(np.float16)
     if not np.isfinite(half).all():
-        raise ExportError("a weight is too large for half precision; export with --weights fp32")
+        raise ExportError(
+            "a weight is too large for half precision; export with --compute fp32 --weights fp32"
+        )
     return half
 
 

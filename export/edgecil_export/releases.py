@@ -40,7 +40,10 @@ def released(manifest: Manifest, asked: ExportRequest, run: Path) -> Manifest:
         number = last if content == _content(draft) else last + 1
         number = max(number, (asked.above or 0) + 1)
         if number > MAX_RELEASE:
-            raise ExportError(f"release {last} was the last there can be; begin a new store")
+            raise ExportError(
+                f"release {number - 1} is the last there can be; begin a new store: remove "
+                f"{run / RECORD} and export anew"
+            )
     if number is not None and asked.above is not None:
         require_within_reach(number, asked.above)
     return replace(manifest, release=number, keys=keys, expires=asked.expires)

@@ -33,9 +33,7 @@ class ExportRequest:
         flag="--max-loss",
     )
     force: bool = option(
-        False,
-        "Write it whatever is lost: accuracy in int8 compute, in an update thresholds for "
-        "--unknown.",
+        False, "In int8 compute: write it whatever accuracy is lost, which is told."
     )
     data_dir: Path | None = field(default=None, metadata=DATA_DIR)
     """With int8 and teachable only."""
@@ -57,6 +55,8 @@ class ExportRequest:
     """A release that devices have, which this one is to follow: it gets a number above that."""
     tells_unknown: bool = False
     """Whether devices have thresholds of the unknown, which a teachable bundle must then have."""
+    lose_unknown: bool = False
+    """Whether it may lack them all the same; `edgecil update` alone asks that."""
     kept: bool = True
     """Whether the bundle stays where it is written, so that its place is worth noting."""
     new_keys: Path | None = option(

@@ -9,7 +9,8 @@ from edgecil_devices.bundle import complete
 from edgecil_devices.files import cannot_be_written, remove_leftovers, replace_atomically
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import Package, pack, read_package
-from edgecil_export.exporter import export
+from edgecil_export.accuracy_loss import AccuracyLoss
+from edgecil_export.exporter import export, require_place
 from edgecil_export.releases import require_within_reach
 from edgecil_export.request import CLASSIFIERS, PLAIN, ExportRequest
 
@@ -30,6 +31,8 @@ class UpdateReport:
     """Of the bundle that it stands for."""
     lost: tuple[str, ...] = ()
     """What devices have of the base and will not have any more, for people."""
+    loss: AccuracyLoss | None = None
+    """What computing in eight bits costs, where a run was exported for that."""
 
     def lines(self) -> list[str]:
         """For people: what travels, and what need not."""
@@ -40,6 +43,7 @@ class UpdateReport:
         return [
             *(f"{name:<{width}}  {size:>12,} bytes" for name, size in self.carried.items()),
             f"stays: {', '.join(stays) or 'nothing'}",
+            *([self.loss.line()] if self.loss else []),
             *(f"lost: {part}, which the base has" for part in self.lost),
             f"wrote {self.path} ({number}{self.size_bytes:,} bytes, {part:.1f} % of the "
             f"{self.whole_bytes:,} of the whole bundle)",
@@ -57,7 +61,7 @@ def make_update(
         out: the update.
         request: of a run: its release, by default one above the run's last and that of `since`,
             and who signs it; its weights, classifier and compute are those of `since`. Where
-            `since` tells the unknown, so must it, unless `force` says otherwise.
+            `since` tells the unknown, so must it, unless `lose_unknown` says otherwise.
         bundle: of a run: where to keep the whole bundle, for devices that have none.
 
     Raises:
@@ -66,14 +70,16 @@ def make_update(
         UsageError: something is asked for that a finished bundle cannot change any more.
         BundleError: a bundle cannot be read.
     """
+    require_place(out)
     base = read_package(since)
     if base.base is not None:
         raise UsageError(f"{since} is an update; give the whole bundle that devices have")
     if new.is_dir():
         with TemporaryDirectory() as room:
             whole = bundle or Path(room) / out.name
-            _export_like(base, new, whole, replace(request, kept=bundle is not None))
-            return _cut(read_package(whole), base, out)
+            asked = replace(request, kept=bundle is not None)
+            loss = _export_like(base, new, whole, asked)
+            return replace(_cut(read_package(whole), base, out), loss=loss)
     if request != PLAIN or bundle:
         raise UsageError(
             f"{new} is a finished bundle; --sign, --release and the like go with a run"
@@ -81,8 +87,14 @@ def make_update(
     return _cut(read_package(new), base, out)
 
 
-def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) -> None:
-    """Export a run with the precision, the classifier and the statistics of `base`."""
+def _export_like(
+    base: Package, run: Path, whole: Path, asked: ExportRequest
+) -> AccuracyLoss | None:
+    """Export a run with the precision, the classifier and the statistics of `base`.
+
+    Returns:
+        What computing in eight bits costs, if it does.
+    """
     manifest = base.manifest
     if base.signatures and asked.sign is None:
         raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
@@ -95,7 +107,7 @@ def _export_like(base: Package, run: Path, whole: Path, asked: ExportRequest) ->
         above=manifest.release,
         tells_unknown=manifest.unknown is not None,
     )
-    export(run, whole, request)
+    return export(run, whole, request).loss
 
 
 def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
@@ -106,8 +118,17 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
         raise ExportError(
             f"{base.source} is signed, so devices want a signature; export with --sign KEY"
         )
-    if (numbers[0] is None) != (numbers[1] is None):
-        raise ExportError("one of the two has a release number and the other has none")
+    if numbers[0] is None and numbers[1] is not None:
+        raise ExportError(
+            f"{new.source} has no release number, and devices have release {numbers[1]}; export "
+            f"it with a --release above {numbers[1]}"
+        )
+    if numbers[0] is not None and numbers[1] is None:
+        raise ExportError(
+            f"{base.source} has no release number, so nobody knows whether release {numbers[0]} "
+            "is above it; leave out --release, --sign and --new-keys, or let devices take the "
+            "whole bundle"
+        )
     if numbers[0] is not None and numbers[1] is not None:
         if numbers[0] <= numbers[1]:
             raise ExportError(
@@ -117,12 +138,16 @@ def _cut(new: Package, base: Package, out: Path) -> UpdateReport:
         require_within_reach(numbers[0], numbers[1])
     if new.manifest.classes[: len(base.manifest.classes)] != base.manifest.classes:
         raise ExportError(
-            f"{base.source} knows other classes, so it is of another run; give its whole bundle"
+            f"{base.source} knows other classes, so it is of another run; give --since one of the "
+            "same, or let devices take the whole bundle"
         )
     contents = complete(new, {}).blobs
     carried = {b.name: contents[b.name] for b in new.manifest.blobs if b.sha256 not in base.blobs}
     if not carried:
-        raise ExportError("there is nothing new in it: the two bundles have the same blobs")
+        raise ExportError(
+            "there is nothing new in it: the two bundles have the same blobs; where its number, "
+            "keys or day matter, let devices take the whole bundle"
+        )
     data = pack(new.manifest, carried, signatures=new.signatures, base=base.manifest_sha256)
     # What will be sent is read back, and put together with what devices have.
     if complete(read_package(data), base.blobs).manifest_json != new.manifest_json:

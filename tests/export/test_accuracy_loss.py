@@ -97,7 +97,7 @@ def test_a_run_without_settings_has_exemplars(run: Path) -> None:
 def test_where_there_is_nothing_to_measure_on_it_says_so(run: Path, exemplars: ExemplarSet) -> None:
     opened = OpenedRun.read(run)
     few = replace(opened, state=replace(opened.state, exemplars=exemplars.truncate([1] * 5)))
-    with pytest.raises(ExportError, match="give --data-dir, or export with --compute fp32"):
+    with pytest.raises(ExportError, match=r"put .* back \(or give --data-dir\), or .* fp32"):
         sample_for(few, np.arange(5), None)
 
 
@@ -144,13 +144,20 @@ def test_both_are_counted_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch, 
     assert loss.line() == "int8 compute: 50.00 % right of 6 test pictures; fp32: 83.33 %"
 
 
-def test_a_loss_above_the_bound_is_refused_unless_forced() -> None:
+def test_a_loss_above_the_bound_is_refused_unless_forced_and_then_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     loss = AccuracyLoss(TEST_PICTURES, 1000, 50.0, Accuracy(48.9, ()), apart=15)
     with pytest.raises(ExportError, match=r"48\.90 % .* 50\.00 %, a loss of more than 1 points"):
         require_small(loss, ExportRequest(compute="int8"))
     require_small(loss, ExportRequest(compute="int8", max_loss_points=1.2))
-    require_small(loss, ExportRequest(compute="int8", force=True))
     require_small(replace(loss, network=40.0), ExportRequest(compute="int8", max_loss_points=0))
+    assert caplog.messages == []
+    require_small(loss, ExportRequest(compute="int8", force=True))
+    assert caplog.messages == [
+        "int8 compute: 48.90 % right of 1000 test pictures; fp32: 50.00 %, a loss of more than "
+        "1 points; --force has it written"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from edgecil_devices.selftest import self_test
 from edgecil_export import ExportRequest, contents, export, exporter, parity
 from edgecil_export.accuracy_loss import AccuracyLoss
 from edgecil_export.graphs import with_weights
-from tests.export.conftest import SETTINGS
+from tests.export.conftest import SETTINGS, edgecil
 
 CLASSES = ("ape", "bee", "cat", "dog", "eel")
 
@@ -185,6 +185,28 @@ def test_int8_compute_that_costs_too_much_is_not_written(
     with pytest.raises(ExportError, match=r"a loss of more than 1 points; nothing was written"):
         export(run, tmp_path / "out" / "x.edgecil", ExportRequest(compute="int8"))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", [("--compute", "int8", "--force"), ("--weights", "fp16")])
+def test_what_half_precision_cannot_hold_is_exported_as_it_says(
+    run: Path,
+    pixels: NDArray[np.uint8],
+    exemplars: ExemplarSet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: tuple[str, ...],
+) -> None:
+    state = State.read(run / "state")
+    network = state.network()
+    network.head.weight.data *= 1e5
+    State.of(state.settings, network, exemplars).write(run / "state", None)
+    words = ("export", run, "--out", run / "x.edgecil")
+    assert edgecil(monkeypatch, *words, *asked) == 1
+    _, _, remedy = capsys.readouterr().err.partition("half precision; export with ")
+    assert edgecil(monkeypatch, *words, *asked, *remedy.split()) == 0
+    expected = torch_logits(network, pixels)
+    found = Classifier.load(run / "x.edgecil").logits(pixels)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_int8_compute_takes_int8_weights_alone(run: Path) -> None:

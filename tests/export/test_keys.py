@@ -1,6 +1,7 @@
 """Keys on the workstation: who may read them, and that they sign what a device verifies."""
 
 import errno
+import shlex
 import stat
 from pathlib import Path
 
@@ -80,8 +81,16 @@ def test_what_is_no_ed25519_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(other)
     with pytest.raises(UsageError, match="is not an Ed25519 key"):
         signature(b"", tmp_path / "other")
-    with pytest.raises(UsageError, match="make a key with: edgecil keys new"):
-        signature(b"", tmp_path / "none")
+
+
+def test_a_key_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "my key"
+    with pytest.raises(UsageError, match="is not there; check the path, or make a key") as caught:
+        signature(b"", path)
+    assert shlex.split(str(caught.value).partition("with: ")[2])[-1] == str(path)
+    path.mkdir()
+    with pytest.raises(UsageError, match="my key cannot be read .Is a directory.; give the file"):
+        signature(b"", path)
 
 
 def test_a_key_in_a_folder_that_is_not_there_cannot_be_written(tmp_path: Path) -> None:

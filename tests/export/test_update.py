@@ -16,17 +16,21 @@ from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
 from edgecil_devices.bundle import complete, read_bundle
 from edgecil_devices.errors import ReleaseError
+from edgecil_devices.manifest import Accuracy
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
 from edgecil_devices.signing import KeySet, verify
 from edgecil_devices.store.install import install
 from edgecil_devices.store.update import update as take
-from edgecil_export import ExportRequest, export
+from edgecil_export import ExportRequest, export, exporter
+from edgecil_export.accuracy_loss import AccuracyLoss
 from edgecil_export.keys import new_key
 from edgecil_export.releases import bundle_of
 from edgecil_export.update import make_update
 from tests.crash.recording import left_by_a_dead_process
-from tests.devices.store.releases import passes
+from tests.devices.conftest import TinyNetwork
+from tests.devices.conftest import tiny as tiny
+from tests.devices.store.releases import Key, Made, Releases, labels, passes
 from tests.export.conftest import CLASSES, SETTINGS, after_first_task, edgecil
 from tests.export.test_accuracy_loss import folder_with, settings_with
 
@@ -85,8 +89,12 @@ def test_numbers_go_on_from_the_highest_that_was_used(run: Path, key: Path) -> N
 
 def test_after_the_last_number_there_is_none(run: Path, key: Path) -> None:
     exported(run, run / "a", sign=key, release=2**53 - 1)
-    with pytest.raises(ExportError, match="was the last there can be"):
+    with pytest.raises(ExportError, match=f"release {2**53 - 1} is the last there can be"):
         exported(run, run / "b", "fp16", sign=key)
+    (run / "releases.json").unlink()  # as it says
+    assert read_package(exported(run, run / "b", "fp16", sign=key)).manifest.release == 1
+    with pytest.raises(ExportError, match=f"release {2**53 - 1} is the last there can be"):
+        exported(run, run / "c", sign=key, above=2**53 - 1)
     for impossible in (0, 2**53):
         with pytest.raises(UsageError, match=f"--release is a number from 1 to .*not {impossible}"):
             exported(run, run / "b", sign=key, release=impossible)
@@ -198,10 +206,59 @@ def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: P
     again = exported(earlier, run / "3", sign=key, release=6)
     with pytest.raises(ExportError, match="there is nothing new in it"):
         make_update(again, base, run / "u")
-    plain = exported(earlier, run / "0")
-    with pytest.raises(ExportError, match="has a release number and the other has none"):
-        make_update(new, plain, run / "u")
     assert not (run / "u").exists()
+
+
+@pytest.fixture
+def releases(tiny: TinyNetwork, tmp_path: Path) -> Releases:
+    return Releases(tiny, tmp_path / "releases")
+
+
+def test_what_devices_cannot_take_as_an_update_they_take_whole_as_it_says(
+    releases: Releases, tmp_path: Path
+) -> None:
+    out, one = tmp_path / "u", releases.bundle(1)
+    plain = releases.bundle(None, classes=labels(1))
+    for base, new, why in (
+        (
+            plain,
+            releases.bundle(2, classes=labels(1)),
+            "release-None.edgecil has no release number, so",
+        ),
+        (one, releases.bundle(3), "release-1.edgecil knows other classes, so it is of another run"),
+    ):
+        with pytest.raises(ExportError, match=f"{why}.*, or let devices take the whole bundle$"):
+            make_update(new, base, out)
+        store = tmp_path / f"store-{base.name}"
+        install(base, store, test=passes)
+        assert install(new, store, test=passes).changed
+    with pytest.raises(ExportError, match="-None.edgecil has no .* with a --release above 1$"):
+        make_update(plain, one, out)
+    make_update(releases.bundle(2, classes=labels(1)), one, out)
+    install(one, tmp_path / "store", test=passes)
+    assert take(out, tmp_path / "store", passes).release.number == 2
+
+
+def test_a_release_that_brings_keys_alone_is_taken_whole_as_it_says(
+    releases: Releases, tmp_path: Path
+) -> None:
+    old, new = Key(1), Key(2)
+    one, made = releases.bundle(1, old), releases.made(1)
+    turned = Made(replace(made.manifest, release=2, keys=(new.text,)), made.blobs)
+    two = releases._save("turned.edgecil", turned, made.blobs, old, None)
+    with pytest.raises(ExportError, match="nothing new in it.* keys .* take the whole bundle$"):
+        make_update(two, one, tmp_path / "u")
+    install(one, tmp_path / "store", old.save(tmp_path / "old.pub"), passes)
+    install(two, tmp_path / "store", test=passes)
+    assert install(releases.bundle(3, new), tmp_path / "store", test=passes).changed
+
+
+def test_where_the_update_cannot_be_is_said_before_a_run_is_exported(
+    run: Path, releases: Releases, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="u cannot be written; name a file in a folder that"):
+        make_update(run, releases.bundle(1), tmp_path / "none" / "u")
+    assert not (run / "releases.json").exists()
 
 
 def test_a_release_is_found_by_its_number_while_its_bundle_is_there(tmp_path: Path) -> None:
@@ -359,24 +416,50 @@ def test_thresholds_that_devices_have_are_not_lost_without_a_word(
     taught: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     base, _ = taught
     words = ("update", run, "--since", base, "--out", "u", "--bundle", "2")
-    assert edgecil(monkeypatch, *words) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: devices have thresholds for --unknown, ")
-    assert "(or give --data-dir), or do without: --force" in told
-    assert told.count("\n") == 1
+    for more in ((), ("--force",)):  # which is for another loss
+        assert edgecil(monkeypatch, *words, *more) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("error: devices have thresholds for --unknown, ")
+        assert told.endswith("(or give --data-dir), or do without: --lose-unknown\n")
+        assert told.count("\n") == 1
+    assert caplog.messages == []
     assert not Path("u").exists()
     assert not Path("2").exists()
 
     lost = "lost: thresholds for --unknown, which the base has"
-    assert edgecil(monkeypatch, *words, "--force") == 0
+    assert edgecil(monkeypatch, *words, "--lose-unknown") == 0
+    assert caplog.messages == [
+        "thresholds for --unknown, which devices have, are lost by --lose-unknown"
+    ]
     assert read_package(Path("2")).manifest.unknown is None
     assert lost in capsys.readouterr().out.splitlines()
     # Two finished bundles were made so on purpose; what is lost between them is told all the same.
     assert edgecil(monkeypatch, "update", "2", "--since", base, "--out", "u") == 0
     assert lost in capsys.readouterr().out.splitlines()
+
+
+def test_what_an_update_loses_in_int8_is_told_and_refused_unless_forced(
+    run: Path,
+    earlier: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    much = AccuracyLoss("test pictures", 100, 90.0, Accuracy(80.0, ()), apart=12)
+    monkeypatch.setattr(exporter, "accuracy_loss", lambda *_: much)
+    export(earlier, tmp_path / "1", ExportRequest(compute="int8", force=True))
+    caplog.clear()
+    with pytest.raises(ExportError, match="a loss of more than 1 points; nothing was written"):
+        make_update(run, tmp_path / "1", tmp_path / "u", ExportRequest(lose_unknown=True))
+    assert caplog.messages == []
+    line = "int8 compute: 80.00 % right of 100 test pictures; fp32: 90.00 %"
+    report = make_update(run, tmp_path / "1", tmp_path / "u", ExportRequest(force=True))
+    assert caplog.messages == [f"{line}, a loss of more than 1 points; --force has it written"]
+    assert report.lines()[-2] == line
 
 
 def test_a_base_without_thresholds_needs_no_pictures(run: Path, taught: tuple[Path, Path]) -> None:

@@ -63,8 +63,8 @@ class Folder:
 
     @property
     def exists(self) -> bool:
-        """Whether a store was made here."""
-        return self.state_file.exists()
+        """Whether a store was made here; one that has lost its state is damaged, and no new one."""
+        return self.state_file.exists() or self.current_file.is_file()
 
     def require(self) -> None:
         """Check that a store is here.
@@ -78,6 +78,11 @@ class Folder:
             raise StoreError(
                 f"{self.path} is a run, not a store; run: edgecil export {typed(self.path)}"
             )
+        if self.path.is_file():
+            raise StoreError(
+                f"{self.path} is a file, not a store; "
+                f"run: edgecil install {typed(self.path)} --store DIR"
+            )
         raise StoreError(
             f"{self.path} is not a store; run: edgecil install BUNDLE --store {typed(self.path)}"
         )
@@ -86,8 +91,10 @@ class Folder:
         """Check that a store can be made here.
 
         Raises:
-            StoreError: something else is in the folder.
+            StoreError: something else is in the folder, or it is a file.
         """
+        if self.path.is_file():
+            raise StoreError(f"{self.path} is a file; give --store a new folder")
         if not self.path.is_dir():
             return
         foreign = {
@@ -127,7 +134,7 @@ class Folder:
             yield
 
     def current(self) -> Release | None:
-        """The release that readers load; None if there is none yet.
+        """The release that readers load; None if there is none yet, or the file is missing.
 
         Raises:
             StoreDamagedError: the file that says so is altered.
@@ -137,9 +144,13 @@ class Folder:
         except FileNotFoundError:
             return None
         except (StoreDamagedError, BundleCorruptError) as error:
-            raise damaged(
-                self.current_file, "the next install, update or rollback puts it right"
-            ) from error
+            raise damaged(self.current_file, "the next install or update puts it right") from error
+
+    def without_current(self) -> StoreDamagedError:
+        """The error for a store that has a release and not the file that says so."""
+        return StoreDamagedError(
+            f"{self.current_file} is missing; the next install or update puts it right"
+        )
 
     def point_to(self, release: Release | None) -> None:
         """Make `release` current, in one step.

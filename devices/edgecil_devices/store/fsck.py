@@ -2,10 +2,15 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgecil_devices.errors import BundleError, StoreDamagedError, StoreError
+from edgecil_devices.errors import (
+    BundleError,
+    BundleVersionError,
+    StoreDamagedError,
+    StoreError,
+)
 from edgecil_devices.output import typed
 from edgecil_devices.store._verbs import StoreRequest
 from edgecil_devices.store.folder import Folder
@@ -60,7 +65,8 @@ def check(store: Path) -> list[Problem]:
 def _problems(folder: Folder, overlay: Overlay) -> list[Problem]:
     problems = []
     releases: set[Release | None] = set()
-    is_missing, can_be_taught = False, True
+    state: StoreState | None = None
+    is_missing = False
     try:
         current = folder.current()
         is_missing = current is None
@@ -70,15 +76,15 @@ def _problems(folder: Folder, overlay: Overlay) -> list[Problem]:
     try:
         state = StoreState.read(folder.state_file)
         releases |= {state.committed, state.previous}
-        can_be_taught = state.teaching
         if is_missing and state.committed:
-            what = f"{folder.current_file} is missing; the next install or update puts it right"
-            problems.append(Problem(what, state.committed.number))
+            problems.append(Problem(str(folder.without_current()), state.committed.number))
     except StoreDamagedError as error:
         problems.append(Problem(str(error)))
-    if can_be_taught:
+    if state is None or state.teaching:
         problems += map(Problem, overlay.problems())
-    return problems + _problems_of(folder, releases)
+    problems += _problems_of(folder, releases)
+    # Without its state a store takes nothing, so that no bundle puts anything right.
+    return problems if state else [replace(problem, release=None) for problem in problems]
 
 
 def _problems_of(folder: Folder, releases: set[Release | None]) -> list[Problem]:
@@ -89,6 +95,8 @@ def _problems_of(folder: Folder, releases: set[Release | None]) -> list[Problem]
             continue
         try:
             read_release(folder.path, release)
+        except BundleVersionError as error:  # of a newer edgecil: its bundle would not help
+            problems.append(Problem(f"release {release.number}: {error}"))
         except (StoreError, BundleError) as error:
             problems.append(Problem(f"release {release.number}: {error}", release.number))
     return problems

@@ -38,7 +38,7 @@ def open_bundle(path: str | Path) -> Bundle:
 
 
 def read_current(store: Path) -> Reading:
-    """The current release of a store, or the previous one if that is damaged.
+    """The current release of a store, or the newest sound one if that is damaged or unknown.
 
     Raises:
         StoreError: there is no store, no release in it, or none that is sound.
@@ -46,11 +46,7 @@ def read_current(store: Path) -> Reading:
     folder = Folder(store)
     folder.require()
     try:
-        release = folder.current()
-        if release is None:
-            raise StoreError(
-                f"{store} is empty; run: edgecil install BUNDLE --store {typed(store)}"
-            )
+        release = _current(folder)
         for _ in range(_MOST_CHANGES):
             try:
                 return Reading(read_release(store, release), release)
@@ -63,6 +59,25 @@ def read_current(store: Path) -> Reading:
         raise StoreError(f"{store} changes faster than it can be read; look at its updates")
     except (StoreDamagedError, BundleError) as error:
         return _fall_back(folder, error)
+
+
+def _current(folder: Folder) -> Release:
+    """The release that is current.
+
+    Raises:
+        StoreError: none was ever committed.
+        StoreDamagedError: what says which it is, is lost or altered.
+    """
+    if (release := folder.current()) is not None:
+        return release
+    committed = StoreState.read(folder.state_file).committed
+    if (release := folder.current()) is not None:  # the first install has just ended
+        return release
+    if committed is not None:
+        raise folder.without_current()
+    raise StoreError(
+        f"{folder.path} is empty; run: edgecil install BUNDLE --store {typed(folder.path)}"
+    )
 
 
 def read_release(store: Path, release: Release) -> Bundle:

@@ -150,10 +150,14 @@ class StoreState:
         """The state at `path`.
 
         Raises:
-            StoreDamagedError: it is altered, or a newer edgecil wrote it.
-            FileNotFoundError: there is none.
+            StoreDamagedError: it is altered or gone, or a newer edgecil wrote it.
         """
-        record = read_checked(path)
+        try:
+            record = read_checked(path)
+        except FileNotFoundError as error:  # every store begins with it, so it was there
+            raise StoreDamagedError(
+                f"{path} is missing; install a whole bundle into a new store"
+            ) from error
         try:
             if get(record, "format", int) > FORMAT:
                 raise StoreDamagedError(

@@ -31,8 +31,8 @@ class Status:
     """That it knows."""
     tasks: int
     """That it has learned."""
-    age_days: float
-    """Since it became current, by this device's clock."""
+    age_days: float | None
+    """Since it became current, by this device's clock; None where the file that tells is lost."""
     expires: str | None
     """When it should have been followed by another, if it says so."""
     expired: bool
@@ -57,11 +57,11 @@ class Status:
     def lines(self) -> list[str]:
         """For people."""
         previous = "none" if self.previous is None else f"release {self.previous}"
+        age = "since an unknown day" if self.age_days is None else f"for {self.age_days:.1f} days"
         lines = [
             f"{self.store}: release {self.release}, {counted(self.classes, 'class')}, "
             f"{counted(self.tasks, 'task')}",
-            f"current for {self.age_days:.1f} days; previous: {previous}; "
-            f"newest ever: release {self.floor}",
+            f"current {age}; previous: {previous}; newest ever: release {self.floor}",
             f"blobs: {self.size_bytes} bytes",
         ]
         trusted = "anyone, also unsigned" if self.keys is None else ", ".join(self.keys)
@@ -110,7 +110,6 @@ def read_status(store: Path) -> Status:
     state = StoreState.read(folder.state_file)
     manifest = reading.bundle.manifest
     try:
-        age_s = time.time() - folder.current_file.stat().st_mtime
         size_bytes = sum(path.stat().st_size for path in folder.blobs.iterdir())
     except OSError as error:
         raise StoreError(f"{store} is changing; ask again") from error
@@ -120,7 +119,7 @@ def read_status(store: Path) -> Status:
         manifest=reading.release.manifest,
         classes=len(manifest.classes),
         tasks=len(manifest.tasks),
-        age_days=round(age_s / _DAY_S, 3),
+        age_days=_age_days(folder.current_file),
         expires=manifest.expires,
         expired=manifest.expires is not None
         and manifest.expires < datetime.now(UTC).date().isoformat(),
@@ -133,3 +132,11 @@ def read_status(store: Path) -> Status:
         size_bytes=size_bytes,
         warning=reading.warning,
     )
+
+
+def _age_days(current_file: Path) -> float | None:
+    try:
+        changed_s = current_file.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return round((time.time() - changed_s) / _DAY_S, 3)

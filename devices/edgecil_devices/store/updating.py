@@ -23,6 +23,7 @@ from edgecil_devices.errors import (
     UntestedError,
 )
 from edgecil_devices.files import sync_folder
+from edgecil_devices.output import typed
 from edgecil_devices.package import Package
 from edgecil_devices.signing import KeySet, verify
 from edgecil_devices.store.folder import Folder, write_errors
@@ -119,7 +120,8 @@ class Updater:
                 repaired = f"{repaired_bytes} damaged bytes of it were put right; "
                 raise ReleaseError(
                     f"release {release.number} is the previous one here; "
-                    f"{repaired if repaired_bytes else ''}to return to it: edgecil rollback"
+                    f"{repaired if repaired_bytes else ''}to return to it: "
+                    f"edgecil rollback --store {typed(self._folder.path)}"
                 )
             self._make_way(release)
             trial = Trial(release, 1)

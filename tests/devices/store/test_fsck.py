@@ -1,17 +1,26 @@
 """What `fsck` finds in a store, and that what it says puts it right."""
 
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgecil_devices import Classifier
-from edgecil_devices.errors import ReleaseError, StoreDamagedError, StoreError
-from edgecil_devices.store.fsck import check
+from edgecil_devices.errors import ReleaseError, StoreDamagedError
+from edgecil_devices.store._verbs import StoreRequest
+from edgecil_devices.store.fsck import Problem, check, run
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current, read_release
+from edgecil_devices.store.rollback import rollback
+from edgecil_devices.store.status import read_status
 from edgecil_devices.store.update import update, update_from
 from edgecil_devices.teaching.overlay import Overlay
-from tests.devices.store.releases import Releases, fails, labels, passes
+from tests.devices.store.releases import Key, Releases, fails, labels, passes
 from tests.devices.teaching.colours import RED, pictures
 
 
@@ -31,19 +40,116 @@ def test_a_missing_current_is_damage_that_the_next_install_or_update_puts_right(
     install(releases.bundle(1), store, test=passes)
     update(releases.update(2, 1), store, test=passes)
     (store / "current").unlink()
-    with pytest.raises(StoreError, match="is empty"):
-        read_current(store)
-    (problem,) = check(store)
-    where = f"{store / 'current'} is missing; "
-    assert problem.what == where + "the next install or update puts it right"
-    assert problem.release == 2
+    missing = f"{store / 'current'} is missing; the next install or update puts it right"
+    reading = read_current(store)
+    assert reading.bundle.manifest.classes == labels(2)
+    assert reading.warning == f"{missing}; going on with release 2"
+    status = read_status(store)
+    assert (status.release, status.age_days, status.warning) == (2, None, reading.warning)
+    assert status.lines()[1].startswith("current since an unknown day; previous: release 1; ")
+    assert check(store) == [Problem(missing, 2)]
+    put_right(remedy, releases, store)
+    reading = read_current(store)
+    assert (reading.bundle.manifest.classes, reading.warning) == (labels(2), None)
+    assert read_status(store).age_days == pytest.approx(0, abs=0.1)
+    assert check(store) == []
+
+
+@pytest.mark.parametrize("remedy", ["install", "update", "an older update"])
+def test_a_damaged_current_is_put_right_likewise(
+    releases: Releases, store: Path, remedy: str
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    update(releases.update(2, 1), store, test=passes)
+    (store / "current").write_bytes(b"{}")
+    damaged = f"{store / 'current'} is damaged; the next install or update puts it right"
+    assert read_current(store).warning == f"{damaged}; going on with release 2"
+    assert check(store) == [Problem(damaged)]
+    put_right(remedy, releases, store)
+    reading = read_current(store)
+    assert (reading.bundle.manifest.classes, reading.warning) == (labels(2), None)
+
+
+def put_right(remedy: str, releases: Releases, store: Path) -> None:
+    """Each brings nothing new."""
     if remedy == "install":
         install(releases.bundle(2), store, test=fails)
-    else:
+    elif remedy == "update":
         (releases.folder / "latest").write_text("2")
         assert update_from(str(releases.folder), store, fails) is None
-    assert read_current(store).bundle.manifest.classes == labels(2)
-    assert check(store) == []
+    else:
+        with pytest.raises(ReleaseError, match="release 1 is the previous one here"):
+            update(releases.bundle(1), store, fails)
+
+
+def test_without_current_and_with_a_damaged_release_the_one_before_goes_on(
+    releases: Releases, store: Path
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    update(releases.update(2, 1), store, test=passes)
+    (store / "current").unlink()
+    (store / "blobs" / releases.made(2).manifest.head.sha256).write_bytes(b"")
+    assert read_current(store).bundle.manifest.classes == labels(1)
+
+
+@pytest.mark.parametrize("line", ["edgecil", "edgecil_devices"])
+def test_whoever_reads_a_store_without_current_is_told_and_served(
+    releases: Releases, store: Path, tmp_path: Path, line: str
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    (store / "current").unlink()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    words = [sys.executable, "-m", line, "predict", str(store), str(tmp_path / "a.png"), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["label"] in labels(1)
+    assert f"warning: {store / 'current'} is missing; the next install or update" in done.stderr
+
+
+def test_a_lost_state_is_told_and_no_other_is_made_in_its_place(
+    releases: Releases, store: Path, tmp_path: Path
+) -> None:
+    """Or whoever installs there would be trusted, whatever key the store was made with."""
+    trust = Key(1).save(tmp_path / "key.pub")
+    install(releases.bundle(1, Key(1)), store, trust, passes)
+    (store / "state.json").unlink()
+    told = f"{store / 'state.json'} is missing; install a whole bundle into a new store"
+    assert read_current(store).bundle.manifest.classes == labels(1)
+    assert check(store) == [Problem(told)]
+    for verb in (
+        lambda: install(releases.bundle(2), store, test=passes),
+        lambda: update(releases.bundle(2), store, passes),
+        lambda: rollback(store, passes),
+        lambda: read_status(store),
+    ):
+        with pytest.raises(StoreDamagedError, match=f"^{re.escape(told)}$"):
+            verb()
+    assert read_current(store).bundle.manifest.classes == labels(1)
+    install(releases.bundle(1, Key(1)), tmp_path / "new", trust, passes)  # as it says
+    assert check(tmp_path / "new") == []
+
+
+def test_where_the_state_is_damaged_no_bundle_is_asked_for(
+    releases: Releases, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    (store / "blobs" / releases.made(1).manifest.head.sha256).write_bytes(b"")
+    assert run(StoreRequest(store)) == 1
+    assert "to repair: edgecil install BUNDLE" in capsys.readouterr().err
+    (store / "state.json").write_bytes(b"{}")
+    assert run(StoreRequest(store)) == 1
+    said, told = capsys.readouterr()
+    assert "state.json is damaged; install a whole bundle into a new store\n" in said
+    assert told == ""
+
+
+def test_a_release_of_a_newer_edgecil_asks_for_that_and_for_no_bundle(
+    releases: Releases, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    monkeypatch.setattr("edgecil_devices.manifest.FORMAT", 0)
+    (problem,) = check(store)
+    assert problem.what.endswith("run: pip install -U edgecil")
+    assert problem.release is None
 
 
 def test_a_store_whose_first_release_was_refused_is_empty_and_sound(

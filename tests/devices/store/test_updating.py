@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,21 @@ def test_a_folder_with_something_else_is_no_place_for_a_store(
     (tmp_path / "home" / ".profile").write_text("")
     with pytest.raises(StoreError, match=r"is not empty \(.profile\); give --store a new folder"):
         install(releases.bundle(1), tmp_path / "home", test=passes)
+
+
+def test_a_bundle_is_told_from_a_store_and_is_no_place_for_one(
+    releases: Releases, store: Path
+) -> None:
+    path = releases.bundle(1)
+    with pytest.raises(StoreError) as caught:
+        read_current(path)
+    told, _, remedy = str(caught.value).partition("run: ")
+    assert told == f"{path} is a file, not a store; "
+    assert shlex.split(remedy) == ["edgecil", "install", str(path), "--store", "DIR"]
+    with pytest.raises(StoreError, match="release-1.edgecil is a file; give --store a new folder"):
+        install(path, path, test=passes)
+    install(path, store, test=passes)  # as both say
+    assert current(store) == labels(1)
 
 
 def test_an_update_needs_a_store(releases: Releases, store: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -50,7 +51,10 @@ def test_a_device_is_installed_updated_rolled_back_and_looked_at(
     assert json.loads(said)["label"] in labels(2)
     status = json.loads(run(line, "status", *at, "--json")[0])
     assert (status["release"], status["previous"], status["floor"]) == (2, 1, 2)
-    said, _ = run(line, "rollback", *at)
+    _, told = run(line, "update", releases.bundle(1, key), *at, code=1)
+    assert told.startswith("error: release 1 is the previous one here; to return to it: edgecil ")
+    _, *back = shlex.split(told.partition("to return to it: ")[2])
+    said, _ = run(line, *back)
     assert said == f"{store}: release 1 is current, nothing new\n"
     said, _ = run(line, "status", *at)
     assert said.splitlines()[1].endswith("previous: release 2; newest ever: release 2")

@@ -377,6 +377,7 @@ def test_the_whole_way_by_commands(bundle_path: Path, tmp_path: Path) -> None:
         (("taught", "export", "B", "--out", "z.zip"), "nothing is taught here"),
         (("predict", "B", "x.jpg", "--unknown", "95"), "export it with --teachable"),
         (("predict", "B", "x.jpg", "--unknown", "0"), "--unknown is a percentage"),
+        (("predict", "B", "x.jpg", "--unknown", "0.95"), "from 1 to 100, such as 95, not 0.95"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -131,8 +131,29 @@ def test_mistakes_are_told_in_one_line(releases: Path) -> None:
             "is a finished bundle",
         ),
         (("update", "--since", "1.edgecil"), 2, "name the run"),
+        (("update", "run", "--since", "1.edgecil", "--from", "d"), 2, "give one of them"),
         (("update", "1.edgecil", "--since", "2.edgecil"), 1, "release 1 is not above release 2"),
         (("update", "2.edgecil", "--since", "k"), 1, "not an edgecil bundle"),
     ):
         refused(edgecil(releases, *arguments), code, why)
     assert not list(releases.glob("*.update"))
+
+
+def test_a_folder_that_stands_for_a_file_is_told_what_it_is(releases: Path) -> None:
+    (releases / "stick").mkdir()
+    (releases / "stick" / "latest").write_text("2")
+    (releases / "2.edgecil").rename(releases / "stick" / "release-2.edgecil")
+    store = ("--store", "my store")
+    assert edgecil(releases, "install", "1.edgecil", *store, "--trust", "k.pub").returncode == 0
+    why = "my store is a store; run: edgecil update FILE --store 'my store'"
+    refused(edgecil(releases, "update", "my store"), 2, why)
+    done = edgecil(releases, "update", "stick", *store)
+    refused(done, 2, "stick offers releases; take the newest of them: --from stick")
+    words = done.stderr.partition("of them: ")[2].split()
+    done = edgecil(releases, "update", *words, *store)
+    assert done.stdout.startswith("my store: release 2 is current, ")
+
+
+def test_what_an_update_may_lose_is_no_option_of_a_bundle(tmp_path: Path) -> None:
+    assert "--lose-unknown" in edgecil(tmp_path, "update", "--help").stdout
+    assert "--lose-unknown" not in edgecil(tmp_path, "export", "--help").stdout

@@ -17,6 +17,7 @@ from edgecil.training.run import Run
 from edgecil.training.settings import RunSettings
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from tests.edgecil.cli.desk import Desk
+from tests.edgecil.cli.test_learn import stop_after_epochs
 from tests.edgecil.training.tiny import picture_folder, tiny_dataset
 
 STAGES = 21
@@ -270,6 +271,22 @@ def test_a_run_within_a_latency_has_a_network_that_can_be_trained_in_time(
     assert Run(eight.folder / "run").settings() == begun
 
 
+def test_no_network_is_measured_twice_for_a_time_and_a_latency(
+    eight: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def speed(settings: RunSettings, device: object) -> float:
+        measured.append(settings.backbone)
+        return 1e-5
+
+    monkeypatch.setattr(rehearsal, "trained_speed", speed)
+    asked = TRAIN.replace("--epochs 1", "--time 10m").replace("1MB", "8MB")
+    stopped(eight, *LATENCY, asked=asked)
+    assert Run(eight.folder / "run").settings().backbone in measured
+    assert len(measured) == len(set(measured)) > 1
+
+
 def test_the_command_that_goes_on_with_a_long_run_has_its_latency(
     eight: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +312,39 @@ def test_a_run_is_not_asked_for_another_latency_than_it_began_with(
     assert err.startswith(f"error: {told}")
     assert err.endswith(", or give another --run folder\n")
     assert len(err.splitlines()) == 1
+
+
+def test_a_task_that_was_begun_within_a_latency_goes_on_with_its_blocks(trained: Desk) -> None:
+    file, asked = bench_file(trained.folder, size_px=16), ("--data", "new", *LATENCY)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after_epochs(patch, 1)
+        trained.learn(*asked, code=EXIT_STOPPED)
+    begun = Run(trained.folder / "run").settings()
+    assert (begun.max_blocks, begun.latency_ms) == (2, 2.2)
+    other = ("--data", "new", "--latency", "4ms")
+    _, err = trained.learn(*other, code=1)
+    assert "run has begun this task with --latency 2.2ms; leave out --latency, or give it" in err
+    file.unlink()  # it is not asked again
+    trained.learn(*asked)
+    assert Run(trained.folder / "run").settings() == begun
+    trained.learn(*asked)
+    _, err = trained.learn(*other, code=1)
+    assert "has learned these classes already, with --latency 2.2ms; --latency goes with new" in err
+    # What was learned since goes on otherwise, whatever latency is asked for.
+    _, err = trained.train("--resume", "--latency", "4ms", code=1)
+    assert "run has learned more with edgecil learn since; go on with edgecil learn" in err
+
+
+def test_a_task_that_was_begun_without_a_latency_is_not_asked_for_one(trained: Desk) -> None:
+    bench_file(trained.folder, size_px=16)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after_epochs(patch, 1)
+        trained.learn("--data", "new", code=EXIT_STOPPED)
+    _, err = trained.learn("--data", "new", *LATENCY, code=1)
+    assert "run has begun this task without --latency; leave out --latency, or give it up: " in err
+    trained.learn("--data", "new", "--discard", *LATENCY)
+    assert Run(trained.folder / "run").settings().max_blocks == 2
+    assert [one["block_tasks"] for one in trained.strictly("results.json")["stages"]][-1]
 
 
 def test_one_network_at_all_times_has_no_blocks_for_a_latency(desk: Desk) -> None:

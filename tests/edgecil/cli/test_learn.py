@@ -45,6 +45,40 @@ def test_a_learn_that_ends_before_its_first_checkpoint_leaves_the_run_as_it_was(
     assert [s["classes"] for s in trained.strictly("results.json")["stages"]] == [2, 4, 6]
 
 
+def test_a_task_of_one_picture_is_learned_once_there_are_more_as_the_message_says(
+    desk: Desk,
+) -> None:
+    def one_left(place: Path) -> None:
+        for number in range(2, 10):  # of the two that stay one is for the test
+            (place / f"{number}.png").rename(desk.folder / f"{place.name} {number}.png")
+
+    def put_back(place: Path) -> None:
+        for number in range(2, 10):
+            (desk.folder / f"{place.name} {number}.png").rename(place / f"{number}.png")
+
+    few, new = desk.photos("old", "ant") / "ant", desk.photos("new", "bee") / "bee"
+    one_left(few)
+    asked = ("--method", "finetune", "--increment", "1")
+    _, told = desk.train(*asked, code=1)
+    assert "task 1 has one picture to learn from in all" in told
+    assert told.endswith(
+        "; begin another run with more pictures, or with more classes in the task\n"
+    )
+    put_back(few)
+    _, told = desk.train(*asked, "--resume", code=1)
+    assert "was started with other pictures" in told
+    shutil.rmtree(desk.folder / "run")
+    desk.train(*asked)
+    one_left(new)
+    _, told = desk.learn("--data", "new", code=1)
+    assert "task 2 has one picture to learn from in all" in told
+    assert told.endswith(
+        "; give the same command with more pictures, or with more classes in the task\n"
+    )
+    put_back(new)
+    desk.learn("--data", "new")
+
+
 @pytest.mark.parametrize("options", [(), ("--codec", "webp:50")], ids=["as before", "smaller"])
 def test_a_stopped_learn_goes_on_to_the_bytes_of_one_that_was_not(
     options: tuple[str, ...], trained: Desk

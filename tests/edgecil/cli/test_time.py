@@ -157,7 +157,7 @@ def test_a_plan_says_what_a_time_comes_to_and_a_time_that_is_too_short_what_woul
     assert json.loads(out)["images_a_task"] > 100
     assert "epochs of the first" in json.loads(out)["reason"]
     _, err = desk.run(*asked, "--time", "0.1s", code=2)
-    assert "too short for convnet2: one epoch a task takes this machine" in err
+    assert "too short for convnet2: this machine needs" in err
     assert len(err.splitlines()) == 1
 
 
@@ -179,7 +179,7 @@ def test_a_point_that_the_time_is_too_short_for_does_not_stop_the_others(
     assert told[2].split()[2:] == ["resnet14", "5350720", "2495"]
     assert told[3].split()[2::2] == ["resnet20", "2768"]
     for line, backbone in ((1, "convnet2"), (4, "resnet26"), (5, "resnet32")):
-        assert f"30 d are too short for {backbone}: one epoch a task takes" in told[line]
+        assert f"30 d are too short for {backbone}: this machine needs" in told[line]
     # Of the first that can be trained.
     assert told[-1].startswith("next: edgecil train --protocol cifar100-b0-inc10 --budget 13018240")
     assert "--backbone resnet14" in told[-1]

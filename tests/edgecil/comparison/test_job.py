@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgecil.comparison import job as job_module
+from edgecil.comparison.cluster import _run_job
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.comparison.outlook import Outlook
 from edgecil.comparison.processes import run_in_processes
@@ -37,13 +38,13 @@ def test_the_log_starts_with_the_command_and_has_what_it_said(tmp_path: Path) ->
     command, *said = job.log.read_text().splitlines()
     assert command == f"$ {job.command}"
     assert said[-1].startswith("error: ")
-    assert ending(job, 1, stopped=False) == (1, said[-1].removeprefix("error: "))
+    assert ending(job, 1) == (1, said[-1].removeprefix("error: "))
 
 
 def test_what_an_earlier_attempt_said_is_not_the_reason(tmp_path: Path) -> None:
     job = quick(tmp_path)
     job.log.write_text("$ first\nerror: the disk is full\n$ second\nTraceback ...\n")
-    code, reason = ending(job, 3, stopped=False)
+    code, reason = ending(job, 3)
     assert code == 3
     assert "disk" not in reason
     assert "exit code 3" in reason
@@ -51,15 +52,15 @@ def test_what_an_earlier_attempt_said_is_not_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_process_killed_for_memory_is_told_as_such(tmp_path: Path) -> None:
-    code, reason = ending(quick(tmp_path), -signal.SIGKILL, stopped=False)
+    code, reason = ending(quick(tmp_path), -signal.SIGKILL)
     assert code == -9
     assert "memory" in reason
     assert "--jobs" in reason
 
 
 def test_one_that_was_stopped_has_not_failed(tmp_path: Path) -> None:
-    assert ending(quick(tmp_path), -signal.SIGTERM, stopped=True) == (75, "")
-    assert ending(quick(tmp_path), 0, stopped=True) == (0, "")
+    assert ending(quick(tmp_path), 75) == (75, "")
+    assert ending(quick(tmp_path), 0) == (0, "")
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -107,10 +108,34 @@ def test_no_more_processes_run_at_once_than_asked_for(tmp_path: Path) -> None:
     assert (running, most) == (0, 2)
 
 
-def test_what_has_no_time_left_is_not_started(tmp_path: Path) -> None:
-    job = quick(tmp_path, stop_at=time.time())
-    assert list(run_in_processes([job], at_once=1)) == []
-    assert not job.log.exists()
+def loading_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that take so long to load and then stop after an epoch."""
+    said = (
+        f"import sys, time; time.sleep({seconds}); print('an epoch', *sys.argv[-2:]); sys.exit(75)"
+    )
+    monkeypatch.setattr(job_module, "_PROGRAM", (sys.executable, "-c", said))
+
+
+def test_a_cell_that_takes_longer_to_load_than_it_may_take_does_an_epoch_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading_for(6.0, monkeypatch)
+    jobs = [quick(tmp_path, name, stop_at=time.time()) for name in "ab"]
+    events = [(event.name, event.exit_code) for event in run_in_processes(jobs, at_once=2)]
+    assert events == [("a", None), ("a", 75)]
+    assert jobs[0].log.read_text().splitlines()[1:] == ["an epoch --stop-after 0.1s"]
+    assert not jobs[1].log.exists()
+
+
+def test_a_ray_worker_tells_of_the_end_of_what_it_began_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading_for(0.0, monkeypatch)
+    first, second = (quick(tmp_path, name, stop_at=time.time()) for name in "ab")
+    assert _run_job(first, True) == (75, "")
+    assert first.log.exists()
+    assert _run_job(second, False) is None
+    assert not second.log.exists()
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -118,7 +143,7 @@ def test_jobs_that_cannot_be_started_leave_the_others_counted_as_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One has no time left, and one is still being trained by somebody else."""
-    jobs = [quick(tmp_path, "late", stop_at=time.time()), quick(tmp_path), quick(tmp_path, "well")]
+    jobs = [quick(tmp_path), quick(tmp_path, "late", stop_at=time.time()), quick(tmp_path, "well")]
     monkeypatch.setattr(job_module, "LEFT_BEHIND_SECONDS", 0.1)
     outlook, told = Outlook(3), []
     for event in run_in_processes(jobs, at_once=2):

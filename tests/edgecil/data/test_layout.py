@@ -233,6 +233,16 @@ def test_folders_of_folders_are_classes_with_a_warning(
     assert "such as robin, wren of birds; if those are the classes, put them side" in caplog.text
 
 
+def test_so_they_are_where_one_of_them_has_but_one_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    splits(tmp_path, "animals", classes=("cat", "dog"))
+    splits(tmp_path, "a-thing", classes=("cup",))
+    with caplog.at_level(logging.WARNING, logger="edgecil"):
+        assert load_folder(tmp_path)[0].classes == ("a-thing", "animals")
+    assert "such as cat, dog of animals; if those are the classes" in caplog.text
+
+
 def test_named_classes_settle_which_reading_is_meant(tmp_path: Path) -> None:
     splits(tmp_path, "cat", "dog", classes=("2023", "2024"))
     with pytest.raises(DataError, match="two ways"):

@@ -89,6 +89,17 @@ def test_numbers_given_by_hand_override_the_recipe() -> None:
     assert recipe.first.batch_size == recipe.incremental.batch_size == 32
 
 
+def test_a_batch_size_given_by_hand_has_a_rate_that_suits_it_and_is_that_of_small_tasks() -> None:
+    of_16 = recipe_named("fast", "memo").adapted(batch_size=16).for_images(10_000).first
+    assert of_16.batch_size == 16
+    assert of_16.learning_rate == pytest.approx(0.07)
+    of_64 = recipe_named("fast", "memo").adapted(batch_size=64).for_images(72).first
+    assert of_64.batch_size == 64
+    assert of_64.learning_rate == pytest.approx(0.14)
+    published = recipe_named("published", "memo").adapted(batch_size=32).first
+    assert (published.batch_size, published.learning_rate) == (32, 0.1)
+
+
 def test_impossible_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         recipe_named("fast", "memo").adapted(epochs=0)

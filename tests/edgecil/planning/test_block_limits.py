@@ -1,5 +1,6 @@
 """Blocks are merged in a plan where they would not fit, or where exemplars are worth more."""
 
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,14 +12,15 @@ from edgecil.planning.accounting import encoded_sizes
 from edgecil.planning.block_limits import BlockBound, choose_with_merging
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
-from edgecil.planning.schedules import Epochs, EqualWork, TooShortError
+from edgecil.planning.schedules import EqualWork, TooShortError
 from edgecil.planning.tradeoffs import Choice
+from tests.edgecil.planning.lengths import epochs
 
 DEMAND = Demand(
     method=method_named("memo"),
     task_sizes=(5,) * 20,
     image_size_px=32,
-    images_per_class=500,
+    class_pictures=(500,) * 100,
     precision="int8",
     codec="webp:50",
     exemplar_bytes=400,
@@ -26,7 +28,7 @@ DEMAND = Demand(
 
 
 def chosen(budget_bytes: int, demand: Demand = DEMAND) -> Choice:
-    return choose_with_merging([demand], "resnet14", ["last"], budget_bytes, Epochs(20, 10))
+    return choose_with_merging([demand], "resnet14", ["last"], budget_bytes, epochs(20, 10))
 
 
 def test_twenty_blocks_stay_where_bytes_are_ample() -> None:
@@ -44,7 +46,7 @@ def test_less_than_a_point_is_no_reason_to_merge() -> None:
 def test_a_time_that_is_too_short_for_merging_is_enough_without() -> None:
     # Nine tenths are 135 s. An epoch of each task, of 2500, 5000, 7500 and 8833 pictures and 3 to
     # 4.5 passes, takes 94.75 s and measuring 27.5; another one to merge before the last, 31 more.
-    work = EqualWork(150.0, {"resnet14": 0.001}.__getitem__, tests_per_class=100)
+    work = EqualWork(150.0, {"resnet14": 0.001}.__getitem__, tests_per_class=100, tasks=50)
     demand = replace(DEMAND, task_sizes=(5,) * 4)
     found = choose_with_merging([demand], "resnet14", ["last"], 3_000_000, work)
     assert found.demand.max_blocks is None
@@ -54,7 +56,7 @@ def test_a_time_that_is_too_short_for_merging_is_enough_without() -> None:
 
 
 def within_seconds(seconds: float) -> EqualWork:
-    return EqualWork(seconds, {"resnet14": 0.001}.__getitem__, tests_per_class=100)
+    return EqualWork(seconds, {"resnet14": 0.001}.__getitem__, tests_per_class=100, tasks=50)
 
 
 def test_blocks_are_merged_where_the_time_is_too_short_for_passing_all_of_them() -> None:
@@ -93,6 +95,20 @@ def test_a_time_that_is_too_short_is_told_with_the_least_that_would_do(tasks: in
     assert (found.demand.max_blocks or tasks) == best
 
 
+def test_a_time_that_is_too_short_for_fifty_tasks_is_refused_within_seconds() -> None:
+    """Of 15 bounds on the blocks, with each backbone; the processor's time counts."""
+    demands = [
+        replace(DEMAND, task_sizes=(1,) * 50, codec=codec, exemplar_bytes=size, precision=precision)
+        for codec, size in (("webp:30", 300), ("webp:50", 400), ("webp:90", 900))
+        for precision in ("fp16", "int8")
+    ]
+    work = EqualWork(1.0, lambda backbone: 0.001, tests_per_class=100, tasks=50)
+    began = time.process_time()
+    with pytest.raises(TooShortError, match="1 s are too short for"):
+        choose_with_merging(demands, None, ["last"], 20_000_000, work)
+    assert time.process_time() - began < 10
+
+
 def test_blocks_that_would_push_exemplars_out_are_merged() -> None:
     found = chosen(3_000_000)
     bound = found.demand.max_blocks
@@ -111,7 +127,7 @@ def test_what_does_not_fit_with_all_blocks_is_merged_and_says_so() -> None:
     assert "all 20 do not fit" in found.reason
     with pytest.raises(BudgetError, match="cannot hold 20 tasks"):
         BlockBound(no_merge=True).chooser(
-            [DEMAND], "resnet14", ["last"], budget_bytes, Epochs(20, 10)
+            [DEMAND], "resnet14", ["last"], budget_bytes, epochs(20, 10)
         )
 
 

@@ -2,21 +2,29 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from edgecil.errors import BudgetError
+from edgecil.memory.codecs import codec_named
+from edgecil.memory.exemplar_sizes import uniform_size
+from edgecil.memory.exemplars import ExemplarSet
+from edgecil.memory.state import State, StateSettings
 from edgecil.methods import method_named
-from edgecil.planning.accounting import published_quota
+from edgecil.planning.accounting import ACCOUNTINGS, published_quota
 from edgecil.planning.planner import alternatives, plan
 from edgecil.planning.plans import Demand
-from edgecil.planning.schedules import Epochs
 from edgecil.planning.tradeoffs import choose
+from edgecil_devices.closed_form import ClassStatistics
+from edgecil_devices.images import Preprocessing
+from edgecil_devices.preprocessing import FOR_PHOTOS
+from tests.edgecil.planning.lengths import epochs
 
 PUBLISHED = Demand(
     method=method_named("memo"),
     task_sizes=(10,) * 10,
     image_size_px=32,
-    images_per_class=500,
+    class_pictures=(500,) * 100,
     precision="fp32",
     codec="raw",
     exemplar_bytes=3072,
@@ -68,6 +76,79 @@ def test_a_strict_plan_fills_the_budget_at_every_stage() -> None:
     assert exemplars == sorted(exemplars, reverse=True)
 
 
+NAMES = ("ant", "bee", "Höckerschwan", 'the "other" one', "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "cut", "precision", "codec"),
+    [
+        ("memo", "resnet14", "last", "fp16", "webp:75"),
+        ("memo", "convnet2", "last", "int8", "webp-lossless"),
+        ("memo-2", "resnet14", "last-two", "fp32", "raw"),
+        ("slda", "resnet20", "last", "int8", "jpeg:9"),
+    ],
+)
+def test_all_but_exemplars_is_planned_to_the_byte(
+    method: str, backbone: str, cut: str, precision: str, codec: str
+) -> None:
+    demand = dataclasses.replace(
+        STRICT,
+        method=method_named(method),
+        task_sizes=(2, 1, 3),
+        precision=precision,
+        codec=codec,
+        class_names=NAMES,
+        max_blocks=2,
+    )
+    blocks = (1, 2, 2) if method.startswith("memo") else (1, 1, 1)
+    for stage in plan(demand, backbone, cut, 1 << 24).stages:
+        settings = StateSettings(
+            method=method,
+            backbone=backbone,
+            cut=cut,
+            precision=precision,
+            codec=codec,
+            preprocessing=Preprocessing(32, reading=FOR_PHOTOS),
+            mean=(0.4321, 0.4321, 0.4321),
+            std=(0.2345, 0.2345, 0.2345),
+            block_count=blocks[stage.stage - 1],
+            classes=NAMES[: stage.classes],
+            task_sizes=(2, 1, 3)[: stage.stage],
+            block_tasks=((0, 1), (2,)) if blocks[-1] == 2 and stage.stage == 3 else None,
+        )
+        network = settings.empty_network()
+        statistics = None
+        if method == "slda":
+            statistics = ClassStatistics.empty(network.head.in_features)
+            for label in range(stage.classes):
+                statistics = statistics.added(np.eye(network.head.in_features), label)
+        none = ExemplarSet.empty(codec_named(codec), 32)
+        state = State.of(settings, network, none, statistics)
+        assert stage.model_bytes == state.size_without_exemplars_bytes
+
+
+@pytest.mark.parametrize("size_px", [32, 96])
+@pytest.mark.parametrize(
+    ("codec", "exemplar_bytes"),
+    [("raw", 3072), ("webp:75", 2), ("webp:75", 301), ("webp:90", 70_000)],
+)
+def test_as_many_exemplars_are_planned_as_fit(
+    codec: str, exemplar_bytes: int, size_px: int
+) -> None:
+    demand = dataclasses.replace(
+        STRICT,
+        codec=codec,
+        exemplar_bytes=exemplar_bytes,
+        image_size_px=size_px,
+        class_pictures=(50,) * 6,
+    )
+    named = codec_named(codec)
+    sizes = [uniform_size(3, count, exemplar_bytes, named, size_px) for count in range(151)]
+    for spare_bytes in range(-50, sizes[-1] + 100, max(1, exemplar_bytes // 40)):
+        fitting = max(0, sum(size <= spare_bytes for size in sizes) - 1)
+        assert ACCOUNTINGS["strict"].fitting_exemplars(demand, 3, spare_bytes) == fitting
+
+
 def test_there_are_never_more_exemplars_than_pictures() -> None:
     planned = plan(STRICT, "convnet2", "last", 1_000_000_000)
     assert [stage.exemplars for stage in planned.stages] == [5000 * t for t in range(1, 11)]
@@ -76,10 +157,10 @@ def test_there_are_never_more_exemplars_than_pictures() -> None:
 def test_the_horizon_is_what_the_budget_must_hold() -> None:
     near = dataclasses.replace(STRICT, task_sizes=(10,) * 2)
     budget_bytes = plan(near, "resnet32", "last", 1).smallest_budget_bytes
-    assert choose([near], "resnet32", ["last"], budget_bytes, Epochs(1, 1)).plan.fits
+    assert choose([near], "resnet32", ["last"], budget_bytes, epochs(1, 1)).plan.fits
     far = dataclasses.replace(STRICT, task_sizes=(10,) * 3)
     with pytest.raises(BudgetError, match="cannot hold 3 tasks"):
-        choose([far], "resnet32", ["last"], budget_bytes, Epochs(1, 1))
+        choose([far], "resnet32", ["last"], budget_bytes, epochs(1, 1))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from edgecil.planning import tradeoffs as module
 from edgecil.planning.accounting import parameter_counts
 from edgecil.planning.planner import plan
 from edgecil.planning.plans import Demand
-from edgecil.planning.schedules import Epochs
-from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, tradeoffs
+from edgecil.planning.tradeoffs import Tradeoffs, choose, estimate, part_kept, tradeoffs
+from tests.edgecil.planning.lengths import epochs
 
 BYTES = {"webp-lossless": 1727, "webp:75": 306, "webp:30": 190}
 DEMANDS = [
@@ -24,7 +24,7 @@ DEMANDS = [
         method=method_named("replay"),
         task_sizes=(10,) * 10,
         image_size_px=32,
-        images_per_class=500,
+        class_pictures=(500,) * 100,
         precision=precision,
         codec=codec,
         exemplar_bytes=size,
@@ -32,7 +32,7 @@ DEMANDS = [
     for codec, size in BYTES.items()
     for precision in ("fp16", "int8")
 ]
-EPOCHS = Epochs(20, 10)
+EPOCHS = epochs(20, 10)
 TABLE = Tradeoffs(
     seen=(10_000, 1_000_000),
     network={
@@ -87,15 +87,47 @@ def test_an_estimate_is_the_network_less_what_is_given_up_on_average_over_the_st
     seen = [first, first + 3 * (5000 + planned.stages[0].exemplars)]
     network = [TABLE.of_network("resnet14", 171_856, pictures) for pictures in seen]
     expected = (sum(network) - sum(lost)) / 2 - 1.0 - 0.5
-    assert estimate(demand, planned, Epochs(2, 3)) == pytest.approx(expected)
+    assert estimate(demand, planned, epochs(2, 3)) == pytest.approx(expected)
+
+
+def test_part_kept_is_that_of_a_class_whatever_the_others_have() -> None:
+    assert part_kept((50,) * 20, 250) == pytest.approx(0.25)
+    assert part_kept((50,) * 20, 5000) == 1
+    # All 950 of the small classes, and 550 of the 2000 of the large one.
+    assert part_kept((*(50,) * 19, 2000), 1500) == pytest.approx((19 + 550 / 2000) / 20)
+    # Ten of each, which are all of the first.
+    assert part_kept((40, 10, 20), 30) == pytest.approx((1 / 4 + 1 + 1 / 2) / 3)
+    assert part_kept((40, 0, 20), 20) == pytest.approx((10 / 40 + 1 + 10 / 20) / 3, abs=0.02)
+
+
+def test_one_large_class_neither_fills_the_memory_nor_spoils_the_codec() -> None:
+    """Twenty classes in tasks of five under 3 MB, one of which has many pictures."""
+    small, large = (50,) * 20, (*(50,) * 19, 2000)
+    chosen = {}
+    for pictures in (small, large):
+        demands = [
+            dataclasses.replace(
+                DEMANDS[0],
+                method=method_named("thrift"),
+                task_sizes=(5,) * 4,
+                class_pictures=pictures,
+                codec=codec,
+                exemplar_bytes=size,
+            )
+            for codec, size in (("webp-lossless", 2000), ("webp:75", 700), ("webp:10", 250))
+        ]
+        chosen[pictures] = choose(demands, None, ["last"], 3_000_000, EPOCHS)
+    assert chosen[small].demand.codec == "webp-lossless"
+    assert chosen[large].demand.codec != "webp:10"
+    assert chosen[large].plan.stages[-1].exemplars <= sum(large)
 
 
 def test_a_longer_training_is_worth_a_larger_network(monkeypatch: pytest.MonkeyPatch) -> None:
     given(TABLE, monkeypatch)
     demands = [dataclasses.replace(demand, method=method_named("thrift")) for demand in DEMANDS]
     backbones = [
-        choose(demands, None, ["last"], 20_000_000, Epochs(epochs, epochs)).plan.backbone
-        for epochs in (1, 10, 100)
+        choose(demands, None, ["last"], 20_000_000, epochs(length, length)).plan.backbone
+        for length in (1, 10, 100)
     ]
     sizes = [sum(parameter_counts(backbone, "last")) for backbone in backbones]
     assert sizes == sorted(set(sizes))

@@ -66,9 +66,13 @@ def test_what_a_comparison_could_not_run_is_noted(tmp_path: Path) -> None:
     cells = [
         {"name": "memo-9", "status": "finished", "reason": ""},
         {"name": "der-1", "status": "failed", "reason": "1 byte cannot hold 3 tasks"},
+        {"name": "der-9", "status": "waiting", "reason": ""},
     ]
     (tmp_path / "comparison.json").write_text(json.dumps({"cells": cells}))
-    assert read_runs([tmp_path]).notes == ("Not run, der-1: 1 byte cannot hold 3 tasks.",)
+    assert read_runs([tmp_path]).notes == (
+        "Not run, der-1: 1 byte cannot hold 3 tasks.",
+        "Not finished, der-9: the same edgecil compare goes on with it.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_in_the_file_of_tasks(tmp_path: Path) -> None:
 def test_when_new_classes_are_learned(known: str, again: str) -> None:
     request = TrainRequest(data="tiny", budget="400kB", backbone="convnet2", codec="raw")
     settings, _, _ = resolve(request, facts_of(dataset("bar", known), ["raw"]))
-    with pytest.raises(DataError, match="knows the class"):
+    with pytest.raises(DataError, match="knows of more already: "):
         with_new_task(settings, NewTask("more", 0.2, facts_of(dataset(again), [settings.codec])))
 
 

@@ -23,6 +23,7 @@ from edgecil.training.api import train
 from edgecil.training.distributed import lead
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
+from edgecil.training.run import Run
 from tests.edgecil.training.batch_norm_side_by_side import BATCHES, batch, new_layer, passed
 from tests.edgecil.training.in_float64 import float64
 from tests.edgecil.training.tiny import SIZE_PX, picture_folder, tiny_dataset
@@ -238,21 +239,27 @@ def test_one_process_is_alone_with_or_without_torchrun(monkeypatch: pytest.Monke
     assert lead(lambda: "done") == "done"  # there is no process group to ask
 
 
-@pytest.mark.parametrize(
-    ("command", "remedy"),
-    [
-        ("train --data photos --budget 1MB --latency 8ms", "give --bench or --max-blocks"),
-        ("learn run --data photos", "start it without torchrun"),
-    ],
-)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_what_is_for_one_process_is_refused_in_each_of_several(
-    command: str, remedy: str, rank: int, monkeypatch: pytest.MonkeyPatch
+    rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_process(monkeypatch, rank, 2)
-    done = CliRunner().invoke(app, command.split())
+    done = CliRunner().invoke(app, ["learn", "run", "--data", "photos"])
     assert isinstance(done.exception, UsageError)
-    assert str(done.exception).endswith(remedy)
+    assert str(done.exception).endswith("start it without torchrun")
+
+
+def test_a_time_and_a_latency_are_measured_once_for_all(tmp_path: Path) -> None:
+    pictures = picture_folder(tiny_dataset(classes=3, train=8), tmp_path / "pictures")
+    command = f"train --data {pictures} --image-size {SIZE_PX} --budget 300kB --increment 1"
+    command += " --backbone convnet2 --method memo --device cpu --time 5s --latency 10s"
+    run = tmp_path / "run"
+    leader, other = side_by_side(2, "edgecil", *command.split(), "--run", run)
+    assert (leader[0], *other) == (0, 0, "", ""), leader[2]
+    assert leader[2].count("convnet2 on this machine: a block takes") == 1
+    settings = Run(run).settings()
+    assert (settings.latency_ms, settings.time_seconds) == (10_000, 5)
+    assert settings.images_a_task
 
 
 def test_every_process_takes_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

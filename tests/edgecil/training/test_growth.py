@@ -13,7 +13,7 @@ from edgecil.memory.state import State
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.tradeoffs import Choice, tradeoffs
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.growth import NewTask, codecs_from_here, with_new_task
+from edgecil.training.growth import NewTask, codecs_from_here, kept_of, with_new_task
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
@@ -58,6 +58,23 @@ def test_where_all_pictures_fit_they_stay_as_they_are(run: Run) -> None:
     settings, choice = grown(run, 400_000)
     assert settings.codec == "webp-lossless"
     assert choice.reason == ""
+
+
+def test_many_new_pictures_do_not_make_more_of_the_old_ones(run: Run) -> None:
+    """All 144 old ones fit beside 200 new ones, but not if each old class counted 200."""
+    settings, state = run.settings(), State.read(run.state_folder)
+    kept = kept_of(settings, state)
+    assert kept == dict.fromkeys(settings.classes, SEEN)
+    facts = facts_of(NEW, codecs_from_here(settings, None))
+    facts = replace(facts, class_pictures=(100, 100))
+    each = facts.exemplar_bytes["webp-lossless"]
+    budget_bytes = state.size_without_exemplars_bytes + int(400 * each) + 4000
+    new = NewTask("more", 0.2, facts, budget_bytes, kept=kept)
+    grown_settings, choice = with_new_task(settings, new)
+    assert grown_settings.codec == "webp-lossless"
+    assert choice.plan.stages[-1].exemplars == 144 + 200
+    without = with_new_task(settings, replace(new, kept={}))[1]
+    assert without.plan.stages[-1].exemplars > 144 + 200
 
 
 def test_where_they_do_not_they_are_encoded_smaller_and_the_reason_is_said(

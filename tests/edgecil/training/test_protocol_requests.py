@@ -39,6 +39,15 @@ def test_data_tasks_order_recipe_and_backbone_come_from_the_protocol() -> None:
     assert reason == "resnet32 is the published backbone of der at this budget"
 
 
+def test_in_a_given_time_no_published_recipe_is_shortened() -> None:
+    asked = {"protocol": "cifar100-b0-inc10", "budget": SMALLEST, "method": "thrift"}
+    assert settled(**asked, time="1h")[0].recipe == "fast"
+    assert settled(**asked, time="1h", recipe="published")[0].recipe == "published"
+    assert settled(**asked)[0].recipe == "published"
+    # As many pictures for each method is a comparison of what was published.
+    assert settled(**asked, images_a_task=50_000)[0].recipe == "published"
+
+
 def test_brightness_is_varied_but_for_imagenet100() -> None:
     assert settled(protocol="cifar100-b0-inc10", budget=LARGEST)[0].brightens
     assert settled(data="cifar100", budget=LARGEST)[0].brightens

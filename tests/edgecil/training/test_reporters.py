@@ -61,7 +61,7 @@ class Diary(Reporter):
         self.said.append(f"stage {result.stage}")
 
 
-def learned(folder: Path, reporter: Reporter, **options: bool) -> None:
+def learned(folder: Path, reporter: Reporter, **options: Any) -> None:
     asked = TrainRequest(
         data="tiny", budget="260kB", increment=3, backbone="convnet2", epochs=2, batch_size=16
     )

@@ -36,7 +36,15 @@ def begun() -> RunSettings:
 def test_what_was_found_for_a_time_or_a_latency_is_taken_again(begun: RunSettings) -> None:
     found = {"backbone": "convnet2", "codec": "raw", "precision": "int8", "max_blocks": 2}
     assert as_begun(request(), begun) == request(**found)
-    assert as_begun(request(time="1h"), begun) == request(**found, images_a_task=700)
+    in_time = request(**found, images_a_task=700, recipe="fast")
+    assert as_begun(request(time="1h"), begun) == in_time
+    # It goes on without the time, too, unless another length is asked for.
+    in_an_hour = replace(begun, time_seconds=3600.0)
+    assert as_begun(request(), in_an_hour) == in_time
+    assert as_begun(request(epochs=3), in_an_hour) == request(**found, epochs=3)
+    # An older edgecil may have begun it by a protocol's recipe.
+    older = replace(in_an_hour, recipe="published")
+    assert as_begun(request(time="1h"), older) == replace(in_time, recipe="published")
 
 
 def test_a_run_that_was_to_merge_nothing_in_its_time_goes_on_as_the_same_run() -> None:
@@ -44,7 +52,7 @@ def test_a_run_that_was_to_merge_nothing_in_its_time_goes_on_as_the_same_run() -
         time="480s", backbone="resnet14", codec="raw", precision="int8", budget="1500kB"
     )
     # Exemplars in place of some blocks would be worth it, but for the time that merging takes.
-    facts = replace(facts_of(tiny_dataset(classes=10), ["raw"]), images_per_class=100)
+    facts = replace(facts_of(tiny_dataset(classes=10), ["raw"]), class_pictures=(100,) * 10)
     begun, _, _ = resolve(asked, facts, pace=lambda _: 1e-3)
     assert begun.max_blocks is None
     again, _, _ = resolve(as_begun(asked, begun), facts)
