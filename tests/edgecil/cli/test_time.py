@@ -2,10 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
-import torch
 
 from edgecil.cli.progress import TerminalReporter
 from edgecil.training import rehearsal
@@ -128,16 +126,6 @@ def test_a_network_that_does_not_fit_the_memory_is_passed_over(
         assert len(err.splitlines()) == 1
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Several that wait for each other where others compute, too, count their waiting as work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_a_run_takes_about_the_time_that_it_may(desk: Desk) -> None:
     """Measured for real; the processor's time counts, whatever else the machine does meanwhile."""
     desk.photos("old", "cup", "fork", "key", "mug")
