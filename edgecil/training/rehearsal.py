@@ -119,12 +119,15 @@ def _of_an_epoch(
     batches = max(1, min(_MOST_BATCHES, round(_EPOCH_SECONDS / guessed / batch_size)))
     size_px = settings.image_size_px
     shape = (batches * batch_size, size_px, size_px, 3)
+    draw, classes = np.random.default_rng(0), len(settings.tasks[0].classes)
     short = replace(phase, recipe=replace(phase.recipe, epochs=epochs))
     try:
         with full_memory_told():
             images = ResidentImages(
-                np.random.default_rng(0).integers(0, 256, shape, np.uint8),
-                np.zeros(shape[0], np.int64),
+                draw.integers(0, 256, shape, np.uint8),
+                # Were all of one class, the loss would vanish, and denormal gradients take a
+                # processor up to twenty times as long.
+                draw.integers(0, classes, shape[0]),
                 device,
                 mirrors=settings.mirrors,
                 augment=settings.augment,
