@@ -1,7 +1,5 @@
 """The planner: what fits a byte budget, stage by stage, before anything is trained."""
 
-from functools import lru_cache
-
 from edgecil.budget import format_bytes
 from edgecil.errors import BudgetError
 from edgecil.networks import BACKBONES
@@ -17,20 +15,15 @@ def plan(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
 
 def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
     """A plan for every backbone that suits the images and the method and can be cut there."""
-    suited = _suited(demand.image_size_px, cut, demand.method.takes_wide_backbones)
-    return [plan(demand, name, cut, budget_bytes) for name in suited]
-
-
-@lru_cache
-def _suited(image_size_px: int, cut: str, takes_wide: bool) -> tuple[str, ...]:
-    return tuple(
+    suited = [
         backbone.name
         for backbone in BACKBONES.values()
-        if backbone.smallest_image_px <= image_size_px <= backbone.largest_image_px
+        if backbone.smallest_image_px <= demand.image_size_px <= backbone.largest_image_px
         and backbone.pretrained is None
         and can_be_cut(backbone, cut)
-        and (backbone.width == 1 or takes_wide)
-    )
+        and (backbone.width == 1 or demand.method.takes_wide_backbones)
+    ]
+    return [plan(demand, name, cut, budget_bytes) for name in suited]
 
 
 def too_small(demand: Demand, smallest: Plan) -> BudgetError:

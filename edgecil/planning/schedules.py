@@ -113,8 +113,7 @@ class EqualWork:
     def takes(self, demand: Demand, planned: Plan, images_a_task: int) -> float:
         """Seconds of a run that shows so many pictures a task."""
         passes, tests = 0.0, 0.0
-        shown = task_pictures(demand, planned)[: self.tasks]
-        for stage, pictures in enumerate(shown, start=1):
+        for stage, pictures in enumerate(task_pictures(demand, planned)[: self.tasks], start=1):
             tests += demand.task_sizes[stage - 1] * self.tests_per_class
             phases = demand.method.epochs(_ONE_EPOCH, stage) + demand.merges(stage)
             each = demand.method.passes(min(stage, demand.max_blocks or stage))
