@@ -2,34 +2,42 @@
 
     python benchmarks/card_smoke.py                 # on the fastest device there is
     python benchmarks/card_smoke.py --device cpu    # a rehearsal: equal to the byte
+    python benchmarks/card_smoke.py --check         # half a minute: replayed or one by one alone
 
 The first thing to run on a graphics card that edgecil has not met; a minute or two. Each method
-learns four colours in two tasks: on the processor, on the device, and there again, stopped in the
-second task (slda, which trains in the first alone, in that) and gone on with. Two more rows have
-augmented pictures, and larger ones. Shown are
+learns four colours in two tasks: on the processor, on the device, there again with steps that are
+started one by one, and once more, stopped in the second task (slda, which trains in the first
+alone, in that) and gone on with. More rows have other networks, batches and pictures. Shown are
 
 - the last accuracies, which differ by chance where the bits do: the trainings are short;
 - how alike the two networks' features are (linear CKA, worked out on the device, 1 at best);
-- whether the files of the state are those of the processor, and whether a stop changed them.
+- whether the files of the state are those of the processor;
+- whether they are those of steps that were started one by one, and whether a stop changed them.
 
-The end is 1 if a row fails. edgecil must be installed, since a run notes its version.
+The end is 1 if a row fails, as it does where one of the last two is not so. A row that did not fail
+is not learned again where the file of `--out` has it, of the same code on the same machine. edgecil
+must be installed, since a run notes its version.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from card_machine import revision, shared_by_mps
 from edgecil.analysis.views import FEATURES, similarities
 from edgecil.data import ImageDataset, Split
 from edgecil.data.datasets import fingerprint_of
@@ -39,6 +47,7 @@ from edgecil.methods.lesson import Phase
 from edgecil.methods.recipes import recipe_named
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.loop import EpochReport, choose_device, half_precision_pays
+from edgecil.training.recording import EAGER
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import hardware, versions
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
@@ -57,16 +66,29 @@ class Row:
     """As the table has it."""
     method: str
     """Name of the method."""
-    image_size_px: int = 32
-    """Height and width of the pictures."""
-    augmentation: str = "plain"
-    """What is done to them."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of its `TrainRequest` that differ from those of other rows."""
+    more_pictures: int = 0
+    """A class, than other rows have."""
+    checked: bool = False
+    """Whether `--check` learns it, too."""
 
 
+THREE_TASKS = {"base": 2, "increment": 1}
 ROWS = (
-    *(Row(method, method) for method in METHODS),
-    Row("thrift, augmented", "thrift", augmentation="autoaugment+cutout"),
-    Row("replay, 72 px", "replay", image_size_px=72),
+    *(Row(method, method, checked=method in ("icarl", "foster")) for method in METHODS),
+    Row("finetune, convnet2", "finetune", {"backbone": "convnet2"}, checked=True),
+    Row("replay, batches of 64 and a short one", "replay", {"batch_size": 64}, 1, checked=True),
+    Row("memo, three blocks", "memo", THREE_TASKS, checked=True),
+    Row("memo, merged", "memo", THREE_TASKS | {"max_blocks": 2}, checked=True),
+    Row(
+        "memo, maps of a frozen trunk",
+        "memo",
+        THREE_TASKS | {"trunk": "freeze", "recipe": "frozen"},
+        checked=True,
+    ),
+    Row("thrift, augmented", "thrift", {"augmentation": "autoaugment+cutout"}),
+    Row("replay, 72 px", "replay", {"image_size_px": 72}),
 )
 
 
@@ -111,24 +133,29 @@ def colours(image_size_px: int, pictures: int) -> ImageDataset:
 
 def request_of(row: Row, epochs: int) -> TrainRequest:
     """How a row is learned."""
+    alike: dict[str, Any] = {
+        "increment": 2,
+        "backbone": "resnet14",
+        "augmentation": "plain",
+        "image_size_px": 32,
+        "batch_size": 16,
+    }
     return TrainRequest(
         data="colours",
         budget="2MB",
-        increment=2,
         method=row.method,
-        backbone="resnet14",
         precision="fp16",
         codec="webp-lossless",
-        augmentation=row.augmentation,
-        image_size_px=row.image_size_px,
         epochs=epochs,
-        batch_size=16,
         seed=1,
+        **alike | row.options,
     )
 
 
-def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, here: Path) -> str:
-    """Learn a row three times in the folder `here` -> its line of the table."""
+def smoked(
+    row: Row, dataset: ImageDataset, device: torch.device, epochs: int, here: Path, *, check: bool
+) -> str:
+    """Learn a row in the folder `here`, with `check` on the device alone -> its line."""
 
     def learned(name: str, device_type: str, reporter: SilentReporter | None = None) -> float:
         results = train(
@@ -145,10 +172,19 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
     def state_files(name: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (here / name / "state").iterdir()}
 
-    on_processor = learned("processor", "cpu")
+    def same(one: str, other: str) -> bool:
+        return state_files(one) == state_files(other)
+
     started = time.perf_counter()
     on_device = learned("device", device.type)
     seconds = time.perf_counter() - started
+    with patch.dict(os.environ, {EAGER: "1"}):
+        learned("one by one", device.type)
+    one_by_one = "yes" if same("device", "one by one") else FAILED
+    if check:
+        found = (f"{on_device:.0f}", "", "", "", one_by_one, "", f"{seconds:.1f}")
+        return f"| {row.name} | | {' | '.join(found)} |"
+    on_processor = learned("processor", "cpu")
     try:
         learned("stopped", device.type, _StopsOnce(row.method))
     except Stopped:
@@ -158,39 +194,47 @@ def smoked(row: Row, dataset: ImageDataset, device: torch.device, epochs: int, h
 
     networks = [State.read(here / name / "state").network() for name in ("processor", "device")]
     alike = similarities(networks, dataset.test.pixels(), device)[FEATURES][0, 1]
-    same = state_files("device") == state_files("processor")
-    same_after_stop = state_files("device") == state_files("stopped")
     cells = (
         row.name,
         *(f"{accuracy:.0f}" for accuracy in (on_processor, on_device, stopped)),
         f"{alike:.3f}",
-        "yes" if same else "no",
-        "yes" if same_after_stop else "no",
+        "yes" if same("device", "processor") else "no",
+        one_by_one,
+        "yes" if same("device", "stopped") else FAILED,
         f"{seconds:.1f}",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def line_of(row: Row, device_name: str, epochs: int, pictures: int) -> str:
+def line_of(row: Row, device_name: str, epochs: int, pictures: int, *, check: bool) -> str:
     """The line of a row, which says so where it failed: the other rows are to be seen, too."""
     try:
         device = choose_device(device_name)
         with tempfile.TemporaryDirectory() as folder:
-            dataset = colours(row.image_size_px, pictures)
-            return smoked(row, dataset, device, epochs, Path(folder))
+            image_size_px = request_of(row, epochs).image_size_px or 0
+            dataset = colours(image_size_px, pictures + row.more_pictures)
+            return smoked(row, dataset, device, epochs, Path(folder), check=check)
     except Exception as error:
         traceback.print_exc()
-        return f"| {row.name} | {FAILED}: {type(error).__name__} | | | | | | |"
+        return f"| {row.name} | {FAILED}: {type(error).__name__} | | | | | | | |"
 
 
 def lines_of(rows: Sequence[Row], at_once: int, asked: argparse.Namespace) -> Iterator[str]:
     """The line of each row, in their order; so many are learned at once, in processes."""
-    one = partial(line_of, device_name=asked.device, epochs=asked.epochs, pictures=asked.pictures)
+    given = {"epochs": asked.epochs, "pictures": asked.pictures, "check": asked.check}
+    one = partial(line_of, device_name=asked.device, **given)
     if at_once == 1:
         yield from map(one, rows)
         return
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
         yield from pool.map(one, rows)
+
+
+def known_lines(file: Path | None, head: str) -> dict[str, str]:
+    """Lines of rows, by name, that an earlier call with the same heading left, but for failures."""
+    text = file.read_text() if file and file.exists() else ""
+    lines = text.removeprefix(head).splitlines() if text.startswith(head) else []
+    return {line.split("|")[1].strip(): line for line in lines if line and FAILED not in line}
 
 
 def heading(device: torch.device, epochs: int, pictures: int, at_once: int) -> str:
@@ -202,11 +246,14 @@ def heading(device: torch.device, epochs: int, pictures: int, at_once: int) -> s
         f"{machine.get('gpu', device.type)} beside {machine['processor']}; bfloat16 "
         f"{'on' if half_precision_pays(device) else 'not on'} the device, "
         f"{'on' if half_precision_pays(CPU) else 'not on'} the processor; "
-        f"{packages}. Four classes of {pictures} pictures in two tasks, {epochs} epochs each, "
+        f"{packages}, revision {revision()}; "
+        f"MPS {'runs' if shared_by_mps() else 'does not run'}. "
+        f"Four classes of {pictures} pictures in two tasks or three, {epochs} epochs each, "
         f"once, {at_once} rows at a time. "
         "Made by `benchmarks/card_smoke.py`, which says what is compared.\n\n"
         "| | processor, % | device, % | stopped, % | features alike | processor's bytes "
-        "| same bytes after a stop | seconds |\n|---|---|---|---|---|---|---|---|"
+        "| bytes of steps one by one | same bytes after a stop | seconds |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
 
 
@@ -217,18 +264,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=8, help="a task")
     parser.add_argument("--pictures", type=int, default=32, help="to learn from, a class")
     parser.add_argument("--only", nargs="+", choices=METHODS, help="rows of these methods")
+    parser.add_argument("--check", action="store_true", help="a few rows, on the device alone")
     parser.add_argument("--at-once", type=int, default=1, help="rows that are learned at once")
     parser.add_argument("--out", type=Path, help="a file for the table")
     asked = parser.parse_args(arguments)
     rows = [row for row in ROWS if not asked.only or row.method in asked.only]
-    lines = [heading(choose_device(asked.device), asked.epochs, asked.pictures, asked.at_once)]
-    print(lines[0], flush=True)
-    for line in lines_of(rows, asked.at_once, asked):
-        lines.append(line)
+    rows = [row for row in rows if row.checked or not asked.check]
+    head = heading(choose_device(asked.device), asked.epochs, asked.pictures, asked.at_once)
+    lines = known_lines(asked.out, head)
+    print("\n".join((head, *lines.values())), flush=True)
+    missing = [row for row in rows if row.name not in lines]
+    for row, line in zip(missing, lines_of(missing, asked.at_once, asked), strict=True):
+        lines[row.name] = line
         print(line, flush=True)
         if asked.out:
-            asked.out.write_text("\n".join(lines) + "\n")
-    return int(any(FAILED in line for line in lines))
+            found = (lines[one.name] for one in ROWS if one.name in lines)
+            asked.out.write_text("\n".join((head, *found)) + "\n")
+    return int(any(FAILED in line for line in lines.values()))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@
 
 Images a second of training as `edgecil train` does it, on random pictures: with steps that are
 started one by one, and with steps that are recorded and replayed. For single networks, with
-augmentation, and for MEMO with K blocks, all but the last of which are frozen; then with larger
-batches, a wider network, cuDNN looking for its quickest convolutions, and without the branches of a
-recording (`edgecil.networks.streams`). Each kind takes turns with the other; the last epoch of
-three counts, in which everything has been recorded, and the median of the turns is told. Both begin
-alike: whether they end with the same bits, and whether two recorded ones do, is told as well. A
-setting that is measured again, or one kind of it, takes the place of what is in the file.
+augmentation, and for MEMO with K blocks, all but the last of which are frozen; then with other
+batches (64 are those of the recipe `fast`), a wider network, cuDNN looking for its quickest
+convolutions, and without the branches of a recording (`edgecil.networks.streams`). Each kind takes
+turns with the other; the last epoch of three counts, in which everything has been recorded, and the
+median of the turns is told. Both begin alike: whether they end with the same bits, and whether two
+recorded ones do, is told as well. A setting that is measured again, or one kind of it, takes the
+place of what is in the file, which says by which revision of the code each was measured; `--new`
+measures nothing that this one has measured already.
 
 On one H100 at least twice as many were expected for ResNet-32, and four times for ten blocks.
 """
@@ -29,6 +31,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from card_machine import revision
 from edgecil.methods import TaskView, method_named
 from edgecil.methods.lesson import Lesson
 from edgecil.methods.recipes import recipe_named
@@ -76,6 +79,9 @@ SETTINGS = (
     Setting("memo, 2 blocks of resnet32", "resnet32", 2),
     Setting("memo, 5 blocks", "resnet32", 5),
     Setting("memo, 10 blocks", "resnet32", 10),
+    Setting("resnet14, batches of 64", "resnet14", batch_size=64),
+    Setting("resnet32, batches of 64", "resnet32", batch_size=64),
+    Setting("memo, 5 blocks, batches of 64", "resnet32", 5, batch_size=64),
     Setting("resnet32x2, batches of 256", "resnet32x2", batch_size=256),
     Setting("resnet32x2, batches of 512", "resnet32x2", batch_size=512),
     Setting("resnet14x4", "resnet14x4"),
@@ -158,6 +164,7 @@ def speeds(
                 "images_per_second": round(median(speed for speed, _, _ in ends)),
                 "turns": turns,
                 "loss": ends[0][1],
+                "revision": revision(),
             }
             if turns > 1:
                 row[kind]["same_bits"] = len({bits for _, _, bits in ends}) == 1
@@ -172,11 +179,17 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
+def is_known(setting: Setting, rows: Sequence[dict[str, Any]], kinds: Sequence[str]) -> bool:
+    """Whether these kinds of a setting were measured by this revision."""
+    found = [row.get(kind, {}) for row in rows if row["name"] == setting.name for kind in kinds]
+    return bool(found) and all(kind.get("revision") == revision() for kind in found)
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown, a line a setting; what was not measured is left blank."""
     lines = [
         "| step | one by one, images/s | recorded | times | same loss | same bits "
-        "| twice the same bits |\n|---|---|---|---|---|---|---|"
+        "| twice the same bits | revision |\n|---|---|---|---|---|---|---|---|"
     ]
     for row in rows:
         eager, recorded = (row.get(kind, {}) for kind in KINDS)
@@ -190,6 +203,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{speeds[1] / speeds[0]:.2f}" if all(speeds) else "",
             *([""] * (3 - len(asked))),
             *({None: "", True: "yes", False: "no"}[answer] for answer in asked),
+            ", ".join(sorted({kind.get("revision", "") for kind in (eager, recorded) if kind})),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -216,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[""], help="settings with one of these words")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--new", action="store_true", help="only what the file does not have yet")
     parser.add_argument("--tiny", action="store_true", help="two small settings, a few steps")
     asked = parser.parse_args(arguments)
     device = choose_device(asked.device)
@@ -228,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     if file.exists() and told == {name: read(file)[name] for name in told}:
         rows = read(file)["rows"]
+    if asked.new:
+        settings = [one for one in settings if not is_known(one, rows, asked.kinds)]
     for row in speeds(settings, device, batches, turns, asked.kinds):
         before = {one["name"]: one for one in rows}
         kept = before.get(row["name"], {})

@@ -4,7 +4,7 @@ Test pictures of the 30 classes of CIFAR-100 that a bundle knows against test pi
 other classes; then, with ten of these taught by 20 pictures each (three draws), known and taught
 ones against the 60 left. Answers are the device's own. By these scores of a picture:
 
-    energy      the logarithm of the sum of the exponentials of all logits, as `Classifier.knows`
+    energy      the logarithm of the sum of the exponentials of all logits
     softmax     the highest probability
     max logit   the largest logit
 
@@ -13,7 +13,8 @@ the thresholds that let pass 90, 95 and 99 % of other known pictures: the export
 energy, on the run's test pictures, which are the very ones here, and 90, 95 and 99 would be no
 measurement. So they are found anew, as it does it, on every second one, and what passes is counted
 among the others; then the other way round. Thresholds stay when something is taught, as on a
-device.
+device. But there what is taken for a taught class counts as known, and all else is measured by the
+logits of the release alone: that is the rows with 0 taught.
 
 Two estimates of the energy's AUROC need no pictures of other classes. "Manifest" is what the
 exporter wrote: test pictures against blends, the means of two of them. "One left out" is of test

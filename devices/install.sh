@@ -15,11 +15,12 @@ usage: sh install.sh [--from WHAT] [--target DIR]
 Puts edgecil and what it needs, about 200 MB, into a Python environment of its own. A second run
 brings it up to date; one that was cut short is made good by the next.
 
-  --from WHAT       a wheel, a folder of sources, or a release like edgecil==0.1.0; by itself the
-                    newest wheel that lies beside this script, or else the newest release
+  --from WHAT       a wheel, a folder of sources, or what a package index has, edgecil==0.1.0; by
+                    itself the newest wheel that lies beside this script
   --target DIR      the environment's folder (/opt/edgecil for root, ~/edgecil for others)
   --service BUNDLE  put BUNDLE into the store /var/lib/edgecil and serve it, now and whenever the
-                    device starts, as a user who can do nothing else
+                    device starts, as a user who can do nothing else; if the store has a newer
+                    one, it goes on with that
   --trust KEY       let that store, if it is new, take what this public key has signed and no more
   --no-teach        let nothing be taught in that store, if it is new
   --uninstall       take environment and service away; the store stays
@@ -71,6 +72,9 @@ main() {
     check_system
     check_place
     check_python
+    # Of a package index only if asked: whoever has the name there would run code as root.
+    [ -n "$from" ] || fail \
+        "no wheel lies beside this script; build one with pip wheel --no-deps -w dist . or give --from"
     install_packages
     [ -z "$store" ] || install_units
     [ -z "$bundle" ] || install_service
@@ -148,14 +152,25 @@ install_packages() {
     fi
     [ ! -e "$from" ] || from=$(realpath "$from") # or pip may take a folder for a package's name
     quiet=$([ -t 2 ] || echo --quiet)
-    say "installing ${from:-edgecil} into $target, at first about 50 MB to download"
-    "$target/bin/pip" --disable-pip-version-check install --upgrade ${quiet:+"$quiet"} \
-        "${from:-edgecil}" ${store:+"edgecil[sign]"} >&2 || {
+    say "installing $from into $target, at first about 50 MB to download"
+    if ! pip_installs --upgrade "$from" ${store:+"edgecil[sign]"} ||
+        ! { is_from_file || pip_installs --no-deps --force-reinstall "$from"; }; then
         echo "$before" >"$mark" # pip has put back what it had replaced
         fail "pip failed, see above; without a network, connect the device and run this again"
-    }
+    fi
     sync # or a power cut could leave the mark without what it stands for
     echo complete >"$mark"
+}
+
+pip_installs() {
+    "$target/bin/pip" --disable-pip-version-check install ${quiet:+"$quiet"} "$@" >&2
+}
+
+# Whether what is installed came of that file, where it is one: pip takes a wheel that was built anew
+# for the one it has, as long as the version is the same.
+is_from_file() {
+    [ ! -f "$from" ] || grep -qs "$(sha256sum "$from" | cut -d' ' -f1)" \
+        "$target"/lib/python3*/site-packages/edgecil-*.dist-info/direct_url.json
 }
 
 clear_target() {
@@ -173,7 +188,9 @@ install_service() {
     id edgecil >/dev/null 2>&1 ||
         useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin edgecil
     install -d -o edgecil -g edgecil $STORE
+    chown -hR edgecil:edgecil $STORE/ # one that was made by hand is root's
     install -d /etc/edgecil
+    keep_what_the_store_is
     # The user edgecil cannot look into people's folders.
     work=$(mktemp -d)
     trap 'rm -r "$work"' EXIT
@@ -182,8 +199,22 @@ install_service() {
     [ -z "$trust" ] || install -m 644 "$trust" "$work/key"
     chmod 755 "$work"
     runuser -u edgecil -- "$target/bin/python" -P -m edgecil_devices \
-        install "$release" --store $STORE ${trust:+--trust "$work/key"} ${no_teach:+--no-teach}
+        install "$release" --store $STORE ${trust:+--trust "$work/key"} ${no_teach:+--no-teach} ||
+        go_on_without "$?"
     systemctl enable --now edgecil-serve.service edgecil-update.timer
+}
+
+keep_what_the_store_is() {
+    [ -e $STORE/state.json ] || [ -e $STORE/current ] || return 0
+    [ -z "$trust$no_teach" ] ||
+        say "$STORE is not new and stays as it is; --trust and --no-teach change nothing there"
+    trust='' no_teach=''
+}
+
+# A release that is refused, with 1, is no failure where the timer has brought a newer one since.
+go_on_without() {
+    [ "$1" = 1 ] && [ -e $STORE/current ] || exit "$1"
+    say "the store goes on with what it has, see above"
 }
 
 tell() {

@@ -50,7 +50,16 @@ class DataError(EdgecilError):
 
 
 class BudgetError(EdgecilError):
-    """What must be kept between tasks does not fit the byte budget."""
+    """What must be kept between tasks does not fit the byte budget.
+
+    Args:
+        message: what does not fit, and what would help.
+        smallest_bytes: the smallest budget that holds it, where that is known.
+    """
+
+    def __init__(self, message: str, smallest_bytes: int | None = None) -> None:
+        super().__init__(message)
+        self.smallest_bytes = smallest_bytes
 
 
 class StateError(EdgecilError):

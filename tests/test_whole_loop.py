@@ -27,7 +27,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 KNOWN, NEW = ("digit-1", "digit-2", "upper-A"), "symbol-hash"
 EDGECIL = [sys.executable, "-m", "edgecil"]
 DEVICE = [sys.executable, "-m", "edgecil_devices"]
-PATIENCE_S = 120
+PATIENCE_S = 300
 NETWORK = ("--budget", "400kB", "--method", "thrift", "--backbone", "convnet2")
 SHORT = ("--epochs", "40", "--image-size", "16")
 
@@ -64,8 +64,11 @@ def page(store: Path, collected: Path) -> Iterator[Any]:
             assert server.stderr
             found = re.search(r" at (http://\S+/) ", server.stderr.readline())
             assert found
-            browser = started.chromium.launch(executable_path=chromium, args=options)
+            browser = started.chromium.launch(
+                executable_path=chromium, args=options, timeout=PATIENCE_S * 1e3
+            )
             opened = browser.new_page()
+            opened.set_default_timeout(PATIENCE_S * 1e3)
             opened.goto(found[1])
             yield opened
             browser.close()

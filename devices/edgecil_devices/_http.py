@@ -1,20 +1,23 @@
 """One HTTP or HTTPS request that ends in time, whatever the server does."""
 
 import io
+import re
 import socket
 import time
+from base64 import b64encode
 from functools import partial
 from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, Any
 from urllib import request
 from urllib.error import URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 SCHEMES = ("http://", "https://")
 """How an address begins."""
 
 _MOST_DIGITS = 18
 _LEFT_AS_THEY_ARE = "/:?#[]@!$&'()*+,;=%~"
+_LOGIN = re.compile(r"(https?://)([^/?#]*)@", re.IGNORECASE)
 
 
 class RedirectionError(URLError):
@@ -25,7 +28,9 @@ def get(url: str, time_limit_s: float, stall_s: float | None = None, **headers: 
     """Ask for what is behind an address; the answer is read like a file and must be closed.
 
     Redirections are followed, but not in circles, never to another scheme than http and https, nor
-    from https to http. Proxies of the environment (`https_proxy`) are used.
+    from https to http. Proxies of the environment (`https_proxy`) are used. Name and password in
+    the address (`http://admin:secret@host/`) are sent by HTTP's basic scheme (RFC 7617), and to no
+    other server that it redirects to.
 
     Args:
         url: begins with one of `SCHEMES`.
@@ -43,8 +48,16 @@ def get(url: str, time_limit_s: float, stall_s: float | None = None, **headers: 
         ValueError: this is no address.
     """
     opener = _opener(time.monotonic() + time_limit_s, stall_s or time_limit_s)
-    asked = request.Request(quote(url, _LEFT_AS_THEY_ARE), headers=headers)
+    bare, login = _without_login(url)
+    asked = request.Request(quote(bare, _LEFT_AS_THEY_ARE), headers=headers)
+    if login:
+        asked.add_unredirected_header("Authorization", login)
     return opener.open(asked, timeout=time_limit_s)
+
+
+def shown(url: str) -> str:
+    """An address as it may be told and kept: without the name and the password in it."""
+    return _LOGIN.sub(r"\1***@", url, count=1) if _LOGIN.match(url) else url
 
 
 def promised_bytes(answer: Any) -> int | None:
@@ -61,6 +74,16 @@ def told(reason: object) -> str:
     """What a failure says, as one short line."""
     text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
     return " ".join(text.split())[:200] or type(reason).__name__
+
+
+def _without_login(url: str) -> tuple[str, str | None]:
+    """An address without name and password, and the field that says them."""
+    matched = _LOGIN.match(url)
+    if matched is None:
+        return url, None
+    name, _, password = map(unquote, matched[2].partition(":"))
+    login = b64encode(f"{name}:{password}".encode()).decode()
+    return f"{matched[1]}{url[matched.end() :]}", f"Basic {login}"
 
 
 def _opener(deadline: float, stall_s: float) -> request.OpenerDirector:
@@ -92,7 +115,13 @@ class _Redirection(request.HTTPRedirectHandler):
         before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in ("http", "https") or (before, after) == ("https", "http"):
             raise RedirectionError(f"it redirects from {before}: to {after}:, which is refused")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        newurl, login = _without_login(newurl)
+        asked = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
+            login = login or req.get_header("Authorization")
+        if asked and login:
+            asked.add_unredirected_header("Authorization", login)
+        return asked
 
 
 class _Handler(request.HTTPSHandler):

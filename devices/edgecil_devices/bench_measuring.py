@@ -120,7 +120,7 @@ def measure(
     Raises:
         BundleError: the bundle cannot be used.
         StoreError: the store cannot be used.
-        UsageError: `threads` is below one, or the bundle cannot be computed so.
+        UsageError: `threads` is below one, or there is no such `compute`.
     """
     before, load_average = board_state(), os.getloadavg()[0]
     classifier = Classifier.load(bundle, threads, compute)

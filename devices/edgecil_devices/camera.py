@@ -6,12 +6,14 @@ Both libraries are imported when a camera is asked for; neither is part of a bas
 import os
 from collections.abc import Generator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecil_devices.errors import EdgecilError, MissingExtraError, UsageError
+from edgecil_devices.video_nodes import video_nodes
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -34,41 +36,45 @@ class _MissingSystemPackageError(MissingExtraError):
 
 
 def is_camera(word: str) -> bool:
-    """Whether `word` means a camera: `csi`, `camera` or `camera:N`."""
-    return word == "csi" or word.partition(":")[0] == "camera"
+    """Whether `word` means a camera: `camera`, `camera:N`, `csi` or `csi:N`."""
+    return word.partition(":")[0] in ("camera", "csi")
 
 
-def camera_frames(word: str) -> Generator[Frame, None, None]:
+def camera_frames(word: str, root: Path = Path("/")) -> Generator[Frame, None, None]:
     """The frames of a camera, the newest each time, until the iterator is closed.
 
     Args:
-        word: `camera` or `camera:0` for the first USB camera, `camera:1` for the next; `csi`.
+        word: `camera` or `camera:0` for the first USB camera, `camera:1` for the next; likewise
+            `csi` and `csi:1` for those of ribbon cables.
+        root: where `sys` lies.
 
     Raises:
         UsageError: `word` is no camera.
         MissingExtraError: the library for this camera is not installed.
         EdgecilError: the camera cannot be opened, or has gone.
     """
-    if word == "csi":
-        return _csi_frames()
-    number = word.removeprefix("camera").removeprefix(":") or "0"
-    if not (number.isascii() and number.isdecimal()):
-        raise UsageError(f"{word} is no camera; give camera, camera:N with a number N, or csi")
-    return _usb_frames(int(number))
+    kind, _, typed = word.partition(":")
+    number = typed or "0"
+    if not (is_camera(word) and number.isascii() and number.isdecimal()):
+        raise UsageError(
+            f"{word} is no camera; give camera or csi, or one with a number: camera:1, csi:1"
+        )
+    return _csi_frames(int(number)) if kind == "csi" else _usb_frames(int(number), root)
 
 
-def _usb_frames(number: int) -> Generator[Frame, None, None]:
+def _usb_frames(number: int, root: Path) -> Generator[Frame, None, None]:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters is told below, in one line
     try:
         cv2: Any = import_module("cv2")
     except ImportError:
         raise MissingExtraError("a USB camera", "camera") from None
-    camera = cv2.VideoCapture(number)
+    node = _usb_node(number, root)
+    camera = cv2.VideoCapture(node)
     try:
         if not camera.isOpened():
             raise EdgecilError(
                 f"camera {number} cannot be opened; is it plugged in, used by no other program, "
-                f"and may you read /dev/video{number} (sudo adduser $USER video)?"
+                f"and may you read /dev/video{node} (sudo adduser $USER video)?"
             )
         # Else a network slower than the camera would see older and older frames.
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -83,18 +89,30 @@ def _usb_frames(number: int) -> Generator[Frame, None, None]:
         camera.release()
 
 
-def _csi_frames() -> Generator[Frame, None, None]:
+def _usb_node(number: int, root: Path) -> int:
+    """N of the /dev/videoN of a USB camera; `number` itself where the system lists none."""
+    nodes = video_nodes(root)
+    if nodes is None:
+        return number
+    usb = [node for node in nodes if node.is_usb]
+    if number >= len(usb):
+        there = ", ".join(f"camera:{n} ({node.name})" for n, node in enumerate(usb)) or "none"
+        raise EdgecilError(f"there is no camera:{number}; USB cameras that are plugged in: {there}")
+    return usb[number].number
+
+
+def _csi_frames(number: int) -> Generator[Frame, None, None]:
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
     try:
         library: Any = import_module("picamera2")
     except (ImportError, ValueError) as error:  # ValueError: built for another numpy
         raise _MissingSystemPackageError(error) from None
     try:
-        camera = library.Picamera2()
+        camera = library.Picamera2(number)
     except (IndexError, RuntimeError) as error:  # how picamera2 says that there is none, or in use
         raise EdgecilError(
-            f"the CSI camera cannot be opened ({error}); is its cable in, and does "
-            "rpicam-hello find it?"
+            f"CSI camera {number} cannot be opened ({error}); is its cable in, and does "
+            "rpicam-hello --list-cameras find it?"
         ) from None
     try:
         # picamera2 names formats by their order in a register: its BGR888 is R, G, B in memory,

@@ -74,7 +74,7 @@ class Classifier:
         Raises:
             BundleError: the file is missing, damaged, of a newer format, or cannot be run.
             StoreError: the store is empty or damaged.
-            UsageError: `threads` is below one, or the bundle cannot be computed so.
+            UsageError: `threads` is below one, or there is no such `compute`.
         """
         return cls.of(open_bundle(path), path, threads, compute)
 
@@ -96,7 +96,7 @@ class Classifier:
 
         Raises:
             BundleError: it cannot be run.
-            UsageError: `threads` is below one, or the bundle cannot be computed so.
+            UsageError: `threads` is below one, or there is no such `compute`.
         """
         runtime = Runtime(bundle, threads, file_for(path), compute)
         return cls(bundle.manifest, runtime, Teaching(path, bundle, runtime))
@@ -227,14 +227,20 @@ class Classifier:
     def knows(self, prediction: Prediction, passing_percent: float = 95) -> bool:
         """Whether a picture is like anything that is known, as most known pictures are.
 
+        Thresholds are of the release's classes: a picture that is taken for one of them must have
+        the energy that most of their own have. What was taught lies where these classes have little
+        of it, and has too few pictures to measure how much is usual there, so whatever is taken for
+        a taught class counts as known.
+
         Args:
             prediction: what this classifier said of it.
-            passing_percent: how many percent of known pictures are to pass.
+            passing_percent: how many percent of the release's own pictures are to pass.
 
         Raises:
             UsageError: the bundle has no thresholds.
         """
-        return prediction.energy >= self._unknown().threshold(passing_percent)
+        threshold = self._unknown().threshold(passing_percent)
+        return prediction.taught or prediction.energy >= threshold
 
     def unknown_in_words(self, passing_percent: float) -> str:
         """What `knows` is worth, one line for people.
@@ -405,7 +411,9 @@ class Classifier:
             (Candidate if c < len(self.classes) else TaughtCandidate)(labels[c], float(scores[c]))
             for c in best_first
         )
-        energy = float(log_sum_exp(logits.astype(np.float64)))
+        # Thresholds were found without taught classes, so these have no part in the energy: ten of
+        # them would let nearly everything pass.
+        energy = float(log_sum_exp(logits[: len(self.classes)].astype(np.float64)))
         return Prediction(*candidates[0], candidates, timing, energy)
 
 

@@ -72,6 +72,8 @@ class Collector:
             raise StoreWriteError(cannot_be_written(folder, error)) from error
         self._count = self._counted()
         self._looks: list[int] = []
+        self.problem: str | None = None
+        """Why the last picture that was to be kept was not, for `kept_by`."""
 
     @property
     def full(self) -> bool:
@@ -118,7 +120,7 @@ class Collector:
                 replace_atomically(path, data)
                 self._count += 1
         except OSError as error:
-            raise StoreWriteError(cannot_be_written(path, error)) from error
+            raise StoreWriteError(cannot_be_written(self.folder, error)) from error
         self._looks.append(look)
         return path
 
@@ -129,26 +131,27 @@ def kept_by(
     unsure: Unsure,
     warn: Callable[[str], None],
     when_full: str = "",
-) -> Collector | None:
+) -> None:
     """Let a collector consider a picture. A full disk is no reason to answer nobody.
+
+    Nor is it one to keep no later picture: there may be room again.
 
     Args:
         collector: which.
         picture: as of `Collector.consider`.
         unsure: likewise.
-        warn: told, without the word, what goes wrong.
+        warn: told, without the word, what goes wrong, once until a picture is kept again.
         when_full: what it is told when this picture was the last for which there was room.
-
-    Returns:
-        The collector; None once it cannot write.
     """
     try:
-        if collector.consider(picture, unsure) and when_full and collector.full:
-            warn(when_full)
+        if collector.consider(picture, unsure):
+            collector.problem = None
+            if when_full and collector.full:
+                warn(when_full)
     except StoreWriteError as error:
-        warn(f"{error}; no more pictures are kept")
-        return None
-    return collector
+        if str(error) != collector.problem:
+            collector.problem = str(error)
+            warn(f"{error}; no pictures are kept meanwhile")
 
 
 def _look(image: Image.Image) -> int:

@@ -7,7 +7,7 @@ Winograd's products on ARM processors without dot products of bytes, which have 
 
 from pathlib import Path
 
-from edgecil_devices.errors import UsageError
+from edgecil_devices.errors import BundleError, UsageError
 
 AUTO, FP32, FP16, INT8 = "auto", "fp32", "fp16", "int8"
 WINOGRAD = "fp32 by Winograd"
@@ -43,7 +43,8 @@ def admitted(asked: str | None, of_bundle: str, cpuinfo: str, machine: str) -> t
         machine: as `platform.machine` has it.
 
     Raises:
-        UsageError: the bundle cannot be computed so.
+        UsageError: there is no such computation.
+        BundleError: the bundle cannot be computed so.
     """
     if asked is not None and asked not in ASKED:
         raise UsageError(f"--compute is one of {', '.join(ASKED)}, not {asked!r}")
@@ -54,7 +55,7 @@ def admitted(asked: str | None, of_bundle: str, cpuinfo: str, machine: str) -> t
     if asked == FP16 and of_bundle == FP32:
         return (FP32, FP16)
     remedy = FP32 if asked == FP16 else asked
-    raise UsageError(
+    raise BundleError(
         f"the bundle computes in {of_bundle}, not in {asked}; export it with --compute {remedy}"
     )
 

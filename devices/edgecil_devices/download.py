@@ -4,11 +4,11 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 
-from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, told
+from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, shown, told
 from edgecil_devices.errors import ImageError
 from edgecil_devices.images import MAX_FILE_BYTES
 
-__all__ = ["SCHEMES", "TIME_LIMIT_S", "download"]
+__all__ = ["SCHEMES", "TIME_LIMIT_S", "download", "shown"]
 
 TIME_LIMIT_S = 15.0
 """A picture that has not arrived by then, redirections included, is given up."""

@@ -36,7 +36,7 @@ class Following:
     Raises:
         BundleError: the bundle cannot be used.
         StoreError: the store cannot be used.
-        UsageError: `threads` is below one, or the bundle cannot be computed so.
+        UsageError: `threads` is below one, or there is no such `compute`.
 
     Example:
         >>> following = Following("/var/lib/edgecil")

@@ -180,7 +180,8 @@ DEFAULT_BELOW, DEFAULT_MOST = 0.6, 1000
 
 UNKNOWN = described(
     "Answer unknown to what is less like anything known than so many percent of known "
-    "pictures are, 95; the bundle must have been exported with --teachable."
+    "pictures are, 95; the bundle must have been exported with --teachable. What is taken for a "
+    "taught class counts as known."
 )
 COLLECT = described("Keep the pictures of unsure answers here, to be labelled.", metavar="DIR")
 COLLECT_BELOW = described(

@@ -47,7 +47,7 @@ class PredictRequest:
     sources: tuple[str, ...] = option(
         (),
         "Files, folders, quoted patterns, - for paths on standard input, http(s) addresses; or "
-        "alone: camera, camera:N (USB), csi.",
+        "alone: camera, camera:N (USB), csi, csi:N (ribbon cable).",
         argument=True,
         metavar="SOURCE",
     )
@@ -206,7 +206,7 @@ def _lines(
             known = percent is None or classifier.knows(prediction, percent)
             if collector:
                 unsure = Unsure(prediction.label, prediction.score, known)
-                collector = kept_by(collector, item.data, unsure, _warn, when_full)
+                kept_by(collector, item.data, unsure, _warn, when_full)
             answer = (
                 answerer.answer(prediction.label, prediction.score, known) if answerer else None
             )

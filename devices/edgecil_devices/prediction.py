@@ -63,8 +63,8 @@ class Prediction:
     timing_ms: Timing
     """Where the time went."""
     energy: float = math.inf
-    """The logarithm of the sum of the exponentials of all logits: how much this is like anything
-    that is known, on a scale of the network's own; see `Manifest.unknown`."""
+    """The logarithm of the sum of the exponentials of the release's logits: how much this is like
+    any of its classes, on a scale of the network's own; see `Manifest.unknown`."""
 
     @property
     def taught(self) -> bool:

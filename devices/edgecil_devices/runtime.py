@@ -70,7 +70,7 @@ class Runtime:
 
     Raises:
         BundleError: the graphs cannot be loaded, or are not what the manifest says.
-        UsageError: `threads` is below one, or the bundle cannot be computed so.
+        UsageError: `threads` is below one, or there is no such `compute`.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from edgecil_devices.camera import Frame, camera_frames, is_camera
-from edgecil_devices.download import SCHEMES, download
+from edgecil_devices.download import SCHEMES, download, shown
 from edgecil_devices.errors import ImageError, UsageError
 from edgecil_devices.images import read_file
 from edgecil_devices.picture_files import (
@@ -37,7 +37,7 @@ class Picture:
     """One picture, read but not decoded."""
 
     name: str
-    """A path, an address, or `camera:0#7` for the seventh frame."""
+    """A path, an address without a password, or `camera:0#7` for the seventh frame."""
     data: bytes | Frame
     """The bytes of its file, or an RGB frame of uint8 (H, W, 3)."""
     load_ms: float
@@ -86,7 +86,8 @@ def pictures_of(
 
     Args:
         sources: files, folders (with their subfolders, what `picture_files` counts as pictures),
-            glob patterns, `-`, http and https addresses; or `camera`, `camera:N` or `csi` alone.
+            glob patterns, `-`, http and https addresses; or `camera`, `camera:N`,
+            `csi` or `csi:N` alone.
         watched: a folder; the pictures that it gets from now on.
         standard_input: gives the stream for `-`, which has a path or address a line.
 
@@ -120,7 +121,7 @@ def _pictures_of(
 def _of_path(path: str) -> Iterator[Item]:
     """The pictures that one word means; a name that exists is never taken for a pattern."""
     if path.lower().startswith(SCHEMES):
-        yield _load(path, lambda: download(path))
+        yield _load(shown(path), lambda: download(path))
     elif os.path.isdir(path):
         yield from _of_folder(path)
     elif glob.has_magic(path) and not os.path.lexists(path):

@@ -6,7 +6,11 @@ Shapes: N images, C classes of the bundle.
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,7 +63,7 @@ def evaluate(
     """Measure a bundle on the test pictures of a data set; classes are matched by name.
 
     Of a folder without a test split these are the pictures that the bundle's run kept for the test,
-    and what was added since by the same rule.
+    and what was added since by the same rule. What a device was taught may be the zip file itself.
     """
     from edgecil.data import load_dataset
     from edgecil_devices import Classifier
@@ -69,23 +73,22 @@ def evaluate(
         print(told, file=sys.stderr)
     rule = classifier.manifest.preprocessing
     held_out = _held_out(classifier, holdout, seed)
-    datasets = [
-        load_dataset(
-            one,
-            data_dir=data_dir,
-            image_size_px=rule.image_size_px,
-            shorter_side_px=rule.shorter_side_px,
-            reading=rule.reading,
-            holdout=_USUAL_HOLDOUT if holdout is None else holdout,
-            seed=_USUAL_SEED if seed is None else seed,
-            held_out=held_out,
-            known_classes=classifier.classes,
-        )
-        for one in data
-    ]
-    _require_classes(classifier, datasets)
-    _require_pictures(classifier, datasets)
-    result = measure(classifier, datasets)
+    load = partial(
+        load_dataset,
+        data_dir=data_dir,
+        image_size_px=rule.image_size_px,
+        shorter_side_px=rule.shorter_side_px,
+        reading=rule.reading,
+        holdout=_USUAL_HOLDOUT if holdout is None else holdout,
+        seed=_USUAL_SEED if seed is None else seed,
+        held_out=held_out,
+        known_classes=classifier.classes,
+    )
+    with TemporaryDirectory(prefix="edgecil-eval-") as room:
+        datasets = _loaded(data, load, Path(room))
+        _require_classes(classifier, datasets)
+        _require_pictures(classifier, datasets)
+        result = measure(classifier, datasets)
     learned = _learned(classifier, datasets)
     if as_json:
         about = {"bundle": str(bundle), "data": data, "learned_images": learned}
@@ -99,6 +102,33 @@ def evaluate(
         doubt = ", unless they came later" if learned else ""
         print(f"{learned} of these images had been learned by the bundle's run{doubt}")
     print(f"next: edgecil predict {typed(bundle)} PICTURE.jpg")
+
+
+def _loaded(
+    data: Sequence[str], load: "Callable[[str], ImageDataset]", room: Path
+) -> "list[ImageDataset]":
+    """The data sets, what devices were taught last: corrections of classes of the others are none.
+
+    Args:
+        data: as they were named.
+        load: loads one.
+        room: an empty folder to unpack zip files in.
+    """
+    from edgecil.data.taught_zip import is_taught_zip, unpacked
+
+    zips = [one for one in data if is_taught_zip(one)]
+    datasets = [load(one) for one in data if one not in zips]
+    for number, file in enumerate(zips):
+        known = [name for dataset in datasets for name in dataset.classes]
+        found = unpacked(Path(file), room / str(number), known)
+        for label, count in found.corrections.items():
+            print(
+                f"left out: {count} pictures of {label!r} in {file}, corrections of a class that "
+                "other data have",
+                file=sys.stderr,
+            )
+        datasets.append(load(str(found.folder)))
+    return datasets
 
 
 def _held_out(
@@ -127,8 +157,8 @@ def _held_out(
 def _learned(classifier: "Classifier", datasets: "list[ImageDataset]") -> int | None:
     """How many of the test images the bundle's run had learned; None if the bundle cannot tell.
 
-    It can tell of pictures that are parted by its own rule. Those of a test split count as not
-    learned where the run had one, too.
+    It can tell of pictures that are parted by its own rule, as far as they are those that the run
+    parted. Those of a test split count as not learned where the run had one, too.
     """
     noted = classifier.manifest.held_out
     cuts = noted.cuts if noted else [None] * len(classifier.classes)
@@ -137,6 +167,8 @@ def _learned(classifier: "Classifier", datasets: "list[ImageDataset]") -> int | 
     for dataset in datasets:
         known = cut_of.keys() & set(dataset.classes)
         if any((cut_of[name] is None) != (dataset.held_out is None) for name in known):
+            return None
+        if not known.isdisjoint(dataset.unparted):
             return None
         learned += sum(dataset.learned.get(name, 0) for name in known)
     return learned

@@ -46,15 +46,16 @@ def rotate(
 ) -> None:
     """Make a key that takes the place of OLD, and say how devices come to trust it.
 
-    One release, signed with OLD, tells them; all later ones are signed with NEW.
+    Releases that are signed with both tell them, until the last device has one; then NEW will do.
     """
     from edgecil_export.keys import public_path, public_text
 
     public_text(old)  # it must be there and readable, or the rotation could not go on
     _new(path)
-    print("next: one release signed with the old key that brings the new one:")
-    print(f"      edgecil export RUN --sign {typed(old)} --new-keys {typed(public_path(path))}")
-    print(f"      and from then on: edgecil export RUN --sign {typed(path)}")
+    print("next: until the last device has one of them, every release is signed with both keys:")
+    both = f"--sign {typed(old)} --sign {typed(path)}"
+    print(f"      edgecil export RUN {both} --new-keys {typed(public_path(path))}")
+    print(f"      and after that with the new one: edgecil export RUN --sign {typed(path)}")
 
 
 def _new(path: Path) -> None:

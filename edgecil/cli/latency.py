@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Latency = Annotated[
     str | None,
     typer.Option(
-        help="Milliseconds that a picture may take, as in 8ms: so many blocks there are at most, "
-        "and older ones are merged. Measured on this machine, or as --bench says."
+        help="Milliseconds that a picture may take, as in 8ms, for memo, memo-2 and der: so many "
+        "blocks there are at most, and older ones are merged. Measured on this machine, or as "
+        "--bench says."
     ),
 ]
 Bench = Annotated[

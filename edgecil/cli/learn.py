@@ -68,7 +68,7 @@ def learn(
     from edgecil.budget import parse_bytes
     from edgecil.cli.progress import TerminalReporter
     from edgecil.data import load_dataset
-    from edgecil.data.taught_zip import is_taught_zip
+    from edgecil.data.taught_zip import is_taught_zip, is_unpacked
     from edgecil.memory.state import State, recover
     from edgecil.planning.accounting import ACCOUNTINGS
     from edgecil.planning.block_limits import BlockBound, refuse_impossible_bound
@@ -117,6 +117,7 @@ def learn(
                 f"{run} merges its blocks, {settings.max_blocks} at most; leave out --no-merge, or "
                 "give a higher --max-blocks"
             )
+        given = data
         if is_taught_zip(data):
             data = _unpacked(Path(data), going_on, state.settings.classes)
         load = partial(
@@ -128,6 +129,7 @@ def learn(
             reading=settings.reading,
             holdout=holdout,
             seed=settings.seed,
+            taught=given if is_unpacked(data) else "",
         )
         new = load()
         known = settings.sources[: -1 if is_unfinished(settings, learned) else None]

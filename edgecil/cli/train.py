@@ -55,42 +55,47 @@ def train(
     from edgecil.training.api import train as learn
     from edgecil.training.reporters import Reporter, Together
     from edgecil.training.run import latest_run_folder, next_run_folder
-    from edgecil.training.stopping import parse_duration, stopping_on_signals
+    from edgecil.training.stopping import Stopped, parse_duration, stopping_on_signals
 
     stop_after_seconds = parse_duration(stop_after) if stop_after else None
     folder = run or (latest_run_folder(RUNS) if resume else next_run_folder(RUNS))
     require_possible(request, latency, bench)
-    bound = ["--latency", latency, *(["--bench", str(bench)] if bench else [])] if latency else []
-    going_on = _going_on(request, bound, folder, device, stop_after)
+    more = ["--latency", latency, *(["--bench", str(bench)] if bench else [])] if latency else []
+    more += ["--tensorboard"] if tensorboard else []
+    going_on = _going_on(request, more, folder, device, stop_after)
     reporters: list[Reporter] = [TerminalReporter(going_on)]
     if tensorboard:
         from edgecil.training.tensorboard import TensorBoardReporter
 
         reporters.append(TensorBoardReporter())
-    with stopping_on_signals():
-        results = learn(
-            request,
-            folder,
-            device=device,
-            resume=resume,
-            keep_history=keep_history,
-            stop_after_seconds=stop_after_seconds,
-            latency_ms=milliseconds(latency) if latency else None,
-            most_blocks=partial(most_blocks, latency, bench=bench) if latency else None,
-            reporter=Together(*reporters),
-        )
+    try:
+        with stopping_on_signals():
+            results = learn(
+                request,
+                folder,
+                device=device,
+                resume=resume,
+                keep_history=keep_history,
+                stop_after_seconds=stop_after_seconds,
+                latency_ms=milliseconds(latency) if latency else None,
+                most_blocks=partial(most_blocks, latency, bench=bench) if latency else None,
+                reporter=Together(*reporters),
+            )
+    except Stopped as stopped:
+        remedy = _remedy(folder, named=run is not None)
+        raise Stopped(stopped.reason, stopped.exit_code, remedy) from None
     if team().leads:
         say_results(folder, results)
 
 
 def _going_on(
-    request: TrainRequest, bound: list[str], folder: Path, device: str, stop_after: str | None
+    request: TrainRequest, more: list[str], folder: Path, device: str, stop_after: str | None
 ) -> str:
     """The command that begins this run or goes on with it, and stops it after a while.
 
     Args:
         request: as it was given.
-        bound: words of the latency that was given with it.
+        more: words of what was given beside it.
         folder: of the run.
         device: where it trains.
         stop_after: the while; None for an hour.
@@ -99,10 +104,24 @@ def _going_on(
 
     if team().size > 1:  # as torchrun was called, of which nothing is known here
         return f"the same command with --run {folder} --resume --stop-after {stop_after or '1h'}"
-    words = ["edgecil", "train", *words_of(request), *bound, "--run", str(folder), "--resume"]
+    words = ["edgecil", "train", *words_of(request), *more, "--run", str(folder), "--resume"]
     if device != "auto":
         words += ["--device", device]
     return shlex.join([*words, "--stop-after", stop_after or "1h"])
+
+
+def _remedy(folder: Path, *, named: bool) -> str:
+    """How to go on with a run that was stopped.
+
+    Args:
+        folder: of the run.
+        named: whether the command named it. Without that, the last of `RUNS` would go on.
+    """
+    from edgecil.training.run import Run
+
+    if not Run(folder).exists:
+        return "nothing was begun, and the same command begins again"
+    return f"the same command with {'' if named else f'--run {typed(folder)} '}--resume goes on"
 
 
 def _percent(accuracy: float | None) -> str:

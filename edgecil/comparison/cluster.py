@@ -19,7 +19,6 @@ from typing import Any
 from edgecil.comparison.job import Job, ending, start, stop
 from edgecil.comparison.processes import LEAST_SECONDS, Event
 from edgecil.errors import EdgecilError, MissingExtraError, RunError
-from edgecil.training.stopping import Stopped
 from edgecil.work import beat
 
 RETRIES = 10
@@ -78,7 +77,7 @@ def run_on_ray(
             beat()
     except SystemError as error:
         # Ray waits in C++, which wraps what a signal handler raises.
-        if isinstance(error.__cause__, Stopped):
+        if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None
         raise
     finally:

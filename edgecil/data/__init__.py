@@ -51,6 +51,7 @@ def load_dataset(
     known_classes: Sequence[str] = (),
     without: Collection[str] = (),
     reading: str = FOR_PHOTOS,
+    taught: str = "",
 ) -> ImageDataset:
     """Load a data set by its name, or a folder of pictures.
 
@@ -71,6 +72,7 @@ def load_dataset(
             `load_folder`.
         without: sha256 of files of a folder that are left out.
         reading: how a folder's files are read, see `Preprocessing`.
+        taught: what a device was taught, that a folder was unpacked from, see `load_folder`.
 
     Raises:
         UsageError: there is no data set and no folder of that name, or an option cannot be.
@@ -94,6 +96,7 @@ def load_dataset(
             known_classes=known_classes,
             without=without,
             reading=reading,
+            taught=taught,
         )
         return dataset
     raise not_found(data)

@@ -109,6 +109,9 @@ class ImageDataset:
     """How test pictures were drawn; None where the data came with a test split."""
     learned: Mapping[str, int] = field(default_factory=dict)
     """Test pictures by class that a run had learned, as far as how it drew them tells."""
+    unparted: tuple[str, ...] = ()
+    """Classes that a run had parted otherwise: the last of their test pictures is gone, so how it
+    drew them does not tell what it had learned."""
     digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     """sha256 of the files of `train` and `test`, by path; nothing for pictures in memory."""
     others: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ together: damaged files, and files with the same bytes. None of it stops the lea
 - a picture that lies in several classes is left out everywhere, for no label of it can be trusted.
 
 A class that has no picture left is an error, but for classes that a run or a bundle knows already:
-these alone are then read, and as far as they are there.
+these alone are then read, and as far as they are there. Of what a device was taught, such a class
+is left out.
 """
 
 import hashlib
@@ -81,6 +82,7 @@ def load_folder(
     known_classes: Sequence[str] = (),
     without: Collection[str] = (),
     reading: str = FOR_PHOTOS,
+    taught: str = "",
 ) -> tuple[ImageDataset, FolderReport]:
     """Read a folder of class folders; the report also goes to the log, as warnings.
 
@@ -103,6 +105,8 @@ def load_folder(
             without a folder is left out, and one may have nothing to learn from or to test on.
         without: sha256 of files that are left out.
         reading: how the files are read, see `Preprocessing`.
+        taught: what a device was taught, that the folder was unpacked from. Messages about classes
+            name it, and a class with too few pictures is left out, with a word.
 
     Returns:
         The data set, whose pictures stay files, and the report.
@@ -133,11 +137,13 @@ def load_folder(
             f"({shown(missing)}); check --data and --classes-file"
         )
     classes = [name for name in classes if name in found]
-    _warn_of_case_twins(folder, classes)
+    _warn_of_twins(folder, classes)
     pictures, report = _inspect(folder, listed, unread)
     for line in report.lines():
         _logger.warning("%s", line)
     pictures = [picture for picture in pictures if picture.digest not in without]
+    if taught:
+        classes, pictures = _that_can_be_learned(taught, classes, pictures)
     pictures, drawn = _split(pictures, holdout, held_out or HeldOut(seed))
     if not is_known:
         needs_training = holdout < 1 or None not in roots  # a split takes no holdout
@@ -156,7 +162,7 @@ def load_folder(
     ]
     digests = [picture.digest for picture in pictures]
     dataset = ImageDataset(
-        name=str(folder),
+        name=taught or str(folder),
         classes=tuple(classes),
         train=splits[0],
         test=splits[1],
@@ -166,24 +172,52 @@ def load_folder(
         fingerprint=fingerprint_of(classes, *splits, digests=digests),
         held_out=drawn,
         learned=_learned(pictures, held_out) if held_out and drawn else {},
+        unparted=_unparted(pictures, held_out) if held_out else (),
         digests={str(picture.path): picture.digest for picture in pictures},
         others=tuple(sorted(found.difference(classes))),
     )
     return dataset, report
 
 
-def _warn_of_case_twins(folder: Path, classes: Sequence[str]) -> None:
+def _warn_of_twins(folder: Path, classes: Sequence[str]) -> None:
     by_letters: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        by_letters[name.casefold()].append(name)
+        by_letters[" ".join(name.split()).casefold()].append(name)
     for twins in by_letters.values():
         if len(twins) > 1:
             _logger.warning(
                 "%s: %s are learned as two classes; if they are one, put the pictures into one "
                 "folder",
                 folder,
-                " and ".join(twins),
+                " and ".join(map(repr, twins)),
             )
+
+
+def _that_can_be_learned(
+    taught: str, classes: Sequence[str], pictures: Sequence[_Picture]
+) -> tuple[list[str], list[_Picture]]:
+    """Of the classes that a device was taught those with two usable pictures, and their pictures.
+
+    Raises:
+        DataError: no class has two.
+    """
+    counts = Counter(picture.class_name for picture in pictures)
+    enough = [name for name in classes if counts[name] > 1]
+    if not enough:
+        raise DataError(
+            f"{taught}: learning takes two usable pictures of a class or more, and no class has "
+            f"two ({shown(classes)}); teach the device more of them, and export once more: edgecil "
+            "taught export"
+        )
+    for name in classes:
+        if counts[name] < 2:
+            _logger.warning(
+                "%s: left out: class %r, for learning takes two usable pictures or more; it stays "
+                "taught on the device",
+                taught,
+                name,
+            )
+    return enough, [picture for picture in pictures if counts[picture.class_name] > 1]
 
 
 def _inspect(
@@ -267,6 +301,15 @@ def _learned(pictures: Sequence[_Picture], before: HeldOut) -> Counter[str]:
         and picture.class_name in before.cuts
         and not before.is_test(picture.class_name, picture.digest)
     )
+
+
+def _unparted(pictures: Sequence[_Picture], before: HeldOut) -> tuple[str, ...]:
+    """Classes that were seen first with a test picture that is not there now."""
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for picture in pictures:
+        by_class[picture.class_name].append(picture.digest)
+    known = sorted(before.cuts.keys() & by_class)
+    return tuple(name for name in known if not before.parted(name, by_class[name]))
 
 
 def _check_classes(

@@ -5,6 +5,9 @@ seen, the pictures with the lowest places are its test, as many as `holdout` ask
 them is the class's cut. From then on a picture is the test's where its place is not above the cut.
 So pictures that are added later go to either side, and those that are there stay on theirs: what
 was learned is never tested on.
+
+A file that is rewritten gets another place. A cut is the place of one picture, so where a class has
+none there any more, its files are not those that were parted, or not all of them.
 """
 
 import hashlib
@@ -50,6 +53,11 @@ class HeldOut:
     def is_test(self, class_name: str, digest: str) -> bool:
         """Whether a picture of a class that has a cut is the test's."""
         return place_of(digest, self.seed)[:PLACE_DIGITS] <= self.cuts[class_name]
+
+    def parted(self, class_name: str, digests: Iterable[str]) -> bool:
+        """Whether the last test picture of a class that has a cut is still among these."""
+        places = (place_of(digest, self.seed)[:PLACE_DIGITS] for digest in digests)
+        return self.cuts[class_name] in places
 
     def with_class(self, class_name: str, digests: Iterable[str], holdout: float) -> "HeldOut":
         """The same with the cut of one more class, or as it is where the class has one.

@@ -44,9 +44,25 @@ def is_taught_zip(data: str) -> bool:
     return data.lower().endswith(".zip") and Path(data).is_file()
 
 
+def is_unpacked(data: str) -> bool:
+    """Whether data that a person names have been unpacked from such a file, by their name."""
+    return _PLACE.fullmatch(Path(data).absolute().name) is not None
+
+
 def place_in(folder: Path, sha256: str) -> Path:
     """Where in the folder of a run the file of this digest is unpacked."""
     return folder / f"taught-{sha256[:12]}"
+
+
+def place_now(folder: Path, data: str) -> str:
+    """Where a run's data are: what was unpacked in its folder moves with it.
+
+    Args:
+        folder: the run's, as it is now.
+        data: as the run has kept it.
+    """
+    here = folder.absolute() / Path(data).name
+    return str(here) if is_unpacked(data) and here.is_dir() and not Path(data).is_dir() else data
 
 
 def remove_unpacked(folder: Path, but: Iterable[str]) -> None:
@@ -79,8 +95,8 @@ def unpacked(file: Path, into: Path, known: Collection[str]) -> Unpacked:
             new = [(label, info) for label, info in pictures if label not in names]
             if not new:
                 raise DataError(
-                    f"{file} has corrections of classes that the run knows and nothing new; "
-                    "learn takes new classes, so leave these on the device"
+                    f"{file} has corrections of known classes and nothing new; leave it out, for "
+                    "they stay corrections on the device"
                 )
             if not into.is_dir():
                 _unpack(archive, new, into)

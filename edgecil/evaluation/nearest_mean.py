@@ -52,5 +52,6 @@ def nearest_mean_logits(features: Tensor, means: Tensor) -> Tensor:
 
 
 def nearest_mean_bias(means: Tensor) -> Tensor:
-    """-|m|^2 / 2 for means (C, F) -> (C,)."""
-    return -means.square().sum(dim=1) / 2
+    """-|m|^2 / 2 for means (C, F) -> (C,); a class without exemplars is never the nearest."""
+    squares = means.square().sum(dim=1)
+    return torch.where(squares > 0, -squares / 2, -torch.inf)

@@ -1,11 +1,13 @@
 """Class-incremental methods: each file says only what differs from the one loop.
 
-Their names are known without torch; what needs it is imported when it is used.
+Their names are known without torch; what needs it is imported when it is used. Installed packages
+bring more, as entry points of the group `edgecil.methods`.
 """
 
 from collections import UserDict
 from collections.abc import MutableMapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from edgecil.errors import UsageError
@@ -24,22 +26,23 @@ class _Methods(UserDict[str, Any]):
         if not isinstance(found, str):
             return found
         module, _, class_name = found.partition(":")
-        return getattr(import_module(f"edgecil.methods.{module}"), class_name)
+        return getattr(import_module(module), class_name)
 
 
 METHODS: MutableMapping[str, type["Method"]] = _Methods(
-    {
-        "finetune": "finetune:Finetune",
-        "replay": "replay:Replay",
-        "icarl": "icarl:ICaRL",
-        "wa": "wa:WA",
-        "der": "der:DER",
-        "foster": "foster:Foster",
-        "memo": "memo:Memo",
-        "memo-2": "memo:Memo2",
-        "thrift": "thrift:Thrift",
-        "slda": "slda:SLDA",
-        "joint": "joint:Joint",
+    {found.name: found.value for found in entry_points(group="edgecil.methods")}
+    | {
+        "finetune": "edgecil.methods.finetune:Finetune",
+        "replay": "edgecil.methods.replay:Replay",
+        "icarl": "edgecil.methods.icarl:ICaRL",
+        "wa": "edgecil.methods.wa:WA",
+        "der": "edgecil.methods.der:DER",
+        "foster": "edgecil.methods.foster:Foster",
+        "memo": "edgecil.methods.memo:Memo",
+        "memo-2": "edgecil.methods.memo:Memo2",
+        "thrift": "edgecil.methods.thrift:Thrift",
+        "slda": "edgecil.methods.slda:SLDA",
+        "joint": "edgecil.methods.joint:Joint",
     }
 )
 """Methods by the name that `--method` takes."""

@@ -90,6 +90,8 @@ class WeightGradientsBeside(TorchFunctionMode):
         self._found.append((weight, gradient, *used))
 
     def _give(self) -> None:
+        if not self._found:
+            return  # and the other stream is no part of the recording, which must not wait for it
         torch.cuda.current_stream().wait_stream(self._stream)
         for weight, gradient, *_ in self._found:
             weight.grad = gradient if weight.grad is None else weight.grad + gradient

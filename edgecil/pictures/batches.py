@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from edgecil.errors import EdgecilError
 from edgecil.pictures import augmentation
 from edgecil.pictures.augmentation import PaddedCrops, ResizedCrops
 from edgecil.pictures.policies import PUBLISHED, Augment
@@ -251,21 +252,41 @@ class ResidentImages(_Images):
         return (whole[indices.to(self._device, non_blocking=True)] for indices in batches)
 
 
-class _Samples(Dataset[Tensor]):
-    """One picture at a time for a worker, (S, S, 3) uint8."""
+class _Samples(Dataset[Tensor | EdgecilError]):
+    """One picture at a time for a worker, (S, S, 3) uint8; or why it cannot be read.
+
+    What a worker raises, torch tells with the whole traceback in its text.
+    """
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
 
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self._pictures.pixels(np.array([index]))[0])
+    def __getitem__(self, index: int) -> Tensor | EdgecilError:
+        try:
+            return torch.from_numpy(self._pictures.pixels(np.array([index]))[0])
+        except EdgecilError as error:
+            return error
 
 
-def _stacked(image_size_px: int, samples: list[Tensor]) -> Tensor:
-    """Samples as one batch; a share of a batch may be empty."""
+def _stacked(image_size_px: int, samples: list[Tensor | EdgecilError]) -> Tensor | EdgecilError:
+    """Samples as one batch, or what is wrong with one; a share of a batch may be empty."""
+    for sample in samples:
+        if isinstance(sample, EdgecilError):
+            return sample
     if not samples:
         return torch.empty(0, image_size_px, image_size_px, 3, dtype=torch.uint8)
     batch: Tensor = default_collate(samples)  # in memory that the workers share
+    return batch
+
+
+def _read(batch: Tensor | EdgecilError) -> Tensor:
+    """A batch as a worker has read it.
+
+    Raises:
+        EdgecilError: one of its pictures cannot be read.
+    """
+    if isinstance(batch, EdgecilError):
+        raise batch
     return batch
 
 
@@ -316,7 +337,7 @@ class StreamedImages(_Images):
         if workers is None:
             workers = max(1, min(16, usable_cores() // team().local_size))
         self._order = _Order()
-        self._loader: DataLoader[Tensor] = DataLoader(
+        self._loader: DataLoader[Tensor | EdgecilError] = DataLoader(
             _Samples(pictures),
             batch_sampler=self._order,
             num_workers=workers,
@@ -334,7 +355,7 @@ class StreamedImages(_Images):
 
     def _whole_batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         self._order.batches = [batch.tolist() for batch in batches]
-        return (pixels.to(self._device, non_blocking=True) for pixels in self._loader)
+        return (_read(batch).to(self._device, non_blocking=True) for batch in self._loader)
 
 
 def resident_limit_bytes(device: torch.device) -> int:

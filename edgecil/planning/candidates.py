@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from edgecil.memory.codecs import ImageCodec
@@ -17,7 +18,7 @@ from edgecil.work import work
 
 
 class Candidates:
-    """The pictures of one new class, best exemplar first, encoded no further than is needed.
+    """The pictures of one new class, best exemplar first, herded and encoded as far as is needed.
 
     Args:
         pictures: the class's pictures.
@@ -26,8 +27,8 @@ class Candidates:
     """
 
     def __init__(self, pictures: Pictures, features: Tensor, codec: ImageCodec) -> None:
-        self._pictures, self._codec = pictures, codec
-        self._order = herd(features, len(pictures)).numpy()
+        self._pictures, self._features, self._codec = pictures, features, codec
+        self._order = np.empty(0, np.int64)
         self.payloads: list[bytes] = []
 
     @property
@@ -41,10 +42,18 @@ class Candidates:
     @property
     def exhausted(self) -> bool:
         """Whether every picture is encoded."""
-        return len(self.payloads) == len(self._order)
+        return len(self.payloads) == len(self._pictures)
 
     def encode_to(self, count: int) -> None:
-        """Have the first `count` pictures, or all there are, encoded."""
+        """Have the first `count` pictures, or all there are, chosen and encoded.
+
+        Each choice takes a pass over all features. A longer one begins with the shorter one.
+
+        Raises:
+            TrainingError: a feature is not a finite number.
+        """
+        if len(self._order) < min(count, len(self._pictures)):
+            self._order = herd(self._features, count).numpy()
         wanted = self._order[len(self.payloads) : count]
         if isinstance(self._pictures, EncodedPictures):
             # Encoding again what a lossy codec decoded would lose more than was trained on.
@@ -68,8 +77,8 @@ class Offer:
         return len(self.kept.payloads) + len(self.candidates)
 
     def _encode_to(self, count: int) -> None:
-        """Have the first `count` pictures of each new class encoded."""
-        with work("encoding exemplars", len(self.candidates)) as done:
+        """Have the first `count` pictures of each new class chosen and encoded."""
+        with work("choosing exemplars", len(self.candidates)) as done:
             for candidate in self.candidates:
                 candidate.encode_to(count)
                 done(1)

@@ -6,6 +6,7 @@ from edgecil.networks import BACKBONES
 from edgecil.networks.backbones import can_be_cut
 from edgecil.planning.accounting import ACCOUNTINGS
 from edgecil.planning.plans import Demand, Plan
+from edgecil_devices.counting import counted
 
 
 def plan(demand: Demand, backbone: str, cut: str, budget_bytes: int) -> Plan:
@@ -29,8 +30,10 @@ def alternatives(demand: Demand, cut: str, budget_bytes: int) -> list[Plan]:
 def too_small(demand: Demand, smallest: Plan) -> BudgetError:
     """The error for a budget that holds nothing; `smallest` is the plan that needs the least."""
     exemplars = " and one exemplar a class" if demand.method.keeps_exemplars else ""
+    tasks = counted(len(smallest.stages), "task")
     return BudgetError(
-        f"{format_bytes(smallest.budget_bytes)} cannot hold {len(smallest.stages)} tasks; "
+        f"{format_bytes(smallest.budget_bytes)} cannot hold {tasks}; "
         f"the smallest budget that fits is {format_bytes(smallest.smallest_budget_bytes)}, "
-        f"with {smallest.backbone}{exemplars}"
+        f"with {smallest.backbone}{exemplars}",
+        smallest.smallest_budget_bytes,
     )

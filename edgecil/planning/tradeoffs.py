@@ -24,6 +24,7 @@ from edgecil.planning.accounting import ACCOUNTINGS, encoded_sizes, parameter_co
 from edgecil.planning.planner import alternatives, plan, too_small
 from edgecil.planning.plans import Demand, Plan
 from edgecil.planning.schedules import Schedule, TooShortError
+from edgecil_devices.counting import counted
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -198,7 +199,7 @@ def _reason(ranked: Sequence[tuple[float, tuple[Demand, Plan]]]) -> str:
     if demand.method.keeps_exemplars:
         told += (
             f" and {planned.exemplars_per_class:.0f} exemplars a class in {demand.codec} after "
-            f"{len(planned.stages)} tasks"
+            + counted(len(planned.stages), "task")
         )
     told += " makes the most of the bytes, by measured trade-offs"
     for points, (other_demand, other) in ranked:

@@ -97,8 +97,8 @@ def train(
             # What such a network would be given now may be another size.
             request = replace(request, image_size_px=decided.image_size_px)
         dataset = dataset or in_turn(partial(load_requested, request, reading))
-        if begun and (request.time or begun.time_seconds or latency_ms):
-            # Measured again, it might be another number.
+        if begun:
+            # Chosen again, by a newer edgecil or another measurement, it might be something else.
             request = as_begun(request, begun)
         chosen = proposed(request, dataset, reading, begun, bounded=most_blocks is not None)
         request, pace = chosen.request, once(partial(pace_on, torch_device))

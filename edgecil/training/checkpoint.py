@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from edgecil.errors import StateCorruptError
+from edgecil.errors import StateCorruptError, TrainingError
 from edgecil.evaluation.results import MergeResult
 from edgecil.training.settings import RunSettings
 from edgecil_devices._json import json_object
-from edgecil_devices.files import replace_atomically, sync_folder
+from edgecil_devices.files import naming, replace_atomically, sync_folder
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,20 @@ class Checkpoints:
         """The checkpoint of task `stage`; None if there is none, or one of another task.
 
         Raises:
-            StateCorruptError: the file cannot be read.
+            StateCorruptError: the file is damaged.
+            TrainingError: memory is full.
+            OSError: the file cannot be read.
         """
         if not self._file.exists():
             return None
+        with naming(self._file):
+            content = io.BytesIO(self._file.read_bytes())
         try:
-            checkpoint = Checkpoint(**torch.load(self._file, map_location="cpu", weights_only=True))
+            checkpoint = Checkpoint(**torch.load(content, map_location="cpu", weights_only=True))
+        except MemoryError as error:
+            raise TrainingError(
+                f"memory is full, so {self._file} cannot be read; free some, and go on likewise"
+            ) from error
         except Exception as error:  # torch raises many kinds for a damaged file
             raise StateCorruptError(
                 f"{self._file} is damaged; delete it and the task starts again at its first epoch"

@@ -134,7 +134,7 @@ def resolve_new_task(run: Run, learned: int, new: NewTask) -> tuple[RunSettings,
                 f"{run.folder} has learned these classes already, {how}; {option} goes with new "
                 "ones"
             )
-        return settings, None
+        return _found_again(run, settings, found), None
     grown, choice = with_new_task(settings, new)
     run.grow(grown)
     return grown, choice

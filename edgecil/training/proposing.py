@@ -11,6 +11,7 @@ hundred classes it learns 8 to 24 points less in ten (`benchmarks/all_classes.py
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from edgecil.networks import BACKBONES
 from edgecil.networks.backbones import pretrained_named
 from edgecil.planning.data_facts import DataFacts, facts_of
 from edgecil.training.request import TrainRequest
-from edgecil.training.resolving import resolve
+from edgecil.training.resolving import resolve, scenario_of
 from edgecil.training.settings import RunSettings
 from edgecil_devices.preprocessing import FOR_PHOTOS
 
@@ -91,11 +92,19 @@ def proposed(
     small = as_asked.facts.image_size_px <= LARGEST_PADDED_CROP_PX
     if small and per_class > MOST_WITHOUT_PICTURES:
         return as_asked
-    without = not bounded and _may_go_without_pictures(request)
-    methods = (WITHOUT_PICTURES, None) if without else (request.method,)
-    instead = _fitting(request, dataset, reading, methods)
-    if instead is None:
+    several_tasks = len(scenario_of(request, dataset.classes).tasks) + request.tasks_ahead > 1
+    methods = [request.method]
+    if (
+        not bounded
+        and _may_go_without_pictures(request)
+        and (several_tasks or per_class <= MOST_WITHOUT_PICTURES)
+    ):
+        methods.insert(0, WITHOUT_PICTURES)
+    instead, refused = _fitting(request, dataset, reading, methods)
+    if instead is None and small:
         return as_asked
+    if instead is None:
+        return replace(as_asked, reason=_for_a_larger_budget(refused, per_class))
     if small:
         return replace(as_asked, reason=_for_small_pictures(instead.request, as_asked.facts))
     if find_spec(_PACKAGE) is None:
@@ -112,9 +121,28 @@ def proposed(
     )
     if instead.request.method == WITHOUT_PICTURES and request.method is None:
         reason += f"\nbehind it {WITHOUT_PICTURES} {_WHY_WITHOUT}; --method memo keeps pictures"
+    if refused:
+        reason += (
+            f"\n{WITHOUT_PICTURES} {_WHY_WITHOUT}; it has room from --budget {_named(refused)} on"
+        )
     if instead.request.image_size_px is None:
         reason += _why_larger(instead)
     return replace(instead, reason=reason)
+
+
+def _for_a_larger_budget(refused: int | None, per_class: int) -> str:
+    """What a budget would bring that holds the pretrained trunk; "" where that is not known."""
+    if refused is None:
+        return ""
+    return (
+        f"{PROPOSED}, which comes pretrained, would learn more of {per_class} photos a class "
+        f"({_MEASURED}); it has room from --budget {_named(refused)} on"
+    )
+
+
+def _named(size_bytes: int) -> str:
+    """A budget of at least so many bytes, as one types it."""
+    return f"{math.ceil(size_bytes / 100_000) / 10:.1f}MB"
 
 
 def _why_larger(instead: Proposal) -> str:
@@ -131,23 +159,27 @@ def _why_larger(instead: Proposal) -> str:
 
 def _fitting(
     request: TrainRequest, dataset: ImageDataset, reading: str, methods: Sequence[str | None]
-) -> Proposal | None:
-    """The request with the pretrained trunk and the first method that serves; None if none does."""
+) -> tuple[Proposal | None, int | None]:
+    """The request with the pretrained trunk and the first method that serves.
+
+    Returns:
+        The request, None if no method serves, and the smallest budget, in bytes, of the first one
+        that the budget is too small for.
+    """
+    refused: int | None = None
     for method in methods:
         instead = _with_backbone(replace(request, method=method), dataset, PROPOSED)
         per_class = instead.facts.pictures_per_class
         try:
-            settings, planned, _ = resolve(instead.request, instead.facts, reading)
-        except BudgetError:
-            continue
-        at_once = settings.stage_count + settings.tasks_ahead == 1
-        if method != request.method and at_once and per_class > MOST_WITHOUT_PICTURES:
+            _, planned, _ = resolve(instead.request, instead.facts, reading)
+        except BudgetError as error:
+            refused = refused or error.smallest_bytes
             continue
         rehearsed = method_named(instead.request.chosen_method).keeps_exemplars
         least = min(LEAST_EXEMPLARS_PER_CLASS, per_class) if rehearsed else 0
         if planned.exemplars_per_class >= least:
-            return instead
-    return None
+            return instead, refused
+    return None, refused
 
 
 def _for_small_pictures(better: TrainRequest, facts: DataFacts) -> str:

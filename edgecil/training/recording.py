@@ -5,6 +5,7 @@ by one from Python takes longer than they run. A recording starts them all at on
 the card did, not what Python did: numbers that Python worked out stay what they were.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -40,12 +41,16 @@ class _Recording:
         self.graph.replay()
 
 
+EAGER = "EDGECIL_EAGER"
+"""Environment variable that is 1 where steps are to be started one by one on every device."""
+
+
 def records(device: torch.device) -> bool:
     """Whether steps on `device` are recorded.
 
     Several processes that train together wait for each other within a step; theirs stays as it is.
     """
-    return device.type == "cuda" and team().size == 1
+    return device.type == "cuda" and team().size == 1 and os.environ.get(EAGER) != "1"
 
 
 def recorded(step: Step, device: torch.device) -> Step:

@@ -84,17 +84,21 @@ class TrainRequest:
     )
     base: int | None = option(None, "Classes of the first task.", shown_default="as --increment")
     increment: int | None = option(
-        None, "Classes of every later task.", shown_default="a tenth of all, 10 or more"
+        None,
+        "Classes of every later task.",
+        shown_default="a tenth of all, 10 or more; up to ten classes are one task",
     )
-    tasks: Path | None = option(None, "A TOML file that names the classes of every task.")
+    tasks: Path | None = option(
+        None, "A TOML file with the classes of every task: [[task]] classes = ['cat', 'dog'] ..."
+    )
     tasks_ahead: int = option(0, "Tasks that the budget must still hold after the last one.")
     seed: int = option(1993, "Seed of class order, weights, batches, augmentation.")
     method: str | None = option(
         None,
         f"{', '.join(METHODS)}. memo-2 is cut at last-two; thrift is edgecil's own: one "
-        "network and many compressed exemplars; slda keeps no pictures, for which later tasks lose "
-        "9 to 11 points against replay from scratch; behind a pretrained backbone all classes "
-        "together lose none.",
+        "network and many compressed exemplars; slda keeps no pictures and trains the first task "
+        "alone, which behind a pretrained backbone suits few photos best and from scratch costs "
+        "later tasks about ten points.",
         shown_default="memo, or slda where the planner takes a pretrained backbone for few photos",
     )
     backbone: str | None = option(
@@ -161,8 +165,8 @@ class TrainRequest:
     )
     images_a_task: int | None = option(
         None,
-        "Pictures that every task shows, each as often as it is seen: epochs follow. --time finds "
-        "it.",
+        "Pictures that training shows in every task, each as often as it is seen (5 epochs of 1000 "
+        "are 5000): epochs follow, so that methods train equally long. --time finds it.",
         shown_default="as --epochs has it",
     )
     learning_rate: float | None = option(

@@ -206,11 +206,24 @@ def resolve(
         told.append(_length_in_words(images, work, choice))
     elif pace and request.time:
         told.append("behind a pretrained trunk more time brings nothing, so the recipe's is taken")
-    if sum(settings.horizon_sizes) == 1:
-        told.append("one class alone is told from nothing: every picture will be found to be of it")
+    told.append(_of_a_single_class(settings))
     if not comes and request.counting.bounds_files and len(settings.horizon_sizes) > 1:
         told.append(method_named(request.chosen_method).price)
     return settings, choice.plan, "\n".join(filter(None, told))
+
+
+def _of_a_single_class(settings: RunSettings) -> str:
+    """What comes of a first task that has one class; "" where it matters little, or has several."""
+    first, *later = settings.horizon_sizes
+    if first == 1 and not later:
+        return "one class alone is told from nothing: every picture will be found to be of it"
+    frozen = method_named(settings.method).keeps_statistics or settings.trunk == "freeze"
+    if first > 1 or not frozen or settings.origin:
+        return ""
+    return (
+        "one class alone teaches nothing, so what is frozen after the first task stays random: "
+        "give that more classes (--base), or take a pretrained --backbone"
+    )
 
 
 def within(

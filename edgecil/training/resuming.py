@@ -1,7 +1,8 @@
 """What a run that goes on takes from how it began, and what it can no longer be asked for.
 
-A time or a latency is turned into other settings once, by measurements that would come out
-otherwise today. The weights that a network starts from are needed until it has started.
+What is left to edgecil, and a time or a latency, are turned into other settings once, by trade-offs
+and measurements that may come out otherwise today. The weights that a network starts from are
+needed until it has started.
 """
 
 from dataclasses import replace
@@ -50,7 +51,7 @@ def require_same_bounds(
 
 
 def as_begun(request: TrainRequest, begun: RunSettings) -> TrainRequest:
-    """The request of a run that goes on, with what was found for its time or latency at first."""
+    """The request of a run that goes on, with what was chosen for it when it began."""
     counted = request.counting  # may settle codec and precision itself
     comes = pretrained_named(begun.backbone)  # which is found again in another way
     # Where another method is asked for, that is what the run differs in, and not its bound.

@@ -218,10 +218,9 @@ class Run:
 
     def log_epoch(self, stage: int, phase: str, report: EpochReport) -> None:
         """Append one line to metrics.csv; the columns are `METRICS`."""
-        new = not self.metrics_file.exists()
         with naming(self.metrics_file), self.metrics_file.open("a", newline="") as file:
             writer = csv.writer(file)
-            if new:
+            if not file.tell():  # new, or left empty by a disk that was full
                 writer.writerow(METRICS)
             loss, speed = f"{report.loss:.5f}", f"{report.images_per_second:.0f}"
             writer.writerow((stage, phase, report.epoch, loss, speed))

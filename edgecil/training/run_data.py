@@ -3,18 +3,22 @@
 Labels in a run count classes in the order in which they were learned, whatever their data set.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgecil.data import ImageDataset, Split, load_dataset
+from edgecil.data import HeldOut, ImageDataset, Split, load_dataset
+from edgecil.data.layout import shown
 from edgecil.errors import DataError
 from edgecil.pictures.batches import JoinedPictures, Pictures
 from edgecil.pictures.sequences import PicturesFrom
 from edgecil.training.settings import PlannedTask, RunSettings, Source
 from edgecil_devices.class_names import composed
+
+_logger = logging.getLogger("edgecil")
 
 
 def load_source(
@@ -23,7 +27,8 @@ def load_source(
     """The data of one of the run's sources, parted as they were when they were learned.
 
     Only the classes that it had then are read, as far as they are still there: a class may have no
-    picture to learn from or to test on, or be missing.
+    picture to learn from or to test on, or be missing. A test picture that was learned, or may have
+    been, is left out, with a word.
 
     Args:
         settings: the run's.
@@ -49,7 +54,29 @@ def load_source(
         raise DataError(
             f"{source.data} had test pictures in a folder of their own, which is gone; put it back"
         )
-    return found
+    return _without_learned(found, source.held_out) if source.held_out else found
+
+
+def _without_learned(found: ImageDataset, drawn: HeldOut) -> ImageDataset:
+    """The data without test pictures that the run, which drew them so, may have learned."""
+    names = [found.classes[label] for label in found.test.labels]
+    paths = map(str, found.test.images)
+    keeps = [
+        name not in drawn.cuts
+        or (name not in found.unparted and drawn.is_test(name, found.digests[path]))
+        for name, path in zip(names, paths, strict=True)
+    ]
+    if all(keeps):
+        return found
+    of = sorted({name for name, keep in zip(names, keeps, strict=True) if not keep})
+    _logger.warning(
+        "%s: %d test pictures left out (%s), for they were learned or may have been: files have "
+        "been rewritten, deleted or sorted anew since; put them back as they were",
+        found.name,
+        keeps.count(False),
+        shown(of),
+    )
+    return replace(found, test=found.test.subset(np.flatnonzero(keeps)))
 
 
 def _learned_from(settings: RunSettings, source: Source) -> tuple[str, ...]:

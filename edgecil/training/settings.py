@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecil.data.held_out import HeldOut
+from edgecil.data.taught_zip import place_now
 from edgecil.errors import RunError
 from edgecil.networks.sources import Origin
 from edgecil_devices._json import json_object
@@ -73,7 +74,7 @@ class Source:
             return REORDERED
         if not found:
             alike = "as many, of the same classes" if self.pictures else "or their classes are"
-            return f"some pictures are others than they were, {alike}"
+            return f"some pictures are others than they were, {alike}, or files have other names"
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         return ", ".join(found[:4]) + more
 
@@ -272,14 +273,25 @@ class RunSettings:
 
     @classmethod
     def load(cls, path: Path) -> "RunSettings":
-        """Read what `save` wrote.
+        """Read what `save` wrote; data that lie in the run's folder may have moved with it.
 
         Raises:
-            RunError: there is no such file, or it is not one of ours.
+            RunError: there is no such file, it is not one of ours, or a newer edgecil wrote it.
         """
         try:
             data = json_object(path.read_bytes())
-            data["sources"] = tuple(Source.from_dict(source) for source in data["sources"])
+            unknown = data.keys() - {named.name for named in fields(cls)}
+            for source in data["sources"]:
+                unknown |= source.keys() - {named.name for named in fields(Source)}
+            if unknown:
+                raise RunError(
+                    f"{path}: made by a newer edgecil ({', '.join(sorted(unknown))} unknown here); "
+                    "run: pip install -U edgecil"
+                )
+            data["sources"] = tuple(
+                Source.from_dict(source | {"data": place_now(path.parent, source["data"])})
+                for source in data["sources"]
+            )
             data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
             data["origin"] = Origin(**data["origin"]) if data.get("origin") else None
             data["tasks"] = tuple(
@@ -288,7 +300,7 @@ class RunSettings:
             return cls(**data)
         except FileNotFoundError as error:
             raise RunError(f"{path.parent} is not a run; edgecil train makes one") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} cannot be read ({error}); restore it from a copy") from error
 
     def differences(self, other: "RunSettings") -> list[str]:

@@ -35,6 +35,20 @@ class Stopped(EdgecilError):  # noqa: N818 - not an error, but it ends the comma
         self.reason, self.exit_code = reason, exit_code
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal came, at whatever line that was: no `except Exception` may take it for a fault.
+
+    Processes that read pictures have the handler, too, and torch ends them quietly on this.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
 def parse_duration(text: str) -> float:
     """Read "90s", "9m", "1.5h" or "1h30m" as seconds.
 
@@ -77,14 +91,26 @@ class Deadline:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Stopped`, with the exit code a shell expects (128 + signal)."""
+    """Turn SIGINT and SIGTERM into `Stopped`, with the exit code a shell expects (128 + signal).
+
+    It is `Interrupted` until the context ends.
+
+    Raises:
+        Stopped: one has come.
+    """
+    came: list[Interrupted] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(f"stopped by {signal.Signals(number).name}", 128 + number)
+        came.append(Interrupted(number))
+        raise came[-1]
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt:  # Ray makes a plain one of it
+        if not came:
+            raise
+        raise Stopped(str(came[0]), came[0].exit_code) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

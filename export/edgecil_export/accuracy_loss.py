@@ -25,7 +25,8 @@ from edgecil_export.request import ExportRequest
 _logger = logging.getLogger("edgecil")
 
 MOST_IMAGES = 10_000
-"""All of CIFAR's test pictures; more would take long and hardly say more."""
+"""All of CIFAR's test pictures; more would take long and hardly say more. One each is added of
+classes that would have none among them."""
 TEST_PICTURES = "test pictures"
 EXEMPLARS = "exemplars that were not calibrated on (the test pictures are not here)"
 
@@ -163,11 +164,14 @@ def held_out_sample(opened: OpenedRun, data_dir: Path | None) -> Sample | None:
         labelled = opened.data(data_dir).test(learned.stage)
     except (EdgecilError, OSError, ValueError):  # whatever is wrong with the data, they are missing
         return None
-    chosen = evenly(np.arange(len(labelled.labels)), MOST_IMAGES)
-    labels = labelled.labels[chosen]
-    if set(labels) != set(range(len(learned.classes))):
+    there, firsts = np.unique(labelled.labels, return_index=True)
+    if len(there) < len(learned.classes):
         return None
-    return Sample(labelled.pictures, chosen, labels, TEST_PICTURES)
+    # They come class by class, so these are evenly from each; a small class may be stepped over.
+    chosen = evenly(np.arange(len(labelled.labels)), MOST_IMAGES)
+    stepped_over = firsts[~np.isin(there, labelled.labels[chosen])]
+    chosen = np.union1d(chosen, stepped_over)
+    return Sample(labelled.pictures, chosen, labelled.labels[chosen], TEST_PICTURES)
 
 
 def _percent(right: NDArray[np.int64], images: NDArray[np.int64]) -> float:

@@ -164,7 +164,7 @@ def _exported(opened: OpenedRun, out: Path, request: ExportRequest) -> ExportRep
     }
     manifest = _manifest(opened, blobs, request, accuracy, facts | unknown)
     manifest = released(manifest, request, run)
-    signed = signature(manifest.to_json(), request.sign) if request.sign else b""
+    signed = b"".join(signature(manifest.to_json(), key) for key in request.sign)
     data = pack(manifest, blobs, signatures=signed)
 
     images, real = comparison_images(state)

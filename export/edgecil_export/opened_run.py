@@ -15,6 +15,7 @@ from edgecil.errors import DataError, ExportError
 from edgecil.evaluation.nearest_mean import exemplar_means, nearest_mean_bias, nearest_mean_logits
 from edgecil.memory.state import State
 from edgecil.networks import ExpandableNetwork
+from edgecil.training.known_pictures import old_without_repeats
 from edgecil.training.run import Run
 from edgecil.training.run_data import RunData, load_source
 from edgecil.training.settings import RunSettings
@@ -58,7 +59,7 @@ class OpenedRun:
         return tuple(range(start, end) for start, end in pairwise(ends))
 
     def data(self, data_dir: Path | None) -> RunData:
-        """Its pictures, as far as they are on this machine.
+        """Its pictures, as far as they are on this machine, without those that it left out.
 
         Args:
             data_dir: where built-in data sets are; nothing is downloaded.
@@ -73,7 +74,7 @@ class OpenedRun:
             load_source(self.settings, source, data_dir) if is_here(source.data, data_dir) else None
             for source in self.settings.sources
         ]
-        return RunData(datasets, self.settings.tasks)
+        return RunData(old_without_repeats(datasets, self.state), self.settings.tasks)
 
     @property
     def head(self) -> Floats:

@@ -13,6 +13,7 @@ from edgecil.errors import ExportError
 from edgecil_devices._json import json_object
 from edgecil_devices.files import replace_atomically
 from edgecil_devices.manifest import MAX_RELEASE, Manifest
+from edgecil_devices.package import read_package
 from edgecil_devices.signing import read_public_keys
 from edgecil_devices.store.updating import MOST_AHEAD
 from edgecil_export.request import ExportRequest
@@ -100,6 +101,7 @@ def bundle_of(run: Path, release: int) -> Path:
 
     Raises:
         ExportError: the run has exported no such release, or its bundle is not there (any more).
+        BundleError: what is there cannot be read.
     """
     bundles, number = _bundles(run), str(release)
     if number not in bundles:
@@ -115,6 +117,14 @@ def bundle_of(run: Path, release: int) -> Path:
     if not Path(path).is_file():
         raise ExportError(
             f"release {release} was written to {path}, which is gone; give its bundle to --since"
+        )
+    # `export` without --out writes one release over the other.
+    found = read_package(path).manifest.release
+    if found != release:
+        holds = f"release {found}" if found else "a bundle without a number"
+        raise ExportError(
+            f"release {release} was written to {path}, which holds {holds} now; give its bundle "
+            "to --since"
         )
     return Path(path)
 

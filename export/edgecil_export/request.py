@@ -8,9 +8,13 @@ from edgecil.training.request import DATA_DIR, require_known
 from edgecil_devices.blobs import HEAD, NEAREST_MEAN
 from edgecil_devices.manifest import COMPUTES, MAX_RELEASE, WEIGHTS, is_day
 from edgecil_devices.options import option
+from edgecil_devices.package import MAX_SIGNATURES_BYTES
+from edgecil_devices.signing import SIGNATURE_BYTES
 
 CLASSIFIERS = {"linear": HEAD, "nearest-mean": NEAREST_MEAN}
 """What `--classifier` takes, and the role of its blob."""
+
+_MOST_SIGNATURES = MAX_SIGNATURES_BYTES // SIGNATURE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,11 @@ class ExportRequest:
         "With what a device needs to be taught new classes and to say unknown: statistics of the "
         "exemplars, thresholds from test pictures.",
     )
-    sign: Path | None = option(None, "Sign the release with this private key.", metavar="KEY")
+    sign: tuple[Path, ...] = option(
+        (),
+        "Sign the release with this private key; with several, for devices that trust any of them.",
+        metavar="KEY",
+    )
     release: int | None = option(
         None,
         "Number of the release; devices take only higher ones.",
@@ -82,6 +90,11 @@ class ExportRequest:
         if self.compute == "int8" and self.weights not in (None, "int8"):
             raise UsageError("with --compute int8, weights are int8 too; leave out --weights")
         require_known("classifier", self.classifier, CLASSIFIERS)
+        if len(self.sign) > _MOST_SIGNATURES:
+            raise UsageError(
+                f"a release has room for {_MOST_SIGNATURES} signatures; give fewer --sign than "
+                f"{len(self.sign)}"
+            )
         if self.release is not None and not 0 < self.release <= MAX_RELEASE:
             raise UsageError(f"--release is a number from 1 to {MAX_RELEASE}, not {self.release}")
         if self.expires is not None and not is_day(self.expires):

@@ -60,7 +60,7 @@ def make_update(
         since: the bundle that devices have.
         out: the update.
         request: of a run: its release, by default one above the run's last and that of `since`,
-            and who signs it; its weights, classifier and compute are those of `since`. Where
+            and who sign it; its weights, classifier and compute are those of `since`. Where
             `since` tells the unknown, so must it, unless `lose_unknown` says otherwise.
         bundle: of a run: where to keep the whole bundle, for devices that have none.
 
@@ -96,7 +96,7 @@ def _export_like(
         What computing in eight bits costs, if it does.
     """
     manifest = base.manifest
-    if base.signatures and asked.sign is None:
+    if base.signatures and not asked.sign:
         raise UsageError("the base is signed, so devices want a signature; give --sign KEY")
     request = replace(
         asked,

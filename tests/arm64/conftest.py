@@ -43,7 +43,7 @@ class Pi:
     def run(self, board: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
         process = self.start(board, *arguments)
         try:
-            out, err = process.communicate(timeout=240)
+            out, err = process.communicate(timeout=1200)
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)

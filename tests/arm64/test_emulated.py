@@ -224,10 +224,10 @@ def test_a_server_on_it_answers_as_this_machine_would(
     with pi.start("pi3", *words) as server:
         try:
             (address,) = re.findall(r"http://\S+", server.stderr.readline())
-            with urlopen(f"{address}predict", body.getvalue(), 60) as answer:
+            with urlopen(f"{address}predict", body.getvalue(), 240) as answer:
                 label = json.load(answer)["label"]
             server.terminate()
-            assert server.wait(60) == 0
+            assert server.wait(240) == 0
         finally:
             server.kill()
     assert label == f"class-{logits_here['fp32'][0].argmax()}"

@@ -79,9 +79,8 @@ def test_an_exception_that_is_not_ours_ends_the_fuzzer(
 
 @settings(
     max_examples=300,
-    deadline=None,
     database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_no_change_of_any_stretch_goes_unnoticed(files: tuple[bytes, bytes], data: Any) -> None:

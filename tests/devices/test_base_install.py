@@ -119,7 +119,7 @@ class Door:
                 with urlopen(f"{address}predict", picture.read_bytes(), 30) as answer:
                     label = json.load(answer)["label"]
                 server.terminate()
-                assert server.wait(30) == 0
+                assert server.wait(300) == 0
             finally:
                 server.kill()
         self.verbs.add("serve")

@@ -35,7 +35,7 @@ def test_one_json_object_with_all_that_was_measured(bundle_path: Path, command: 
     words = [*COMMANDS[command], "bench", str(bundle_path), "--json", "--threads", "1"]
     start_s = time.perf_counter()
     done = subprocess.run(
-        [*words, "--seconds", "0.6"], capture_output=True, text=True, timeout=60, check=True
+        [*words, "--seconds", "0.6"], capture_output=True, text=True, timeout=300, check=True
     )
     took_s = time.perf_counter() - start_s
     found = json.loads(done.stdout)
@@ -46,7 +46,9 @@ def test_one_json_object_with_all_that_was_measured(bundle_path: Path, command: 
     for times in found["latency_ms"].values():
         assert 0 < times["p50"] <= times["p90"] <= times["p99"] < took_s * 1e3
     # The times are those of whole pictures one after the other, so they fill the time measured.
-    assert 0.1 < found["pictures"] * found["latency_ms"]["total"]["p50"] / 1e3 < took_s
+    total_ms = found["latency_ms"]["total"]
+    assert found["pictures"] * total_ms["p99"] / 1e3 > 0.1
+    assert found["pictures"] * total_ms["p50"] / 1e3 < took_s
     assert [row["batch"] for row in found["throughput"]] == [1, 4, 16]
     for row in found["throughput"]:
         assert row["pictures"] % row["batch"] == 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgecil_devices.__main__ import main
 from edgecil_devices.collected import Collection
-from edgecil_devices.collecting import Collector, Unsure
+from edgecil_devices.collecting import Collector, Unsure, kept_by
 from edgecil_devices.errors import StoreWriteError, UsageError
 from tests.crash.recording import Recorder
 
@@ -141,7 +141,43 @@ def test_where_nothing_more_can_be_kept_pictures_are_answered_all_the_same(
     assert main(["predict", str(bundle_path), *words, "--collect", str(tmp_path / "unsure")]) == 0
     told = capsys.readouterr()
     assert told.out.count("\n") == 3
-    assert told.err == "warning: no space left; no more pictures are kept\n"
+    assert told.err == "warning: no space left; no pictures are kept meanwhile\n"
+
+
+def test_pictures_are_kept_again_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_bytes = 99_000_000
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free_bytes))
+    collector, told = Collector(tmp_path, 0.6, 9), list[str]()
+
+    def keep(*seeds: int) -> None:
+        for seed in seeds:
+            kept_by(collector, scene(seed), UNSURE, told.append)
+
+    keep(1, 2)
+    free_bytes = 200_000_000
+    keep(3)
+    assert len(told) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    free_bytes = 99_000_000
+    keep(4, 5)
+    assert (
+        told
+        == [
+            f"{tmp_path} is on a disk with less than 100 MB free, which are left to "
+            "updates; make room; no pictures are kept meanwhile"
+        ]
+        * 2
+    )
+
+
+def test_a_failing_disk_is_told_once_however_many_pictures_come(tmp_path: Path) -> None:
+    collector, told = Collector(tmp_path, 0.6, 9), list[str]()
+    for seed in range(3):
+        with Recorder(tmp_path, 2, errno.ENOSPC):
+            kept_by(collector, scene(seed), UNSURE, told.append)
+    assert len(told) == 1
 
 
 def test_an_option_may_stand_before_the_pictures(

@@ -1,5 +1,6 @@
 """`edgecil eval` on folders: of what is there it reads what the bundle knows and can be tested."""
 
+import hashlib
 import json
 import shutil
 import sys
@@ -84,7 +85,32 @@ def test_new_pictures_that_the_runs_rule_leaves_to_learning_are_tested_on_demand
     evaluated(bundle, "--data", fresh, "--holdout", 1)
     told = capsys.readouterr().out
     assert told.splitlines()[3].split()[:3] == ["all", "3", "9"]
-    assert "6 of these images had been learned by the bundle's run, unless they came later" in told
+    # None is the one whose place is a class's cut: the run had others.
+    assert "the bundle cannot tell which of these images its run had learned" in told
+
+
+def test_pictures_that_were_learned_are_counted_where_the_run_parted_these(
+    fresh: Path, tiny: "TinyNetwork", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each class's three the one with the lowest hash, 12 digits of it, was the test's."""
+    seed, cuts = 7, []
+    for name in KNOWN:
+        digests = [
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in fresh.glob(f"{name}/*")
+        ]
+        cuts.append(
+            min(hashlib.sha256(f"{seed} {one}".encode()).hexdigest()[:12] for one in digests)
+        )
+    bundle = tmp_path / "noted.edgecil"
+    noted = replace(tiny.manifest(), held_out=HeldOut(seed, tuple(cuts)))
+    bundle.write_bytes(pack(noted, tiny.blobs()))
+    for options, count in (((), 3), (("--holdout", 1), 9)):
+        evaluated(bundle, "--data", fresh, *options)
+        told = capsys.readouterr().out
+        assert told.splitlines()[3].split()[:3] == ["all", "3", str(count)]
+        learned = "6 of these images had been learned by the bundle's run, unless they came later"
+        assert (learned in told) == (count == 9)
+        assert ("0 of these images had been learned by the bundle's run\n" in told) == (count == 3)
 
 
 def test_a_test_split_that_lacks_a_class_is_made_whole_by_another(

@@ -323,7 +323,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255))))
 def test_altered_bytes_give_a_picture_or_an_image_error(
     data: bytes, changes: list[tuple[int, int]]

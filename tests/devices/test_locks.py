@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecil_devices import locks
 from edgecil_devices.files import told, write_synced
 from edgecil_devices.locks import LockHeldError, lock_for_heirs, locked
 
@@ -68,6 +69,13 @@ def test_those_who_share_it_keep_writers_out_without_a_name_that_is_not_theirs(
         assert refusal(lock) == "process 17 on elsewhere"
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is waited for may be kept waiting by other processes."""
+    monkeypatch.setattr(locks, "_PATIENCE_S", 15.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_writer_that_has_not_yet_written_its_name_is_named_all_the_same(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with lock.open("w") as file:
@@ -78,6 +86,7 @@ def test_a_writer_that_has_not_yet_written_its_name_is_named_all_the_same(tmp_pa
         naming.join()
 
 
+@pytest.mark.usefixtures("patient")
 def test_whoever_only_looks_for_a_moment_refuses_nobody(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with lock.open("w") as file:

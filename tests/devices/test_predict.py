@@ -308,7 +308,7 @@ def test_an_idle_watch_takes_a_hundredth_of_a_core_above_one_that_only_sleeps_an
         # Waking up alone costs much where memory is taken from whoever sleeps. Every file is looked
         # at now and then, the rarer the longer that took, so in one span and not in the next.
         above = []
-        for _ in range(3):
+        for _ in range(6):
             before = [cpu_s(one.pid) for one in (process, sleeper)]
             time.sleep(2)
             watching, sleeping = (

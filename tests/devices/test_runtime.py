@@ -1,6 +1,8 @@
 """The assembled graphs against sums in float64, and graphs that are not what they should be."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,10 +76,14 @@ def test_threads_rest_between_predictions(
     head = np.resize(tiny.head, (len(classes), tiny.head.shape[1]))
     network = replace(tiny, head=head, classes=classes)
     runtime = Runtime(read_bundle(network.save(tmp_path / "x.edgecil")), threads=4)
-    runtime.run(np.resize(pixels, (500, 8, 8, 3)))
-    before = time.process_time()
-    time.sleep(0.2)
-    assert time.process_time() - before < 0.02  # spinning threads would have used 0.1 or more
+
+    def afterwards_s() -> float:
+        runtime.run(np.resize(pixels, (500, 8, 8, 3)))
+        before = time.process_time()
+        time.sleep(0.2)
+        return time.process_time() - before
+
+    assert any(afterwards_s() < 0.02 for _ in range(3))  # spinning threads would use 0.1 or more
 
 
 def test_there_is_at_least_one_thread(bundle_path: Path) -> None:
@@ -236,4 +242,16 @@ def test_an_older_onnxruntime_is_told_what_to_install(
 
 
 def test_onnxruntime_reports_to_nobody() -> None:
-    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    code = (
+        "import os, sys\n"
+        "class Looks:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'onnxruntime':\n"
+        "            print(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "sys.meta_path.insert(0, Looks())\n"
+        "import edgecil_devices._onnxruntime"
+    )
+    unset = {name: is_ for name, is_ in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=unset, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "1\n"

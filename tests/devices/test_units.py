@@ -126,7 +126,7 @@ def test_systemd_waits_until_serve_has_finished_what_is_under_way() -> None:
 
 def test_settings_that_cannot_be_are_not_tried_again_for_ever(store: Path) -> None:
     with started(store, EDGECIL_PORT="70000") as process:
-        assert process.wait(30) == int(settings(SERVE)["RestartPreventExitStatus"])
+        assert process.wait(300) == int(settings(SERVE)["RestartPreventExitStatus"])
 
 
 def test_an_update_that_meets_another_one_has_not_failed() -> None:

@@ -1,6 +1,7 @@
 """What is measured on, what comes out, and when it is too much."""
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -108,6 +109,36 @@ def test_large_test_sets_are_thinned_evenly(
     monkeypatch.setattr(module, "MOST_IMAGES", 5)
     sample = sample_for(OpenedRun.read(run), np.arange(10), None)
     assert sample.indices.tolist() == [0, 2, 4, 7, 9]  # of ten, of which 4.5 is the middle
+
+
+def test_a_class_that_thinning_steps_over_is_measured_all_the_same(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_with(str(folder_with(tmp_path / "data", CLASSES))).save(run / "config.json")
+    monkeypatch.setattr(module, "MOST_IMAGES", 4)
+    sample = sample_for(OpenedRun.read(run), np.arange(10), None)
+    assert sample.name == TEST_PICTURES
+    assert sample.indices.tolist() == [0, 3, 4, 6, 9]  # 4 is the third class's first
+    assert sample.labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_pictures_that_learn_left_out_as_repeats_stay_out(run: Path, tmp_path: Path) -> None:
+    old, new = (folder_with(tmp_path / name, CLASSES) for name in ("old", "new"))
+    for name in CLASSES[:3]:
+        shutil.rmtree(new / name)
+    for path in (old / CLASSES[0]).iterdir():
+        shutil.copy(path, new / "dog" / f"again-{path.name}")
+    for name in CLASSES[3:]:
+        shutil.rmtree(old / name)
+    settings = settings_with(str(old))
+    sources = (*settings.sources, Source(str(new), 0.5, ""))
+    tasks = (settings.tasks[0], PlannedTask(CLASSES[3:], 1))
+    replace(settings, sources=sources, tasks=tasks).save(run / "config.json")
+    data = OpenedRun.read(run).data(None)
+    assert sum(data.counts(2)) == 2 * 4  # and not the four that came again
+    test = data.test(2)
+    shades = test.pictures.pixels(np.arange(len(test.labels)))[:, 0, 0, 0]
+    assert shades.tolist() == [40 * label for label in test.labels]
 
 
 def answers(*classes: int) -> Callable[[Pixels], NDArray[np.float32]]:

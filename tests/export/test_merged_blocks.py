@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, UpdateReport]:
     run = folder / "run"
     train(request, run, device="cpu", dataset=tiny_dataset(), reporter=_Copies(run))
     new_key(folder / "k")
-    signed = ExportRequest(weights="fp32", sign=folder / "k")
+    signed = ExportRequest(weights="fp32", sign=(folder / "k",))
     export(folder / "earlier", folder / "1.edgecil", signed)
     return folder, make_update(run, folder / "1.edgecil", folder / "2.update", signed)
 

@@ -19,8 +19,9 @@ from edgecil_devices.errors import ReleaseError
 from edgecil_devices.manifest import Accuracy
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.selftest import self_test
-from edgecil_devices.signing import KeySet, verify
+from edgecil_devices.signing import KeySet, signers, verify
 from edgecil_devices.store.install import install
+from edgecil_devices.store.records import StoreState
 from edgecil_devices.store.update import update as take
 from edgecil_export import ExportRequest, export, exporter
 from edgecil_export.accuracy_loss import AccuracyLoss
@@ -57,7 +58,7 @@ def exported(run: Path, out: Path, weights: str = "fp32", **release: Any) -> Pat
 def test_a_signed_bundle_is_verified_by_the_public_key_and_passes_its_self_test(
     run: Path, key: Path
 ) -> None:
-    bundle = exported(run, run / "x.edgecil", sign=key)
+    bundle = exported(run, run / "x.edgecil", sign=(key,))
     package = read_package(bundle)
     keys = KeySet.parse([Path(f"{key}.pub").read_text().strip()])
     verify(package.manifest_json, package.signatures, keys)
@@ -68,9 +69,9 @@ def test_a_signed_bundle_is_verified_by_the_public_key_and_passes_its_self_test(
 
 
 def test_the_same_content_gets_the_same_number_and_bytes(run: Path, key: Path) -> None:
-    first = exported(run, run / "a", sign=key).read_bytes()
-    assert exported(run, run / "b", sign=key).read_bytes() == first
-    assert exported(run, run / "c", "fp16", sign=key).read_bytes() != first
+    first = exported(run, run / "a", sign=(key,)).read_bytes()
+    assert exported(run, run / "b", sign=(key,)).read_bytes() == first
+    assert exported(run, run / "c", "fp16", sign=(key,)).read_bytes() != first
     assert read_package(run / "c").manifest.release == 2
 
 
@@ -82,41 +83,67 @@ def test_a_plain_bundle_has_no_number_and_leaves_no_record(run: Path) -> None:
 
 
 def test_numbers_go_on_from_the_highest_that_was_used(run: Path, key: Path) -> None:
-    exported(run, run / "a", sign=key, release=41)
-    exported(run, run / "b", "fp16", sign=key, release=7)
-    assert read_package(exported(run, run / "c", "int8", sign=key)).manifest.release == 42
+    exported(run, run / "a", sign=(key,), release=41)
+    exported(run, run / "b", "fp16", sign=(key,), release=7)
+    assert read_package(exported(run, run / "c", "int8", sign=(key,))).manifest.release == 42
 
 
 def test_after_the_last_number_there_is_none(run: Path, key: Path) -> None:
-    exported(run, run / "a", sign=key, release=2**53 - 1)
+    exported(run, run / "a", sign=(key,), release=2**53 - 1)
     with pytest.raises(ExportError, match=f"release {2**53 - 1} is the last there can be"):
-        exported(run, run / "b", "fp16", sign=key)
+        exported(run, run / "b", "fp16", sign=(key,))
     (run / "releases.json").unlink()  # as it says
-    assert read_package(exported(run, run / "b", "fp16", sign=key)).manifest.release == 1
+    assert read_package(exported(run, run / "b", "fp16", sign=(key,))).manifest.release == 1
     with pytest.raises(ExportError, match=f"release {2**53 - 1} is the last there can be"):
-        exported(run, run / "c", sign=key, above=2**53 - 1)
+        exported(run, run / "c", sign=(key,), above=2**53 - 1)
     for impossible in (0, 2**53):
         with pytest.raises(UsageError, match=f"--release is a number from 1 to .*not {impossible}"):
-            exported(run, run / "b", sign=key, release=impossible)
+            exported(run, run / "b", sign=(key,), release=impossible)
 
 
 def test_a_damaged_record_asks_for_a_number(run: Path, key: Path) -> None:
     (run / "releases.json").write_text("{")
     with pytest.raises(ExportError, match="give --release with a number above"):
-        exported(run, run / "x", sign=key)
-    exported(run, run / "x", sign=key, release=12)
-    assert read_package(exported(run, run / "y", "fp16", sign=key)).manifest.release == 13
+        exported(run, run / "x", sign=(key,))
+    exported(run, run / "x", sign=(key,), release=12)
+    assert read_package(exported(run, run / "y", "fp16", sign=(key,))).manifest.release == 13
 
 
 def test_new_keys_and_a_day_are_in_the_signed_manifest(run: Path, key: Path) -> None:
     text = new_key(run.parent / "next")
     bundle = exported(
-        run, run / "x", sign=key, new_keys=run.parent / "next.pub", expires="2027-06-30"
+        run, run / "x", sign=(key,), new_keys=run.parent / "next.pub", expires="2027-06-30"
     )
     manifest = read_package(bundle).manifest
     assert (manifest.keys, manifest.expires) == ((text,), "2027-06-30")
     with pytest.raises(UsageError, match="--expires is a day such as .* not '2027-02-30'"):
-        exported(run, run / "y", sign=key, expires="2027-02-30")
+        exported(run, run / "y", sign=(key,), expires="2027-02-30")
+
+
+def test_a_release_that_both_keys_signed_is_taken_by_devices_that_missed_the_new_one(
+    run: Path, earlier: Path, key: Path, tmp_path: Path
+) -> None:
+    newer, public = tmp_path / "newer", tmp_path / "newer.pub"
+    text = new_key(newer)
+    one = exported(earlier, tmp_path / "1", sign=(key,), release=1)
+    two = exported(earlier, tmp_path / "2", sign=(key,), new_keys=public, release=2)
+    asked = ExportRequest(sign=(key, newer), new_keys=public, release=3)
+    make_update(run, one, tmp_path / "u", asked, tmp_path / "3")
+    three = read_package(tmp_path / "3")
+    assert signers(three.signatures) == (Path(f"{key}.pub").read_text().strip(), text)
+    for has, brought in (([one], "3"), ([one], "u"), ([one, two], "3"), ([one, two], "u")):
+        store = tmp_path / f"store-{len(has)}-{brought}"
+        install(one, store, Path(f"{key}.pub"), passes)
+        for missed in has[1:]:
+            install(missed, store, test=passes)
+        assert take(tmp_path / brought, store, passes).release.number == 3
+        assert StoreState.read(store / "state.json").keys == (text,)
+
+
+def test_a_release_has_room_for_sixteen_signatures(key: Path) -> None:
+    assert len(ExportRequest(sign=(key,) * 16).sign) == 16
+    with pytest.raises(UsageError, match="room for 16 signatures; give fewer --sign than 17"):
+        ExportRequest(sign=(key,) * 17)
 
 
 # Updates
@@ -126,10 +153,10 @@ def test_new_keys_and_a_day_are_in_the_signed_manifest(run: Path, key: Path) -> 
 def test_an_update_and_its_base_are_the_new_bundle_byte_for_byte(
     run: Path, earlier: Path, key: Path, tmp_path: Path, weights: str
 ) -> None:
-    base = exported(earlier, tmp_path / "1", weights, sign=key)
+    base = exported(earlier, tmp_path / "1", weights, sign=(key,))
     whole = tmp_path / "2"
     left = left_by_a_dead_process(tmp_path / "u")
-    report = make_update(run, base, tmp_path / "u", ExportRequest(sign=key), whole)
+    report = make_update(run, base, tmp_path / "u", ExportRequest(sign=(key,)), whole)
     assert not left.exists()
     assert list(report.carried) == ["block-01.onnx", "head.npy", "golden-logits.npy"]
 
@@ -145,30 +172,30 @@ def test_an_update_and_its_base_are_the_new_bundle_byte_for_byte(
 def test_two_bundles_make_the_same_update_as_a_run_and_a_bundle(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    base = exported(earlier, tmp_path / "1", sign=key)
-    make_update(run, base, tmp_path / "a", ExportRequest(sign=key), tmp_path / "2")
+    base = exported(earlier, tmp_path / "1", sign=(key,))
+    make_update(run, base, tmp_path / "a", ExportRequest(sign=(key,)), tmp_path / "2")
     make_update(tmp_path / "2", base, tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(UsageError, match="is a finished bundle"):
-        make_update(tmp_path / "2", base, tmp_path / "b", ExportRequest(sign=key))
+        make_update(tmp_path / "2", base, tmp_path / "b", ExportRequest(sign=(key,)))
     with pytest.raises(UsageError, match="is an update; give the whole bundle"):
-        make_update(run, tmp_path / "a", tmp_path / "c", ExportRequest(sign=key))
+        make_update(run, tmp_path / "a", tmp_path / "c", ExportRequest(sign=(key,)))
 
 
 def test_an_update_gets_no_number_that_another_release_of_the_run_has(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    base = exported(earlier, tmp_path / "1", sign=key)
-    exported(run, tmp_path / "2", "fp16", sign=key)
-    exported(run, tmp_path / "3", "int8", sign=key, release=9)
+    base = exported(earlier, tmp_path / "1", sign=(key,))
+    exported(run, tmp_path / "2", "fp16", sign=(key,))
+    exported(run, tmp_path / "3", "int8", sign=(key,), release=9)
 
     def number() -> int | None:
-        update = make_update(run, base, tmp_path / "u", ExportRequest(sign=key))
+        update = make_update(run, base, tmp_path / "u", ExportRequest(sign=(key,)))
         return update.manifest.release
 
     assert number() == 10  # in fp32, which is another content than that of release 9
     assert number() == 10  # what devices have as release 10 is this very content
-    asked = ExportRequest(sign=key, release=4)
+    asked = ExportRequest(sign=(key,), release=4)
     assert make_update(run, base, tmp_path / "u", asked).manifest.release == 4
 
 
@@ -180,7 +207,7 @@ def test_an_update_of_plain_bundles_has_no_number(run: Path, earlier: Path, tmp_
 
 
 def test_a_signed_base_wants_a_signed_update(run: Path, earlier: Path, key: Path) -> None:
-    base = exported(earlier, run / "1", sign=key)
+    base = exported(earlier, run / "1", sign=(key,))
     with pytest.raises(UsageError, match="give --sign KEY"):
         make_update(run, base, run / "u")
     new = exported(run, run / "2", release=2)
@@ -190,20 +217,20 @@ def test_a_signed_base_wants_a_signed_update(run: Path, earlier: Path, key: Path
 
 
 def test_an_unrelated_bundle_is_no_base(run: Path, earlier: Path, key: Path) -> None:
-    base = read_package(exported(earlier, run / "1", sign=key))
+    base = read_package(exported(earlier, run / "1", sign=(key,)))
     other = replace(base.manifest, classes=("pea", "oat", "rye"))
     (run / "other").write_bytes(pack(other, complete(base, {}).blobs, signatures=base.signatures))
     with pytest.raises(ExportError, match="knows other classes, so it is of another run"):
-        make_update(run, run / "other", run / "u", ExportRequest(sign=key))
+        make_update(run, run / "other", run / "u", ExportRequest(sign=(key,)))
     assert not (run / "u").exists()
 
 
 def test_an_update_goes_up_and_brings_something(run: Path, earlier: Path, key: Path) -> None:
-    base = exported(earlier, run / "1", sign=key, release=5)
-    new = exported(run, run / "2", sign=key, release=5)
+    base = exported(earlier, run / "1", sign=(key,), release=5)
+    new = exported(run, run / "2", sign=(key,), release=5)
     with pytest.raises(ExportError, match="release 5 is not above release 5"):
         make_update(new, base, run / "u")
-    again = exported(earlier, run / "3", sign=key, release=6)
+    again = exported(earlier, run / "3", sign=(key,), release=6)
     with pytest.raises(ExportError, match="there is nothing new in it"):
         make_update(again, base, run / "u")
     assert not (run / "u").exists()
@@ -261,15 +288,33 @@ def test_where_the_update_cannot_be_is_said_before_a_run_is_exported(
     assert not (run / "releases.json").exists()
 
 
-def test_a_release_is_found_by_its_number_while_its_bundle_is_there(tmp_path: Path) -> None:
-    (tmp_path / "1.edgecil").write_bytes(b"a bundle")
-    data = {"bundles": {"1": str(tmp_path / "1.edgecil"), "2": str(tmp_path / "2.edgecil")}}
+def test_a_release_is_found_by_its_number_while_its_bundle_is_there(
+    releases: Releases, tmp_path: Path
+) -> None:
+    one = releases.bundle(1)
+    data = {"bundles": {"1": str(one), "2": str(tmp_path / "2.edgecil")}}
     (tmp_path / "releases.json").write_text(json.dumps(data))
-    assert bundle_of(tmp_path, 1) == tmp_path / "1.edgecil"
+    assert bundle_of(tmp_path, 1) == one
     with pytest.raises(ExportError, match="2.edgecil, which is gone; give its bundle"):
         bundle_of(tmp_path, 2)
     with pytest.raises(ExportError, match="release 3 was not exported from this run"):
         bundle_of(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "holds"), [(2, "release 2"), (None, "a bundle without a number")]
+)
+def test_a_bundle_that_another_was_written_over_is_not_taken_for_it(
+    releases: Releases, tmp_path: Path, number: int | None, holds: str
+) -> None:
+    """As by two exports without --out, which both write RUN.edgecil."""
+    place = releases.bundle(1)
+    (tmp_path / "releases.json").write_text(json.dumps({"bundles": {"1": str(place)}}))
+    place.write_bytes(releases.bundle(number).read_bytes())
+    why = f"release 1 was written to {place}, which holds {holds} now; give its bundle to --since"
+    with pytest.raises(ExportError) as caught:
+        bundle_of(tmp_path, 1)
+    assert str(caught.value) == why
 
 
 def recorded(run: Path) -> dict[str, Any]:
@@ -279,15 +324,15 @@ def recorded(run: Path) -> dict[str, Any]:
 def test_a_kept_bundle_is_found_whatever_is_made_of_its_release_later(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    older = exported(earlier, tmp_path / "7", sign=key, release=7)
-    kept = exported(run, tmp_path / "9", sign=key, release=9)
+    older = exported(earlier, tmp_path / "7", sign=(key,), release=7)
+    kept = exported(run, tmp_path / "9", sign=(key,), release=9)
     before = recorded(run)
     for name in ("u", "again"):
-        report = make_update(run, older, tmp_path / name, ExportRequest(sign=key))
+        report = make_update(run, older, tmp_path / name, ExportRequest(sign=(key,)))
         assert report.manifest.release == 9
         assert recorded(run) == before
     assert bundle_of(run, 9) == kept
-    make_update(run, older, tmp_path / "u", ExportRequest(sign=key), tmp_path / "9b")
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=(key,)), tmp_path / "9b")
     assert bundle_of(run, 9).read_bytes() == kept.read_bytes()
     assert bundle_of(run, 9) == tmp_path / "9b"
 
@@ -295,14 +340,14 @@ def test_a_kept_bundle_is_found_whatever_is_made_of_its_release_later(
 def test_of_a_release_without_a_bundle_no_place_is_noted(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    older = exported(earlier, tmp_path / "7", sign=key, release=7)
-    make_update(run, older, tmp_path / "u", ExportRequest(sign=key))
+    older = exported(earlier, tmp_path / "7", sign=(key,), release=7)
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=(key,)))
     assert recorded(run)["bundles"] == {"8": None}
     with pytest.raises(ExportError, match="release 8 was made without --bundle, .* an older one"):
         bundle_of(run, 8)
     # What is at the place of another content of that number is not this release.
-    exported(run, tmp_path / "9", "fp16", sign=key, release=9)
-    make_update(run, older, tmp_path / "u", ExportRequest(sign=key, release=9))
+    exported(run, tmp_path / "9", "fp16", sign=(key,), release=9)
+    make_update(run, older, tmp_path / "u", ExportRequest(sign=(key,), release=9))
     with pytest.raises(ExportError, match="release 9 was made without --bundle"):
         bundle_of(run, 9)
 
@@ -311,10 +356,10 @@ def test_an_update_since_an_older_release_fits_devices_that_have_had_one_since(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
     """As is advised where the bundle that they have was not kept."""
-    older = exported(earlier, tmp_path / "1", sign=key)
+    older = exported(earlier, tmp_path / "1", sign=(key,))
     install(older, tmp_path / "store", Path(f"{key}.pub"), passes)
     for number in (2, 3):
-        asked = ExportRequest(sign=key, expires=f"203{number}-01-01")
+        asked = ExportRequest(sign=(key,), expires=f"203{number}-01-01")
         make_update(run, older, tmp_path / "u", asked)
         assert take(tmp_path / "u", tmp_path / "store", passes).release.number == number
 
@@ -322,12 +367,12 @@ def test_an_update_since_an_older_release_fits_devices_that_have_had_one_since(
 def test_what_devices_would_not_take_from_an_update_is_not_made(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    older = exported(earlier, tmp_path / "5", sign=key, release=5)
+    older = exported(earlier, tmp_path / "5", sign=(key,), release=5)
     install(older, tmp_path / "store", Path(f"{key}.pub"), passes)
-    far = exported(run, tmp_path / "far", sign=key, release=1_000_006)
+    far = exported(run, tmp_path / "far", sign=(key,), release=1_000_006)
     (run / "releases.json").unlink()
     much = "is more than 1,000,000 above release 5, .* --release of at most 1000005, or .* bundle"
-    asked = ExportRequest(sign=key, release=1_000_006)
+    asked = ExportRequest(sign=(key,), release=1_000_006)
     with pytest.raises(ExportError, match=f"release 1000006 {much}"):
         make_update(run, older, tmp_path / "u", asked, tmp_path / "whole")
     assert not (run / "releases.json").exists()  # or all that follow would be as far
@@ -351,11 +396,11 @@ def test_what_devices_would_not_take_from_an_update_is_not_made(
 def test_a_run_whose_last_number_is_far_ahead_says_so_before_it_counts_on(
     run: Path, earlier: Path, key: Path, tmp_path: Path
 ) -> None:
-    older = exported(earlier, tmp_path / "5", sign=key, release=5)
-    exported(run, tmp_path / "x", "fp16", sign=key, release=1_764_547_200)
+    older = exported(earlier, tmp_path / "5", sign=(key,), release=5)
+    exported(run, tmp_path / "x", "fp16", sign=(key,), release=1_764_547_200)
     before = recorded(run)
     with pytest.raises(ExportError, match="release 1764547201 is more than 1,000,000 above"):
-        make_update(run, older, tmp_path / "u", ExportRequest(sign=key))
+        make_update(run, older, tmp_path / "u", ExportRequest(sign=(key,)))
     assert recorded(run) == before
 
 

@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 from edgecil_devices.children import run_python
 from edgecil_devices.doctor.finding import Finding
+from edgecil_devices.video_nodes import video_nodes
 
 _RECEIVERS = ("unicam", "rp1-cfe")
 """What the kernel calls the receiver of a CSI camera: Raspberry Pi 3 and 4, and 5. It is there only
@@ -24,36 +24,22 @@ def camera(root: Path = Path("/")) -> Finding:
     Args:
         root: where `dev` and `sys` lie.
     """
-    nodes = _first_nodes(root)
-    usb = {node: name for node, (name, is_usb) in nodes.items() if is_usb}
-    csi = any(name.startswith(_RECEIVERS) for name, _ in nodes.values())
-    names = ", ".join(usb.values())
+    nodes = video_nodes(root) or []
+    usb = [node for node in nodes if node.is_usb]
+    csi = sum(node.name.startswith(_RECEIVERS) for node in nodes)
+    names = ", ".join(f"{node.name} (camera:{number})" for number, node in enumerate(usb))
     if usb and (why := _cannot_import("cv2")):
         remedy = "run: pip install 'edgecil[camera]'"
         return Finding("warn", "camera", f"{names} needs OpenCV ({why}); {remedy}")
-    if closed := [node for node in usb if not os.access(node, os.R_OK | os.W_OK)]:
+    paths = [root / f"dev/video{node.number}" for node in usb]
+    if closed := [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]:
         remedy = "run: sudo adduser $USER video, and log in again"
         return Finding("warn", "camera", f"{names}: {closed[0]} may not be opened; {remedy}")
     if csi and (why := _cannot_import("picamera2")):
         return Finding("warn", "camera", f"a CSI camera needs picamera2 ({why}); {_PICAMERA2}")
-    found = [f"{names} through OpenCV"] * bool(usb) + ["csi through picamera2"] * csi
+    words = ", ".join(f"csi:{number}" for number in range(csi))
+    found = [f"{names} through OpenCV"] * bool(usb) + [f"{words} through picamera2"] * bool(csi)
     return Finding("ok", "camera", ", ".join(found) or "none")
-
-
-def _first_nodes(root: Path) -> dict[Path, tuple[str, bool]]:
-    """The first node of each video device, its name, and whether it is a USB device.
-
-    A USB camera's second node gives data about its frames.
-    """
-    found = {}
-    for entry in (root / "sys/class/video4linux").glob("video*"):
-        with suppress(OSError):  # unplugged at this moment
-            if (entry / "index").read_text().strip() == "0":
-                name = (entry / "name").read_text(errors="replace").strip()
-                # The entry is a link to its place in the tree of devices, /sys/devices/.../usb1/...
-                is_usb = any(part.startswith("usb") for part in entry.resolve().parts)
-                found[root / "dev" / entry.name] = name, is_usb
-    return dict(sorted(found.items()))
 
 
 def _cannot_import(module: str) -> str | None:

@@ -3,6 +3,7 @@
 Those with which the page teaches are in `teaching`.
 """
 
+import asyncio
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ from edgecil_devices.errors import (
     ImageError,
     RequestError,
     StoreBusyError,
+    StoreDamagedError,
     StoreError,
     StoreWriteError,
     UsageError,
@@ -28,6 +30,7 @@ from edgecil_devices.serving.metrics import CONTENT_TYPE, Metrics
 from edgecil_devices.serving.multipart import file_in_form, is_form
 from edgecil_devices.serving.routes import Handler, ReadBody, Routes
 from edgecil_devices.serving.teaching import TeachingAddresses
+from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.version import version
 
 _PAGE = {
@@ -58,6 +61,7 @@ class Application:
         guard: keeps foreign pages out.
         max_body_bytes: told to the page.
         metrics: counts.
+        overlay: has what was taught, which every answer needs.
         teaching: further addresses; None where nobody may teach.
     """
 
@@ -68,11 +72,13 @@ class Application:
         guard: Guard,
         max_body_bytes: int,
         metrics: Metrics,
+        overlay: Overlay,
         teaching: TeachingAddresses | None = None,
     ) -> None:
         self.metrics = metrics
         self._name, self._classifying, self._guard = name, classifying, guard
         self._max_body_bytes, self._teaching = max_body_bytes, teaching
+        self._overlay = overlay
         folder = files("edgecil_devices.serving").joinpath("page")
         page = {
             path: Answer(folder.joinpath(file).read_bytes(), kind, headers=_PAGE_HEADERS)
@@ -82,7 +88,7 @@ class Application:
             **{path: _always(answer) for path, answer in page.items()},
             "/predict": {"POST": self._predict},
             "/info": {"GET": self._info},
-            "/health": _always(Answer.of_json({"status": "ok"})),
+            "/health": {"GET": self._health},
             "/metrics": {"GET": self._metrics_text},
             **(teaching.routes if teaching else {}),
         }
@@ -170,6 +176,24 @@ class Application:
             "edgecil": version(),
         }
         return Answer.of_json(told)
+
+    async def _health(self, head: Head, read_body: ReadBody) -> Answer:
+        # In no queue: a server with much to do is in good health.
+        await asyncio.to_thread(self._require_sound)
+        return Answer.of_json({"status": "ok"})
+
+    def _require_sound(self) -> None:
+        """Check what could keep every picture from an answer.
+
+        Raises:
+            StoreDamagedError: the list of what was taught is altered.
+        """
+        try:
+            has_a_say = self._overlay.exists and self._overlay.allowed
+        except (OSError, StoreDamagedError):  # the release answers without it
+            return
+        if has_a_say:
+            self._overlay.records()
 
     async def _metrics_text(self, head: Head, read_body: ReadBody) -> Answer:
         waiting, limit = self._classifying.waiting, self._classifying.queue_limit

@@ -72,7 +72,7 @@ class Classifying:
             known = self._is_known(classifier, prediction)
             if self._collector is not None:
                 unsure = Unsure(prediction.label, prediction.score, known is not False)
-                self._collector = kept_by(self._collector, picture, unsure, _warn)
+                kept_by(self._collector, picture, unsure, _warn)
             return Classified(prediction, classifier.manifest.release, known, waited_ms)
 
         return await self.apply(work)

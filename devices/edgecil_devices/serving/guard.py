@@ -12,6 +12,9 @@ keep it out:
 A proxy may call us by an address of its own choice, and then `Host` says nothing about the page's
 name. What the proxy adds about it (`X-Forwarded-Host`) anybody could have written, so it is not
 read: the name under which the proxy shows us must be allowed.
+
+Behind a proxy everybody seems to be on this machine. Whoever needs no token there must not come
+through one, as far as it can be told: not every proxy says so.
 """
 
 import re
@@ -27,6 +30,14 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]*))?")
 _ORIGIN = re.compile(rf"https?://({_HOST.pattern})")
 _SAFE_METHODS = ("GET", "HEAD")
 _USUAL_PORTS = ("80", "443")
+_OF_PROXIES = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+)
 
 
 class Guard:
@@ -85,6 +96,22 @@ class Guard:
                 f", or, if a proxy shows this server there, start it with --allow-host {place}"
             )
         raise RequestError(403, f"pages of other servers may not post here; {remedy}")
+
+
+def require_no_proxy(head: Head) -> None:
+    """Refuse a request that did not come from this machine itself.
+
+    Browsers and curl speak HTTP/1.1; many an nginx speaks HTTP/1.0 to us, and adds no field.
+
+    Raises:
+        RequestError: a proxy has sent it on.
+    """
+    if head.is_http_1_0 or any(name in head.fields for name in _OF_PROXIES):
+        raise RequestError(
+            403,
+            "this came through a proxy, behind which anybody could teach; start edgecil serve with "
+            "--allow-host and the name in the browser's address line, or with --token-file",
+        )
 
 
 def name_and_port(host: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from edgecil_devices.collected import Collection
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import RequestError
 from edgecil_devices.serving.classifying import Classifying
+from edgecil_devices.serving.guard import require_no_proxy
 from edgecil_devices.serving.messages import Answer, Head
 from edgecil_devices.serving.metrics import Metrics
 from edgecil_devices.serving.multipart import files_in_form, is_form
@@ -88,6 +89,8 @@ class TeachingAddresses:
         async def checked(head: Head, read_body: ReadBody) -> Answer:
             if self._token is not None:
                 self._token.require(head)
+            else:
+                require_no_proxy(head)
             return await handler(head, read_body)
 
         return checked

@@ -11,8 +11,14 @@ import secrets
 import stat
 from pathlib import Path
 
-from edgecil_devices.errors import RequestError, UsageError
-from edgecil_devices.files import remove_leftovers, sync_folder, temporary_of, write_synced
+from edgecil_devices.errors import RequestError, StoreWriteError, UsageError
+from edgecil_devices.files import (
+    cannot_be_written,
+    remove_leftovers,
+    sync_folder,
+    temporary_of,
+    write_synced,
+)
 from edgecil_devices.ownership import opened
 from edgecil_devices.serving.messages import Head
 
@@ -42,13 +48,15 @@ class Token:
         An empty file, as a full disk or a power cut leaves it, holds none.
 
         Raises:
-            UsageError: the file cannot be read or written, or what is in it is too short.
+            UsageError: the file cannot be read, or what is in it is too short.
+            StoreWriteError: it cannot be written: no wrong setting, since a disk gets full, or is
+                mounted later.
         """
         try:
             if _is_free(path):
                 _write(path, cls.drawn().text)
         except OSError as error:
-            raise UsageError(f"--token-file {path}: {error.strerror}; give another file") from None
+            raise StoreWriteError(cannot_be_written(path, error)) from error
         try:
             text = path.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):

@@ -109,6 +109,7 @@ class ServeRequest:
 
         Raises:
             UsageError: the token's file cannot be used.
+            StoreWriteError: it cannot be written.
         """
         from edgecil_devices.serving.token import Token
 
@@ -135,8 +136,8 @@ def serve(request: ServeRequest) -> int:
         The exit code: 0, as a server ends in no other way.
 
     Raises:
-        BundleError: the bundle cannot be used.
-        StoreError: the store cannot be used.
+        BundleError: the bundle cannot be used, or not be computed so.
+        StoreError: the store cannot be used, or a file of ours not be written.
         UsageError: nothing may be taught here, or the bundle cannot tell what is unknown.
         EdgecilError: nothing can listen at this place.
     """
@@ -150,10 +151,24 @@ def serve(request: ServeRequest) -> int:
     if told := warning_of(request.compute, classifier().note):
         print(told, file=sys.stderr, flush=True)
     if request.unknown is not None:
-        told = classifier().unknown_in_words(request.unknown)
-        print(told, file=sys.stderr, flush=True)
+        print(_unknown_in_words(following, request.unknown), file=sys.stderr, flush=True)
     asyncio.run(_serve(request, classifier))
     return 0
+
+
+def _unknown_in_words(following: "Following", percent: float) -> str:
+    """What calling pictures unknown is worth here, one line.
+
+    Raises:
+        UsageError: a bundle has no thresholds. A store's release may have none: the next one may.
+    """
+    classifier = following.classifier()
+    if following.release is not None and classifier.manifest.unknown is None:
+        return (
+            "warning: the release that is current now has no thresholds, so nothing is called "
+            "unknown"
+        )
+    return classifier.unknown_in_words(percent)
 
 
 def _telling(following: "Following") -> "Callable[[], Classifier]":
@@ -180,6 +195,7 @@ async def _serve(request: ServeRequest, classifier: "Callable[[], Classifier]") 
     from edgecil_devices.serving.metrics import Metrics
     from edgecil_devices.serving.server import Limits, Server
     from edgecil_devices.serving.teaching import TeachingAddresses
+    from edgecil_devices.teaching.overlay import Overlay
 
     limits = Limits(int(request.max_mb * 1e6), timeout_s=request.timeout)
     guard, metrics = Guard(request.host, request.allow_host), Metrics()
@@ -190,7 +206,13 @@ async def _serve(request: ServeRequest, classifier: "Callable[[], Classifier]") 
         collection = Collection(request.collect) if request.collect else None
         teaching = TeachingAddresses(classifying, metrics, token, collection)
     application = Application(
-        request.bundle.name, classifying, guard, limits.max_body_bytes, metrics, teaching
+        request.bundle.name,
+        classifying,
+        guard,
+        limits.max_body_bytes,
+        metrics,
+        Overlay(request.bundle),
+        teaching,
     )
     try:
         await Server(application, limits).run(
@@ -237,5 +259,10 @@ def _tell(request: ServeRequest, port: int, token: "Token | None") -> None:
     if token is not None:
         page = socket.gethostname() if everywhere else host
         lines.append(f"to teach, open http://{page}:{port}/#token={quote(token.text, safe='')}")
+    elif request.teach:
+        lines.append(
+            "whoever is on this machine may teach; behind a proxy start it with --allow-host NAME, "
+            "which asks for a token"
+        )
     lines.append(f"next: curl --data-binary @picture.jpg http://{host}:{port}/predict")
     print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -19,8 +19,8 @@ from time import sleep
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 
-from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, told
-from edgecil_devices.errors import BundleCorruptError, FetchError, StoreWriteError
+from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes, shown, told
+from edgecil_devices.errors import BundleCorruptError, EdgecilError, FetchError
 from edgecil_devices.files import FULL, make_folder
 from edgecil_devices.ownership import opened
 from edgecil_devices.package import Package, read_package
@@ -34,6 +34,11 @@ LATEST = "latest"
 
 MAX_RELEASE_BYTES = 2**29
 """A larger file is not fetched."""
+
+HEAD_BYTES = 2**17
+"""Once so much has arrived, the rest is fetched only of what has a known format and a trusted
+signature. They stand at the beginning, behind manifests of some kilobytes; longer ones, of up to a
+megabyte, are looked at when all is here."""
 
 TIME_LIMIT_S = 600.0
 """One request ends by then; the next one goes on where it ended."""
@@ -150,7 +155,7 @@ class WebSource:
             return self._fetched(name, partial, trusted)
 
     def _fetched(self, name: str, partial: Path, trusted: KeySet | None) -> Package:
-        self._persist(name, lambda: self._read_on(name, partial), lambda: _size(partial))
+        self._persist(name, lambda: self._read_on(name, partial, trusted), lambda: _size(partial))
         try:
             return read_package(partial, trusted)
         finally:
@@ -173,14 +178,14 @@ class WebSource:
             sleep(min(max(backoff_s, asked_pause_s), LONGEST_PAUSE_S))
         raise FetchError(f"{self._url(name)}: {why}; try again later")
 
-    def _read_on(self, name: str, partial: Path) -> None:
-        """Append what is missing to `partial`; it goes where there is no room for the whole."""
+    def _read_on(self, name: str, partial: Path, trusted: KeySet | None) -> None:
+        """Append what is missing to `partial`; it goes where the whole is not to be had."""
         have = _size(partial)
         asked = {"Range": f"bytes={have}-"} if have else {}
         with self._get(name, **asked) as answer:
             try:
-                self._append(name, answer, partial, have)
-            except (FetchError, StoreWriteError):
+                self._append(name, answer, partial, have, trusted)
+            except EdgecilError:
                 partial.unlink()
                 raise
             except OSError as error:
@@ -188,11 +193,15 @@ class WebSource:
                     partial.unlink()
                 raise
 
-    def _append(self, name: str, answer: Any, partial: Path, have: int) -> None:
+    def _append(
+        self, name: str, answer: Any, partial: Path, have: int, trusted: KeySet | None
+    ) -> None:
         """Write an answer behind the first `have` bytes of `partial`, or in place of them.
 
         Raises:
             FetchError: the file is too large.
+            BundleVersionError: it is of a newer format.
+            SignatureError: none of `trusted` has signed it.
             StoreWriteError: there is no room for it.
             OSError: the disk is full all the same, or failing.
         """
@@ -204,7 +213,10 @@ class WebSource:
             # One more than the most, so that a longer file is told from one of just so many.
             for chunk in _chunks(answer, MAX_RELEASE_BYTES + 1 - have):
                 self._require_room(name, have, len(chunk))
-                have += file.write(chunk)
+                before, have = have, have + file.write(chunk)
+                if before < HEAD_BYTES <= have:
+                    file.flush()
+                    _require_head(partial, trusted)
 
     def _require_room(self, name: str, have: int, more: int) -> None:
         """Check that `more` bytes may come; what has arrived of other files goes for them."""
@@ -218,7 +230,7 @@ class WebSource:
 
     def _get(self, name: str, **headers: str) -> Any:
         try:
-            return get(self._url(name), TIME_LIMIT_S, STALL_S, **headers)
+            return get(self._in_folder(name), TIME_LIMIT_S, STALL_S, **headers)
         except HTTPError as error:
             error.close()
             if error.code == 416:  # there is nothing after what we have: begin again
@@ -238,10 +250,14 @@ class WebSource:
         except (HTTPException, OSError) as error:
             raise _BrokenError(told(error)) from None
         except ValueError as error:
-            raise FetchError(f"{self.address} is no address ({told(error)})") from None
+            raise FetchError(f"{shown(self.address)} is no address ({told(error)})") from None
+
+    def _in_folder(self, name: str) -> str:
+        return f"{self.address.rstrip('/')}/{name}"
 
     def _url(self, name: str) -> str:
-        return f"{self.address.rstrip('/')}/{name}"
+        """As people are told of it."""
+        return shown(self._in_folder(name))
 
 
 def source_at(place: str, incoming: Path) -> FolderSource | WebSource:
@@ -300,6 +316,12 @@ def _chunks(answer: Any, limit_bytes: int) -> Iterator[bytes]:
         yield chunk
     if expected is not None and have < expected:
         raise _BrokenError(f"the connection broke after {have} of {expected} bytes")
+
+
+def _require_head(partial: Path, trusted: KeySet | None) -> None:
+    """Check what stands at the beginning of a file that has not arrived whole."""
+    with contextlib.suppress(BundleCorruptError):  # so it is called as long as something is missing
+        read_package(partial, trusted)
 
 
 def _size(path: Path) -> int:

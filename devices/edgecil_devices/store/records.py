@@ -109,6 +109,8 @@ class StoreState:
     """The update under way."""
     refused: Release | None = None
     """The last release that failed its self-test; it is not fetched again."""
+    refused_by: str | None = None
+    """The `software` it failed with; with another it may pass, so it is fetched again."""
     teaching: bool = True
     """Whether anything may be taught beside its releases; set when the store is made."""
 
@@ -122,6 +124,7 @@ class StoreState:
             previous=self.committed if self.committed != trial.release else self.previous,
             trial=None,
             refused=None,
+            refused_by=None,
         )
 
     def write(self, path: Path) -> None:
@@ -139,6 +142,8 @@ class StoreState:
             "refused": self.refused and self.refused.to_dict(),
             "trial": None,
         }
+        if self.refused_by is not None:  # left aside by an edgecil that knows nothing of it
+            record["refused_by"] = self.refused_by
         if trial := self.trial:
             record["trial"] = trial.release.to_dict() | {"attempts": trial.attempts}
         if not self.teaching:
@@ -174,6 +179,7 @@ class StoreState:
                 if trial
                 else None,
                 refused=_release(record, "refused"),
+                refused_by=find(record, "refused_by", str),
                 teaching=find(record, "teaching", bool) is not False,
             )
         except BundleCorruptError as error:

@@ -9,11 +9,13 @@ killed it for its memory, and libraries that find none exit with 1.
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from edgecil_devices.children import Ended, run_python
 from edgecil_devices.errors import EdgecilError, UntestedError
 from edgecil_devices.store.records import Release
+from edgecil_devices.version import version
 
 TIME_LIMIT_S = 300.0
 """The slowest board needs a few seconds, unless it is busy otherwise."""
@@ -47,6 +49,18 @@ def test_in_child(store: Path, release: Release) -> str | None:
     if ended.code == _FAILED:
         return ended.complaint or f"its self-test ended with {ended.code}"
     raise UntestedError(_without_verdict(ended))
+
+
+def software() -> str:
+    """The versions that decide, besides the release, whether a self-test is passed.
+
+    onnxruntime is not imported for that, so that its pages need no room beside those of the test.
+    """
+    try:
+        onnxruntime = metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        onnxruntime = "unknown"  # a build of another name
+    return f"edgecil {version()}, onnxruntime {onnxruntime}"
 
 
 def _without_verdict(ended: Ended) -> str:

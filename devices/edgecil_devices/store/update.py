@@ -4,9 +4,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecil_devices.errors import FetchError, ReleaseError, UsageError
+from edgecil_devices._http import shown
+from edgecil_devices.errors import BundleCorruptError, FetchError, UsageError
 from edgecil_devices.options import option
-from edgecil_devices.package import read_package
+from edgecil_devices.package import Package, read_package
 from edgecil_devices.store._verbs import DEFAULT_STORE, STORE, tell, tell_recovery
 from edgecil_devices.store.fetching import (
     FolderSource,
@@ -17,7 +18,7 @@ from edgecil_devices.store.fetching import (
     source_at,
 )
 from edgecil_devices.store.folder import Folder, write_errors
-from edgecil_devices.store.trial_process import test_in_child
+from edgecil_devices.store.trial_process import software, test_in_child
 from edgecil_devices.store.updating import (
     MOST_UNASKED,
     OtherBaseError,
@@ -99,7 +100,7 @@ def update_from(place: str, store: Path, test: Test = test_in_child) -> UpdateOu
             source = source_at(place, folder.incoming)
             number = source.latest()
             if why := _why_not(updater, number):
-                print(f"{place}: {why}", file=sys.stderr)
+                print(f"{shown(place)}: {why}", file=sys.stderr)
                 return None
             names = _names(updater, number)
             keep_only(folder.incoming, names)
@@ -119,7 +120,7 @@ def _why_not(updater: Updater, number: int) -> str | None:
     if number < state.floor:
         # An old copy, or somebody who keeps the newest from us: only the operator can tell.
         return f"offers release {number}, older than release {state.floor}, which was here"
-    if state.refused and number == state.refused.number:
+    if state.refused and number == state.refused.number and state.refused_by == software():
         return f"release {number} failed its self-test here; waiting for a newer one"
     if state.trial and number == state.trial.release.number:
         return f"release {number} could not be tested yet; the next update tries again"
@@ -142,15 +143,19 @@ def _names(updater: Updater, number: int) -> list[str]:
 def _fetch_and_take(
     source: FolderSource | WebSource, updater: Updater, number: int, names: list[str]
 ) -> UpdateOutcome:
-    why: FetchError | ReleaseError | None = None
-    for name in names:
+    *smaller, whole = names
+    for name in smaller:
         try:
-            package = source.package(name, updater.trusted)
-            if package.manifest.release != number:
-                raise FetchError(
-                    f"{name} holds release {package.manifest.release}; ask whoever offers it"
-                )
-            return updater.take(package)
-        except (NotOfferedError, OtherBaseError) as error:
-            why = error
-    raise why or FetchError(f"release {number} is not offered")
+            return updater.take(_package(source, updater, number, name))
+        except (NotOfferedError, OtherBaseError):
+            continue
+        except BundleCorruptError as error:  # no device can take it, so whoever offers it is told
+            print(f"{error}; going on with {whole}", file=sys.stderr)
+    return updater.take(_package(source, updater, number, whole))
+
+
+def _package(source: FolderSource | WebSource, updater: Updater, number: int, name: str) -> Package:
+    package = source.package(name, updater.trusted)
+    if package.manifest.release != number:
+        raise FetchError(f"{name} holds release {package.manifest.release}; ask whoever offers it")
+    return package

@@ -28,7 +28,7 @@ from edgecil_devices.package import Package
 from edgecil_devices.signing import KeySet, verify
 from edgecil_devices.store.folder import Folder, write_errors
 from edgecil_devices.store.records import Release, StoreState, Trial, UpdateStage
-from edgecil_devices.store.trial_process import test_in_child
+from edgecil_devices.store.trial_process import software, test_in_child
 
 MOST_ATTEMPTS = 3
 """Self-tests of one release that may come to no verdict."""
@@ -275,8 +275,10 @@ class Updater:
         if trial is None:
             return
         self._point_to_committed()
-        refused = trial.release if refuse else self.state.refused
-        self._write(replace(self.state, trial=None, refused=refused))
+        state = replace(self.state, trial=None)
+        if refuse:
+            state = replace(state, refused=trial.release, refused_by=software())
+        self._write(state)
         self._clean()
 
     def _recover(self) -> None:

@@ -291,6 +291,6 @@ def _labels_in_words(records: TaughtRecords) -> str:
 
 def _damaged_picture(path: Path, one: TaughtPicture) -> StoreDamagedError:
     return StoreDamagedError(
-        f"{path}, a picture of {one.label!r}, is damaged; it is left out, forget the label or "
-        "restore the file"
+        f"{path}, a picture of {one.label!r}, is damaged; it is left out, and the others count; "
+        "restore the file if you have a copy"
     )

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgecil_devices.counting import counted
-from edgecil_devices.errors import UsageError
+from edgecil_devices.errors import StoreDamagedError, UsageError
 from edgecil_devices.options import BUNDLE, JSON, described, option
 from edgecil_devices.output import typed
 
@@ -31,19 +31,33 @@ class TaughtRequest:
     json: bool = field(default=False, metadata=JSON)
 
 
+class _Done(NamedTuple):
+    """What an action came to."""
+
+    record: Any
+    """For --json."""
+    lines: list[str]
+    """For people."""
+    fault: str = ""
+    """What is wrong though it was done; empty where nothing is."""
+
+
 def run(request: TaughtRequest) -> None:
     """Do it, and say what that came to.
 
     Raises:
         UsageError: there is nothing to do it with.
-        StoreError: what is taught is damaged or cannot be written.
+        StoreError: what is taught is damaged or cannot be written; an export has then been made of
+            what is sound, if anything is.
     """
     from edgecil_devices.classifier import Classifier
 
     _require_sense(request)
     classifier = Classifier.load(request.bundle, 1)
-    record, lines = _DO[request.action](classifier, request)
-    print(json.dumps(record, allow_nan=False) if request.json else "\n".join(lines))
+    done = _DO[request.action](classifier, request)
+    print(json.dumps(done.record, allow_nan=False) if request.json else "\n".join(done.lines))
+    if done.fault:
+        raise StoreDamagedError(done.fault)
 
 
 def _require_sense(request: TaughtRequest) -> None:
@@ -58,13 +72,13 @@ def _require_sense(request: TaughtRequest) -> None:
             raise UsageError(f"taught {request.action} {needs} {name}")
 
 
-def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+def _list(classifier: "Classifier", request: TaughtRequest) -> _Done:
     taught, allowed = classifier.taught, classifier.overlay.allowed
     record = [one._asdict() for one in taught]
     if not taught:
         teach = f"edgecil teach {typed(request.bundle)} --label NAME PHOTO..."
         why = teach if allowed else "the store was made with --no-teach"
-        return record, [f"nothing is taught here; {why}"]
+        return _Done(record, [f"nothing is taught here; {why}"])
     if not allowed:
         print(
             "warning: the store was made with --no-teach; none of this has a say in its answers",
@@ -78,41 +92,53 @@ def _list(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[s
             name, part = one.takes_from
             sure += f"; may take {100 * part:.0f} % of {name}"
         lines.append(f"{one.label:<{width}}  {one.kind:<10}  {one.pictures:>4} pictures{sure}")
-    for problem in classifier.problems:
-        print(f"warning: {problem}", file=sys.stderr)
-    return record, lines
+    _warn(classifier.problems)
+    return _Done(record, lines)
 
 
-def _forget(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+def _forget(classifier: "Classifier", request: TaughtRequest) -> _Done:
     count = classifier.forget(request.label or "")
     record = {"label": request.label, "forgotten": count}
     back = f"edgecil taught undo {typed(request.bundle)}"
-    return record, [
-        f"forgot {request.label!r}, {counted(count, 'picture')}; to bring them back: {back}"
-    ]
+    told = f"forgot {request.label!r}, {counted(count, 'picture')}; to bring them back: {back}"
+    return _Done(record, [told])
 
 
-def _undo(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+def _undo(classifier: "Classifier", request: TaughtRequest) -> _Done:
     classifier.undo()
     left = classifier.taught
     labels = ", ".join(f"{one.label} ({one.pictures})" for one in left) or "nothing"
-    return {"taught": [one._asdict() for one in left]}, [f"undone; taught now: {labels}"]
+    record = {"taught": [one._asdict() for one in left]}
+    return _Done(record, [f"undone; taught now: {labels}"])
 
 
-def _export(classifier: "Classifier", request: TaughtRequest) -> tuple[Any, list[str]]:
+def _export(classifier: "Classifier", request: TaughtRequest) -> _Done:
     from edgecil_devices.teaching.carrying import export_taught
 
     assert request.out is not None
-    counts = export_taught(classifier.overlay, request.out)
+    counts, damaged = export_taught(classifier.overlay, request.out)
+    _warn(damaged)
     pictures = sum(counts.values())
     lines = [
         f"wrote {request.out}: {counted(pictures, 'picture')} of {counted(len(counts), 'label')}",
         f"next, at the workstation: edgecil learn RUN --data {request.out.name}",
     ]
-    return {"out": str(request.out), "pictures": counts}, lines
+    record = {"out": str(request.out), "pictures": counts}
+    if not damaged:
+        return _Done(record, lines)
+    lost = counted(len(damaged), "damaged picture")
+    fault = (
+        f"{request.out} lacks {lost}, see above; restore the files, if you can, and export again"
+    )
+    return _Done(record, lines, fault)
 
 
-_DO: dict[str, Callable[["Classifier", TaughtRequest], tuple[Any, list[str]]]] = {
+def _warn(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
+
+
+_DO: dict[str, Callable[["Classifier", TaughtRequest], _Done]] = {
     "list": _list,
     "forget": _forget,
     "undo": _undo,

@@ -34,7 +34,7 @@ class TeachRequest:
     bundle: Path = field(metadata=BUNDLE)
     sources: tuple[str, ...] = option(
         (),
-        "Files, folders, quoted patterns, addresses; or alone: camera, camera:N (USB), csi.",
+        "Files, folders, quoted patterns, addresses; or alone: camera, camera:N (USB), csi, csi:N.",
         argument=True,
         metavar="PHOTO",
     )

@@ -19,6 +19,15 @@ def write(root: Path, **files: str) -> Path:
     return root
 
 
+def video(root: Path, node: str, name: str, bus: str, index: int = 0) -> Path:
+    """A node as the kernel shows it: a link from its class to its place among the devices."""
+    place = f"sys/devices/{bus}/video4linux/{node}"
+    (root / "sys/class/video4linux").mkdir(parents=True, exist_ok=True)
+    (root / "sys/class/video4linux" / node).symlink_to(root / place)
+    write(root / place, name=f"{name}\n", index=f"{index}\n")
+    return write(root / "dev", **{node: ""}) / node
+
+
 @pytest.fixture
 def shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Has child processes find another module of that name, with this source."""

@@ -7,16 +7,7 @@ import pytest
 
 from edgecil_devices.doctor import cameras
 from edgecil_devices.doctor.finding import Finding
-from tests.devices.doctor.conftest import ends_by, write
-
-
-def video(root: Path, node: str, name: str, bus: str, index: int = 0) -> Path:
-    """A node as the kernel shows it: a link from its class to its place among the devices."""
-    place = f"sys/devices/{bus}/video4linux/{node}"
-    (root / "sys/class/video4linux").mkdir(parents=True, exist_ok=True)
-    (root / "sys/class/video4linux" / node).symlink_to(root / place)
-    write(root / place, name=f"{name}\n", index=f"{index}\n")
-    return write(root / "dev", **{node: ""}) / node
+from tests.devices.doctor.conftest import ends_by, video
 
 
 def test_the_nodes_that_convert_pictures_are_no_cameras(tmp_path: Path) -> None:
@@ -32,10 +23,10 @@ def test_a_usb_camera_needs_opencv(tmp_path: Path, shadow: Any) -> None:
     shadow("cv2", "raise ImportError('libGL.so.1: cannot open')")
     found = cameras.camera(tmp_path)
     assert found.state == "warn"
-    assert "HD Crisp Cam needs OpenCV (ImportError: libGL.so.1: cannot open)" in found.says
+    assert "HD Crisp Cam (camera:0) needs OpenCV (ImportError: libGL.so.1" in found.says
     assert found.says.endswith("run: pip install 'edgecil[camera]'")
     shadow("cv2", "")
-    assert cameras.camera(tmp_path).says == "HD Crisp Cam through OpenCV"
+    assert cameras.camera(tmp_path).says == "HD Crisp Cam (camera:0) through OpenCV"
     node.unlink()  # as good as one that may not be opened: root may open all
     found = cameras.camera(tmp_path)
     assert found.state == "warn"
@@ -52,4 +43,18 @@ def test_a_csi_camera_needs_the_systems_picamera2(
     assert found.state == "warn"
     assert "picamera2 (SIGSEGV); run: sudo apt install python3-picamera2" in found.says
     shadow("picamera2", "")
-    assert cameras.camera(tmp_path) == Finding("ok", "camera", "csi through picamera2")
+    assert cameras.camera(tmp_path) == Finding("ok", "camera", "csi:0 through picamera2")
+
+
+def test_every_camera_has_the_word_beside_it_that_means_it(tmp_path: Path, shadow: Any) -> None:
+    for first, name in ((2, "Crisp"), (10, "Dim")):
+        for index in (0, 1):
+            bus = f"platform/scb/usb1/1-{first}"
+            video(tmp_path, f"video{first + index}", name, bus, index)
+    for node, receiver in (("video0", "csi0"), ("video20", "csi1")):
+        video(tmp_path, node, "rp1-cfe-csi2_ch0", f"platform/axi/{receiver}")
+    for module in ("cv2", "picamera2"):
+        shadow(module, "")
+    assert cameras.camera(tmp_path).says == (
+        "Crisp (camera:0), Dim (camera:1) through OpenCV, csi:0, csi:1 through picamera2"
+    )

@@ -232,7 +232,7 @@ def test_what_is_no_bytes_is_ignored() -> None:
 
 def test_altered_profiles_give_a_picture_in_bounded_time() -> None:
     whole, draw = profile(DISPLAY_P3), np.random.default_rng(0)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(200):
         altered = bytearray(whole)
         for place in draw.integers(128, len(whole), 4):
@@ -240,7 +240,7 @@ def test_altered_profiles_give_a_picture_in_bounded_time() -> None:
         image = Image.fromarray(some_colours())
         image.info["icc_profile"] = bytes(altered)
         assert read_image(image).mode == "RGB"
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
 
 
 def test_cmyk_with_a_profile_that_is_not_for_it_prints_as_without_one() -> None:

@@ -104,6 +104,18 @@ def test_wrong_options_are_refused(device: "Device", words: list[str], said: str
     assert (done.returncode, done.stderr) == (2, f"error: {said}\n")
 
 
+def test_without_a_wheel_nothing_is_taken_from_a_package_index(
+    device: "Device", tmp_path: Path
+) -> None:
+    done = device.install("--target", tmp_path / "edgecil")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: no wheel lies beside this script; "
+        "build one with pip wheel --no-deps -w dist . or give --from\n"
+    )
+    assert not (tmp_path / "edgecil").exists()
+
+
 def test_a_script_that_comes_through_a_pipe_that_breaks_does_nothing(
     device: "Device", tmp_path: Path
 ) -> None:

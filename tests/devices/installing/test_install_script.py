@@ -40,7 +40,7 @@ def installed(device: "Device", wheel: Path, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("device") / "in here" / "edgecil"
     words = "--from", wheel, "--target", folder
     with device.started(*words) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (begun := list(folder.glob("lib/python3.*/site-packages/pip"))):
             assert time.monotonic() < deadline
             time.sleep(0.002)
@@ -73,6 +73,18 @@ def renamed(wheel: Path, folder: Path, version: str) -> Path:
                 data = data.replace(f"Version: {VERSION}".encode(), f"Version: {version}".encode())
                 data = data.replace(names[0].encode(), names[1].encode())
             new.writestr(name.replace(*names), data)
+    return path
+
+
+def rebuilt(wheel: Path, folder: Path) -> Path:
+    """A wheel of the same name and version, whose summary is another."""
+    path = folder / wheel.name
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("METADATA"):
+                data = re.sub(rb"\nSummary: .*", b"\nSummary: built anew", data)
+            new.writestr(name, data)
     return path
 
 
@@ -131,6 +143,17 @@ def test_a_second_run_changes_nothing_and_the_newest_wheel_beside_the_script_onl
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert changed
     assert all("edgecil" in str(path.relative_to(folder)) for path in changed)
+
+
+def test_a_wheel_that_was_built_anew_replaces_the_one_of_its_version(
+    device: "Device", installed: Installed, wheel: Path, tmp_path: Path
+) -> None:
+    folder = installed.folder
+    assert device.install("--from", wheel, "--target", folder).returncode == 0
+    assert device.install("--from", rebuilt(wheel, tmp_path), "--target", folder).returncode == 0
+    (metadata,) = folder.glob("lib/python3.*/site-packages/edgecil-*.dist-info/METADATA")
+    assert "\nSummary: built anew\n" in metadata.read_text()
+    assert device.says(folder, "--version").split() == ["edgecil", VERSION]
 
 
 def test_without_a_network_it_says_so_and_what_was_there_stays(

@@ -42,7 +42,11 @@ echo complete >/opt/edgecil/.edgecil-install
 sh {script} --from {wheel} --service {bundle} --trust {key} --no-teach
 /opt/edgecil/bin/edgecil status
 [ "$(id -u edgecil)" != 0 ]
-stat -c '%U has %n' /var/lib/edgecil /var/lib/edgecil/current
+# As of a store that root has made by hand, whose device has a newer release than is given again.
+chown -R root:root /var/lib/edgecil
+sh {script} --from {wheel} --service {older} --trust {other_key}
+/opt/edgecil/bin/edgecil status
+cd /var/lib/edgecil && stat -c '%U has %n' . lock state.json current blobs blobs/*
 cmp {units}/edgecil-serve.service /etc/systemd/system/edgecil-serve.service
 echo EDGECIL_HOST=0.0.0.0 >/etc/edgecil/serve.conf
 sh {script} --uninstall --target /opt/edgecil//
@@ -59,6 +63,7 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
 ) -> None:
     """And an environment whose Python is gone is made anew."""
     key, box, calls = Key(1), tmp_path / "box", tmp_path / "calls"
+    releases = Releases(tiny, tmp_path)
     box.mkdir()
     systemctl = tmp_path / "systemctl"  # nothing is to be started here
     systemctl.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
@@ -69,8 +74,10 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
         readable=" ".join({shlex.quote(str(path.resolve())) for path in [packages, *readable]}),
         script=device.script,
         wheel=wheel,
-        bundle=Releases(tiny, tmp_path).bundle(7, key),
+        bundle=releases.bundle(7, key),
         key=key.save(tmp_path / "key.pub"),
+        older=releases.bundle(6, key),
+        other_key=Key(2).save(tmp_path / "other.pub"),
         units=device.script.parent,
         calls=calls,
     )
@@ -85,11 +92,18 @@ def test_a_service_gets_a_user_and_a_store_which_stay_when_it_is_taken_away(
         pytest.skip(f"no file systems of one's own here: {done.stderr}")
     assert done.returncode == 0, done.stderr
     assert "release 7 is current" in done.stdout
-    assert f"takes releases by: {key.text}" in done.stdout
+    assert "release 6 is not newer than release 7" in done.stderr
+    assert "the store goes on with what it has, see above\n" in done.stderr
+    assert done.stdout.count(f"takes releases by: {key.text}") == 2
     assert "can be taught: no" in done.stdout
-    assert re.search("^(ok|warn) +bundle ", done.stdout, re.M)
-    assert "edgecil has /var/lib/edgecil\nedgecil has /var/lib/edgecil/current\n" in done.stdout
+    assert len(re.findall("^(?:ok|warn) +bundle ", done.stdout, re.M)) == 2
+    owned = re.findall(r"^(\w+) has (\S+)$", done.stdout, re.M)
+    assert {owner for owner, _ in owned} == {"edgecil"}
+    assert {".", "lock", "state.json", "current", "blobs"} < {name for _, name in owned}
     assert [line for line in done.stdout.splitlines() if line.startswith("systemctl ")] == [
+        "systemctl daemon-reload",
+        "systemctl try-restart edgecil-serve.service",
+        "systemctl enable --now edgecil-serve.service edgecil-update.timer",
         "systemctl daemon-reload",
         "systemctl try-restart edgecil-serve.service",
         "systemctl enable --now edgecil-serve.service edgecil-update.timer",

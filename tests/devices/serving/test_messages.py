@@ -45,7 +45,6 @@ def read(data: bytes) -> tuple[Head, bytes]:
     return asyncio.run(run())
 
 
-@settings(deadline=None)  # some machines are slow
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), min_size=1).map(b"".join))
 def test_any_bytes_are_a_request_a_refusal_or_an_end(data: bytes) -> None:
     if not data:
@@ -60,7 +59,6 @@ def test_any_bytes_are_a_request_a_refusal_or_an_end(data: bytes) -> None:
         assert body in data or head.is_chunked
 
 
-@settings(deadline=None)  # some machines are slow
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,10}-[a-z0-9]{1,10}", fullmatch=True),
@@ -102,7 +100,7 @@ def told_apart(line: bytes) -> tuple[str, str] | None:
     return name.decode("latin-1").lower(), value.decode("latin-1")
 
 
-@settings(deadline=None, max_examples=500)  # some machines are slow
+@settings(max_examples=500)
 @given(
     st.lists(
         st.sampled_from([b" ", b"\t", b"\xa0", b":", b"x", b"\r"]) | st.binary(max_size=3)
@@ -131,14 +129,12 @@ def test_a_line_full_of_blanks_is_read_in_a_moment(blank: bytes, end: bytes) -> 
     assert time.thread_time() - before_s < 0.2
 
 
-@settings(deadline=None)  # some machines are slow
 @given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=9)).map(b"".join))
 def test_any_bytes_are_a_form_or_are_refused(body: bytes) -> None:
     with suppress(RequestError):
         assert file_in_form(body, "multipart/form-data; boundary=B") in body
 
 
-@settings(deadline=None)  # some machines are slow
 @given(st.binary(max_size=200))
 def test_a_file_in_a_form_is_found_whatever_it_contains(content: bytes) -> None:
     boundary = b"edge"

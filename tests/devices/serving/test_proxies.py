@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from tests.devices.serving.conftest import Servers
 
@@ -50,6 +52,14 @@ def lines_of(proxy: str) -> str:
     return str(found)
 
 
+def placed(proxy: str, lines: str, port: int, upstream: int) -> str:
+    """The lines with the ports of a test."""
+    lines = re.sub(r":8000\b", f":{upstream}", lines)
+    if proxy == "nginx":
+        return lines.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    return lines.replace("cam.example {", f"http://:{port} {{\nbind 127.0.0.1", 1)
+
+
 @contextmanager
 def started(proxy: str, lines: str, port: int, folder: Path) -> Iterator[None]:
     program = shutil.which(proxy) or shutil.which(proxy, path="/usr/sbin")
@@ -77,11 +87,6 @@ def started(proxy: str, lines: str, port: int, folder: Path) -> Iterator[None]:
             process.terminate()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 def posts(port: int, picture: bytes, host: str, path: str) -> int:
     """The code of the answer to what a page at `host` posts to its own server, a proxy."""
     with socket.create_connection(("127.0.0.1", port), 30) as client:
@@ -105,13 +110,27 @@ def test_the_page_takes_pictures_where_its_name_is_allowed(
         lines = lines.replace(before, after).replace(upstream, with_slash)
     large = picture + bytes(2_000_000)  # a picture file may be longer than what is in it
     with servers.start(bundle_path, "--allow-host", allowed) as server:
-        lines = re.sub(r":8000\b", f":{server.port}", lines)
-        if proxy == "nginx":
-            lines = lines.replace("listen 80;", f"listen 127.0.0.1:{port};")
-        else:
-            lines = lines.replace("cam.example {", f"http://:{port} {{\nbind 127.0.0.1", 1)
+        lines = placed(proxy, lines, port, server.port)
         with started(proxy, lines, port, tmp_path):
             assert posts(port, picture, allowed, path) == 200
             assert posts(port, large, allowed, path) == 200
             assert posts(port, picture, "evil.example", path) in (403, 421)
             assert posts(port, picture, other, path) == (403 if proxy == "nginx" else 200)
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "caddy"])
+def test_a_server_that_does_not_know_of_the_proxy_lets_nobody_teach_there(
+    servers: "Servers", bundle_path: Path, proxy: str, tmp_path: Path
+) -> None:
+    """It asks this machine for no token, and behind a proxy everybody seems to be on it."""
+    port = free_port()
+    with servers.start(bundle_path, "--teach") as server:
+        assert server.get("/taught").code == 200
+        lines = placed(proxy, lines_of(proxy), port, server.port)
+        with (
+            started(proxy, lines, port, tmp_path),
+            socket.create_connection(("127.0.0.1", port), 30) as client,
+        ):
+            client.sendall(f"GET /taught HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            with client.makefile("rb") as answer:
+                assert int(answer.readline().split()[1]) == 403

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from edgecil_devices import Classifier
-from edgecil_devices.errors import UsageError
+from edgecil_devices.errors import StoreWriteError, UsageError
 from edgecil_devices.serving.token import Token
 from edgecil_devices.serving.verb import ServeRequest
 from tests.devices.teaching.colours import BLUE, RED, pictures, save_teachable
@@ -226,6 +226,34 @@ def test_pages_of_other_servers_cannot_teach(teaching: "Served") -> None:
     assert sent(teaching, "GET", "/taught").json["taught"] == []
 
 
+def test_without_a_token_nobody_teaches_or_looks_through_a_proxy(teaching: "Served") -> None:
+    assert teaching.process.stderr
+    assert "behind a proxy start it with --allow-host" in teaching.process.stderr.readline()
+    sent(teaching, "POST", "/taught?label=mug", photo(RED))
+    fields = [
+        "X-Forwarded-For: 192.168.1.9",
+        "Forwarded: for=192.168.1.9",
+        "X-Real-IP: 192.168.1.9",
+        "Via: 1.1 cam.example",
+    ]
+    for method, path in (
+        ("GET", "/taught/export"),
+        ("GET", "/collected/picture?name=a.jpg"),
+        ("POST", "/taught?label=cup"),
+        ("DELETE", "/taught?label=mug"),
+        ("POST", "/collected/discard"),
+    ):
+        # As nginx asks, which adds no field by itself.
+        old = f"{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nContent-Length: 0\r\n\r\n"
+        replies = [sent(teaching, method, path, b"", field) for field in fields]
+        for reply in (*replies, teaching.ask(old.encode())):
+            assert reply.code == 403
+            assert "through a proxy" in reply.json["error"]
+            assert "--allow-host" in reply.json["error"]
+    assert teaching.post(photo(RED), "/predict", fields[0]).code == 200  # that is for everybody
+    assert [one["label"] for one in sent(teaching, "GET", "/taught").json["taught"]] == ["mug"]
+
+
 def test_a_server_teaches_only_if_it_is_asked_to(server: "Served") -> None:
     assert server.get("/info").json["teaching"] is None
     assert sent(server, "POST", "/taught?label=mug", photo(RED)).code == 404
@@ -297,13 +325,30 @@ def test_a_token_file_that_cannot_serve_is_refused(tmp_path: Path) -> None:
     for name, said in (
         ("short", "one word of 16 characters"),
         ("words", "one word of 16 characters"),
-        ("no/folder", "No such file"),
         (".", "cannot be read"),
     ):
         with pytest.raises(UsageError, match=said):
             Token.kept_in(tmp_path / name)
+    with pytest.raises(StoreWriteError, match="No such file"):  # a disk may be mounted later
+        Token.kept_in(tmp_path / "no" / "folder")
     with pytest.raises(UsageError, match="is for --teach"):
         ServeRequest(Path("b"), token_file=tmp_path / "t")
+
+
+def test_a_server_that_can_answer_nothing_is_not_in_good_health(
+    teaching: "Served", bundle_path: Path
+) -> None:
+    sent(teaching, "POST", "/taught?label=mug", photo(RED))
+    assert teaching.get("/health").json == {"status": "ok"}
+    records = bundle_path.with_name(f"{bundle_path.name}.taught") / "taught.json"
+    sound = records.read_bytes()
+    records.write_bytes(sound[:-9])
+    assert teaching.post(photo(RED)).code == 500
+    reply = teaching.get("/health")
+    assert reply.code == 500
+    assert str(records) in reply.json["error"]
+    records.write_bytes(sound)
+    assert teaching.get("/health").code == 200
 
 
 def test_a_device_that_is_taught_elsewhere_meanwhile_says_so(
@@ -325,4 +370,4 @@ def test_a_folder_that_cannot_be_written_stops_no_answer(unsure: "Served", colle
     unsure.stop()
     assert unsure.process.stderr
     said = unsure.process.stderr.read()
-    assert said.count("no more pictures are kept") == 1
+    assert said.count("no pictures are kept meanwhile") == 1

@@ -17,13 +17,13 @@ from edgecil_devices.serving.token import Token
 WITHOUT_ROOM = """
 import resource, signal, sys
 from pathlib import Path
-from edgecil_devices.errors import UsageError
+from edgecil_devices.errors import StoreWriteError
 from edgecil_devices.serving.token import Token
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 try:
     Token.kept_in(Path(sys.argv[1]))
-except UsageError as error:
+except StoreWriteError as error:
     print(error)
 """
 """Writes nothing at all, as on a full disk."""
@@ -33,7 +33,7 @@ def test_a_token_that_could_not_be_written_is_written_at_the_next_start(tmp_path
     file = tmp_path / "token"
     words = [sys.executable, "-c", WITHOUT_ROOM, str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout == f"--token-file {file}: File too large; give another file\n"
+    assert done.stdout == f"{file} cannot be written (File too large); check the disk\n"
     assert os.listdir(tmp_path) == []
     assert Token.kept_in(file).text + "\n" == file.read_text()
 

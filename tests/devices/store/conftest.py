@@ -34,7 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses are noted and not waited for."""
     pauses: list[float] = []
     monkeypatch.setattr(fetching, "sleep", pauses.append)
-    monkeypatch.setattr(fetching, "STALL_S", 0.3)
     return pauses
 
 

@@ -1,7 +1,6 @@
 """A static web server on this host that can be told to misbehave."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,17 +86,31 @@ def say(status: int, body: bytes = b"", **headers: str) -> Fault:
     return fault
 
 
-def stall(request: _Handler) -> None:
-    """Nothing comes for longer than anyone waits."""
-    time.sleep(0.6)
+def stall(over: threading.Event) -> Fault:
+    """Nothing comes until then."""
+
+    def fault(request: _Handler) -> None:
+        over.wait()
+
+    return fault
 
 
 def endless(request: _Handler) -> None:
     """A body that never ends, without a length."""
-    request.send_response(200)
-    request.end_headers()
-    while True:
-        request.wfile.write(bytes(2**16))
+    endless_after(b"")(request)
+
+
+def endless_after(beginning: bytes) -> Fault:
+    """A body that begins so and never ends, without a length."""
+
+    def fault(request: _Handler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(beginning)
+        while True:
+            request.wfile.write(bytes(2**16))
+
+    return fault
 
 
 @contextmanager

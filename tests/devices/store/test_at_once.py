@@ -4,12 +4,15 @@ import multiprocessing
 import os
 import threading
 import time
+from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from edgecil_devices import following as module
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.errors import StoreBusyError
 from edgecil_devices.following import Following
@@ -153,13 +156,23 @@ def test_a_bundle_is_always_the_same(bundle_path: Path) -> None:
 def test_the_store_is_looked_at_once_a_second_at_most(
     releases: Releases, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now_s = 1000.0
+    looked_s: list[float] = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
     install(releases.bundle(1), store, test=passes)
-    following = Following(store, threads=1, look_every_s=3600)
-    looks: list[int] = []
-    monkeypatch.setattr(following, "_look", lambda: looks.append(1))
+    following = Following(store, threads=1)
+    look = following._look
+
+    def counting() -> None:
+        looked_s.append(now_s)
+        look()
+
+    monkeypatch.setattr(following, "_look", counting)
     for _ in range(100):
+        now_s += 0.1
         following.classifier()
-    assert looks == []
+    assert 9 <= len(looked_s) <= 11
+    assert min(later - sooner for sooner, later in pairwise(looked_s)) > 0.95
 
 
 def test_a_store_is_read_where_a_bundle_would_be(releases: Releases, store: Path) -> None:

@@ -1,20 +1,29 @@
 """Releases from a folder and from a web server that cuts, stalls, lies and serves old files."""
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from edgecil_devices.errors import BundleCorruptError, FetchError, ReleaseError, StoreWriteError
+from edgecil_devices.errors import (
+    BundleCorruptError,
+    BundleVersionError,
+    FetchError,
+    ReleaseError,
+    SignatureError,
+    StoreWriteError,
+)
 from edgecil_devices.store import fetching
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
 from edgecil_devices.store.update import update_from
-from tests.devices.store.releases import Releases, fails, labels, passes
+from tests.devices.store.releases import Key, Releases, fails, labels, passes
 from tests.devices.store.shelf import (
     Shelf,
     cut_after,
     endless,
+    endless_after,
     lie_about_length,
     say,
     stall,
@@ -22,7 +31,7 @@ from tests.devices.store.shelf import (
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-UPDATE = "release-2-from-1.update"
+UPDATE, BUNDLE = "release-2-from-1.update", "release-2.edgecil"
 
 
 def current(store: Path) -> tuple[str, ...]:
@@ -62,7 +71,28 @@ def test_the_whole_bundle_is_fetched_where_no_update_fits(offered: Shelf, store:
     del offered.files[UPDATE]
     update_from(offered.address, store, passes)
     assert current(store) == labels(2)
-    assert offered.asked[-2:] == [(UPDATE, None), ("release-2.edgecil", None)]
+    assert offered.asked[-2:] == [(UPDATE, None), (BUNDLE, None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"<!doctype html><title>No such page</title>", "not an edgecil bundle; "),
+        (b"\x89edgecil\1\0\0\0", "truncated: it has 12 bytes, "),
+    ],
+)
+def test_the_whole_bundle_is_fetched_where_the_update_is_no_sound_file(
+    offered: Shelf, store: Path, capsys: pytest.CaptureFixture[str], body: bytes, why: str
+) -> None:
+    """A host that answers 200 for what it has not, and an upload that was cut short."""
+    offered.files[UPDATE] = body
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    assert offered.asked == [("latest", None), (UPDATE, None), (BUNDLE, None)]
+    assert leftovers(store) == []
+    said = capsys.readouterr().err
+    assert f"{UPDATE}: {why}" in said
+    assert said.endswith(f"; going on with {BUNDLE}\n")
 
 
 def test_a_release_that_is_announced_and_missing_is_told_of(offered: Shelf, store: Path) -> None:
@@ -84,7 +114,7 @@ def test_a_bucket_that_may_not_be_listed_answers_403_for_what_it_has_not(
 
 
 def test_a_server_that_lets_nobody_in_is_told_of(offered: Shelf, store: Path) -> None:
-    offered.always = dict.fromkeys((UPDATE, "release-2.edgecil"), say(403))
+    offered.always = dict.fromkeys((UPDATE, BUNDLE), say(403))
     with pytest.raises(FetchError, match=r"release-2.edgecil: the server answers 403 Forbidden"):
         update_from(offered.address, store, passes)
     offered.always["latest"] = say(403)
@@ -144,12 +174,20 @@ def test_more_than_there_is_begins_again(offered: Shelf, store: Path) -> None:
     assert current(store) == labels(2)
 
 
-def test_a_server_that_stalls_is_given_up_and_asked_again(offered: Shelf, store: Path) -> None:
-    offered.faults[UPDATE] = [stall]
+def test_a_server_that_stalls_is_given_up_and_asked_again(
+    offered: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "STALL_S", 1.0)
+    over = threading.Event()
+    offered.faults[UPDATE] = [stall(over)]
     start = time.monotonic()
-    update_from(offered.address, store, passes)
+    try:
+        update_from(offered.address, store, passes)
+    finally:
+        over.set()
     assert current(store) == labels(2)
-    assert time.monotonic() - start < 10
+    assert offered.asked.count((UPDATE, None)) >= 2
+    assert time.monotonic() - start < fetching.TIME_LIMIT_S / 2
 
 
 def test_the_server_may_say_how_long_to_wait(
@@ -189,8 +227,9 @@ def test_a_length_may_begin_with_zeros(offered: Shelf, store: Path) -> None:
 
 
 def test_a_length_that_is_too_short_gives_a_truncated_file(offered: Shelf, store: Path) -> None:
-    offered.always[UPDATE] = lie_about_length(len(offered.files[UPDATE]) - 5)
-    with pytest.raises(BundleCorruptError):
+    for name in (UPDATE, BUNDLE):
+        offered.always[name] = lie_about_length(len(offered.files[name]) - 5)
+    with pytest.raises(BundleCorruptError, match=f"{BUNDLE}: truncated"):
         update_from(offered.address, store, passes)
     assert current(store) == labels(1)
     assert leftovers(store) == []
@@ -215,6 +254,49 @@ def test_a8_a_file_that_is_announced_too_large_is_not_read(
     monkeypatch.setattr(fetching, "MAX_RELEASE_BYTES", 2**50)
     with pytest.raises(StoreWriteError, match=r"needs \d+ bytes, and \d+ are free; make room"):
         update_from(offered.address, store, passes)
+
+
+@pytest.mark.parametrize(
+    ("format_", "kind", "why"),
+    [
+        (1, SignatureError, "it is signed only by ed25519:"),
+        (99, BundleVersionError, "format 99 is newer than this edgecil reads"),
+    ],
+)
+def test_what_cannot_be_taken_is_given_up_before_its_end(
+    shelf: Shelf,
+    store: Path,
+    releases: Releases,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format_: int,
+    kind: type[Exception],
+    why: str,
+) -> None:
+    """Without an end there is no whole file to look at."""
+    monkeypatch.setattr(fetching, "MAX_RELEASE_BYTES", 2**20)
+    install(releases.bundle(1, Key(1)), store, Key(1).save(tmp_path / "key.pub"), passes)
+    strange = releases.bundle(2, Key(2)).read_bytes()
+    shelf.files["latest"] = b"2"
+    beginning = strange[:8] + format_.to_bytes(4, "little") + strange[12:]
+    shelf.always[BUNDLE] = endless_after(beginning)
+    with pytest.raises(kind, match=why):
+        update_from(shelf.address, store, passes)
+    assert current(store) == labels(1)
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("have", [60, 300, -1])
+def test_what_is_still_missing_does_not_count_against_a_file(
+    offered: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch, have: int
+) -> None:
+    """What has arrived when it is looked at ends in the header, in the manifest or in a blob."""
+    monkeypatch.setattr(fetching, "HEAD_BYTES", 50)
+    count = have % len(offered.files[UPDATE])
+    offered.faults[UPDATE] = [cut_after(count)]
+    update_from(offered.address, store, passes)
+    assert current(store) == labels(2)
+    assert offered.asked == [("latest", None), (UPDATE, None), (UPDATE, f"bytes={count}-")]
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"two", b"-1", b"0", b"2 3", b"9" * 65, b"<html>"])

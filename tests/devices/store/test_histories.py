@@ -179,6 +179,5 @@ TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     max_examples=25,
     stateful_step_count=15,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -7,23 +7,31 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from edgecil_devices import selftest
+from edgecil_devices._onnxruntime import version as onnxruntime_version
 from edgecil_devices.errors import BundleError, ReleaseError, SelfTestError, UntestedError
 from edgecil_devices.store import trial_process
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
 from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.records import Release, StoreState, Trial
+from edgecil_devices.store.records import (
+    Release,
+    StoreState,
+    Trial,
+    read_checked,
+    write_checked,
+)
 from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.trial_process import test_in_child as try_in_child
 from edgecil_devices.store.update import update, update_from
 from edgecil_devices.store.updating import Test, Updater
-from tests.devices.store.releases import Releases, labels, passes, short
+from tests.devices.store.releases import Releases, fails, labels, passes, short
 
 KILLED = r"\(its self-test was ended by SIGKILL; is there enough memory\?\)"
 
@@ -288,6 +296,45 @@ def test_c13_a_device_with_too_little_memory_keeps_the_old_release(
     assert state_of(store).refused is None
     update(path, store)
     assert current(store) == labels(2)
+
+
+def test_a_refused_release_is_fetched_again_once_other_software_is_installed(
+    offering: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the message of a release for a newer onnxruntime advises."""
+    old = "onnxruntime 1.24.4 is too old for this bundle; run: pip install 'onnxruntime>=1.30.0'"
+    with pytest.raises(ReleaseError, match=r"onnxruntime 1\.24\.4 is too old"):
+        update_from(offering, store, lambda at, release: old)
+    by = state_of(store).refused_by
+    assert by is not None
+    assert by.endswith(f", onnxruntime {onnxruntime_version()}")
+    assert update_from(offering, store, passes) is None
+
+    real = metadata.version
+
+    def upgraded(name: str) -> str:
+        return "99.0.1" if name == "onnxruntime" else real(name)
+
+    monkeypatch.setattr(metadata, "version", upgraded)
+    with pytest.raises(ReleaseError, match="failed its self-test"):
+        update_from(offering, store, fails)  # that it can be tried again does not make it good
+    assert update_from(offering, store, passes) is None
+    monkeypatch.undo()
+    update_from(offering, store, passes)
+    assert current(store) == labels(2)
+    assert (state_of(store).refused, state_of(store).refused_by) == (None, None)
+
+
+def test_what_an_older_edgecil_refused_is_fetched_once_more(offering: str, store: Path) -> None:
+    """It kept no versions, and was another one itself."""
+    with pytest.raises(ReleaseError):
+        update_from(offering, store, fails)
+    record = read_checked(store / "state.json")
+    del record["refused_by"]
+    write_checked(store / "state.json", record)
+    with pytest.raises(ReleaseError):
+        update_from(offering, store, fails)
+    assert update_from(offering, store, passes) is None
 
 
 def test_wrong_answers_are_refused_at_once(releases: Releases, store: Path) -> None:

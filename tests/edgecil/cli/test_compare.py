@@ -98,7 +98,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def wait_until(
     what: Callable[[], object], process: subprocess.Popen[bytes], said: Callable[[], str]
 ) -> None:
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 600
     while not what():
         assert process.poll() is None, said()
         assert time.monotonic() < give_up, said()
@@ -124,19 +124,20 @@ def test_a_comparison_killed_after_one_of_its_runs_goes_on_and_repeats_nothing(
     options = ("--jobs", "2", "--epochs", "8")
 
     process = comparing.start(*options)
-    comparing.wait_for_epochs(process, {memo: 1, replay: 1})
+    comparing.wait_for_epochs(process, {memo: 1})
     os.kill(comparing.workers()[memo], signal.SIGKILL)
     wait_until(lambda: "killed by the system" in comparing.said(), process, comparing.said)
+    comparing.wait_for_epochs(process, {replay: 1})
     assert f"{memo}  failed: killed by the system" in comparing.said()
     assert "lower --jobs" in comparing.said()
     process.kill()
     process.wait()
-    give_up = time.monotonic() + 90
+    give_up = time.monotonic() + 300
     while comparing.workers():  # nobody trains unwatched
         assert time.monotonic() < give_up
         time.sleep(0.02)
 
-    assert comparing.start(*options).wait(timeout=300) == 0, comparing.said()
+    assert comparing.start(*options).wait(timeout=600) == 0, comparing.said()
     table = comparing.table.read_text().splitlines()
     assert [line.split()[0] for line in table[1:3]] == ["memo", "replay"]
     for cell in (memo, replay):
@@ -187,7 +188,7 @@ def test_ctrl_c_stops_the_runs_with_their_last_epoch_kept(tmp_path: Path) -> Non
     process = comparing.start("--epochs", "500")
     comparing.wait_for_epochs(process, {"replay-150000-1993": 1})
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=200) == 130
     assert "stopped by SIGINT; the same command goes on" in comparing.said()
     assert "Traceback" not in comparing.said()
     assert (comparing.out / "replay-150000-1993" / "checkpoint").exists()
@@ -201,11 +202,11 @@ def test_a_ray_worker_that_is_killed_costs_at_most_one_epoch(tmp_path: Path) -> 
     comparing = Comparing(tmp_path, "--methods", "memo,replay", "--budgets", "400kB")
     memo, replay = "memo-400000-1993", "replay-400000-1993"
     process = comparing.start("--engine", "ray", "--jobs", "2", "--epochs", "10")
-    comparing.wait_for_epochs(process, {memo: 3, replay: 1})
+    comparing.wait_for_epochs(process, {memo: 3})
     status = Path(f"/proc/{comparing.workers()[memo]}/stat").read_text()
     ray_worker = int(status.rpartition(")")[2].split()[1])
     os.kill(ray_worker, signal.SIGKILL)
-    assert process.wait(timeout=200) == 0, comparing.said()
+    assert process.wait(timeout=600) == 0, comparing.said()
     assert {cell["status"] for cell in comparing.cells().values()} == {"finished"}
     commands = (comparing.out / f"{memo}.log").read_text().count("$ OMP_NUM_THREADS=")
     assert commands == 2

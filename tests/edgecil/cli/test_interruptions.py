@@ -13,6 +13,9 @@ from tests.edgecil.training.tiny import two_tasks
 
 pytestmark = pytest.mark.slow
 
+EPOCHS = 50
+"""Of each task: nearly as many are left when the last signal is sent, however late that is."""
+
 
 class Training:
     """`edgecil train` of two small tasks, as processes of their own."""
@@ -22,7 +25,8 @@ class Training:
         self.log = folder / "log.txt"
         self._command = [sys.executable, "-m", "edgecil", "train", *two_tasks(folder)]
         self._command += ["--budget", "400kB", "--backbone", "convnet2"]
-        self._command += ["--epochs", "3", "--device", "cpu", "--run", str(self.run), "--resume"]
+        self._command += ["--epochs", str(EPOCHS), "--device", "cpu"]
+        self._command += ["--run", str(self.run), "--resume"]
 
     def start(self, *more: str) -> subprocess.Popen[bytes]:
         """One thread: then sums are added in the same order whatever else the machine does."""
@@ -59,7 +63,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     tmp_path: Path, uninterrupted: Training
 ) -> None:
     training = Training(tmp_path)
-    for epochs in (1, 3, 5):  # in the first task, at its end, and in the second
+    for epochs in (1, EPOCHS, EPOCHS + 2):  # in the first task, at its end, and in the second
         process = training.start()
         wait_for_epoch(training, process, epochs)
         process.kill()
@@ -77,7 +81,7 @@ def test_a_signal_stops_with_the_code_that_shells_expect(
     process = training.start()
     wait_for_epoch(training, process, 1)
     process.send_signal(number)
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=200) == code
     assert f"stopped by {number.name}" in training.log.read_text()
     assert "Traceback" not in training.log.read_text()
     if number == signal.SIGTERM:

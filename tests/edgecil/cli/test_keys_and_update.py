@@ -1,6 +1,7 @@
 """Keys and updates on the command line, as real processes."""
 
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edgecil.cli import command_called
 from edgecil_devices.package import pack, read_package
 from edgecil_devices.signing import KeySet, verify
 from edgecil_export.keys import signature
@@ -47,10 +49,13 @@ def test_a_key_is_made_shown_kept_and_followed_by_another(tmp_path: Path) -> Non
     refused(edgecil(tmp_path, "keys", "new", "k"), 2, "keys are never written over")
 
     followed = edgecil(tmp_path, "keys", "rotate", "k", "k2", EDGECIL_PASSPHRASE="sesame")
-    assert "--sign k --new-keys k2.pub" in followed.stdout
+    printed = next(line for line in followed.stdout.splitlines() if "--new-keys" in line)
+    _, verb, *words = shlex.split(printed)
+    typed = command_called(verb).make_context(verb, words).params
+    assert (typed["sign"], typed["new_keys"]) == ([Path("k"), Path("k2")], Path("k2.pub"))
     assert (tmp_path / "k2.pub").read_text().strip() != text
     blank = edgecil(tmp_path, "keys", "rotate", "k2", "my key", EDGECIL_PASSPHRASE="sesame")
-    assert "--sign k2 --new-keys 'my key.pub'" in blank.stdout
+    assert "--sign k2 --sign 'my key' --new-keys 'my key.pub'" in blank.stdout
     refused(edgecil(tmp_path, "keys", "rotate", "none", "k3"), 2, "make a key with")
     assert not (tmp_path / "k3").exists()
 

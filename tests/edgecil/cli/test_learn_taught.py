@@ -1,5 +1,6 @@
 """`edgecil learn RUN --data taught.zip`: given again, stopped, refused and given up."""
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -101,3 +102,29 @@ def test_a_folder_that_a_person_names_stays_whatever_becomes_of_it(trained: Desk
     named = trained.photos("run/taught-0123456789ab", "gnu", "hen")
     trained.learn("--data", ".", "--budget", "1kB", code=1, at=named)
     assert len(list(named.rglob("*.png"))) == 20
+
+
+def test_one_taught_class_with_a_single_picture_does_not_keep_the_others_from_being_learned(
+    trained: Desk, taught: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with zipfile.ZipFile(taught, "a") as archive:
+        archive.write(trained.photos("more", "gnu") / "gnu/0.png", "gnu/0.png")
+    trained.learn("--data", taught)
+    assert "taught.zip: left out: class 'gnu'" in caplog.text
+    assert classes(trained) == [2, 4, 6]
+    trained.run("export", "run", "--out", "x.edgecil")
+    words = ("eval", "x.edgecil", "--data", "taught.zip", "--data", "old", "--json")
+    out, told = trained.run(*words)
+    found = json.loads(out)
+    assert (found["images"], found["learned_images"]) == (6 * 2, 0)  # a fifth of ten of each
+    assert "left out: 10 pictures of 'ant' in taught.zip, corrections" in told
+
+
+def test_where_no_taught_class_has_two_pictures_the_file_is_named(
+    trained: Desk, taught: Path
+) -> None:
+    with zipfile.ZipFile(taught, "w") as archive:
+        archive.write(trained.folder / "new/eel/0.png", "eel/0.png")
+    _, told = trained.learn("--data", taught, code=1)
+    assert f"{taught}: learning takes two usable pictures of a class or more" in told
+    assert unpacked(trained) == []

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import typer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
 
@@ -99,8 +99,6 @@ def requests(draw: st.DrawFn) -> TrainRequest:
     return asked
 
 
-# The first request imports torch.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(requests())
 def test_the_words_of_a_request_ask_for_just_this(request_: TrainRequest) -> None:
     found: dict[str, Any] = {}

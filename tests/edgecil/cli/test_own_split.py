@@ -105,6 +105,17 @@ def test_a_test_split_that_the_run_did_not_have_is_no_proof(desk: Desk) -> None:
     assert "cannot tell" in desk.run("eval", "x.edgecil", "--data", "old")[0]
 
 
+def test_pictures_that_were_rewritten_since_are_no_proof(desk: Desk) -> None:
+    desk.photos("old", "a", "b")
+    desk.train()
+    desk.run("export", "run", "--out", "x.edgecil")
+    assert evaluated(desk)["learned_images"] == 0
+    for path in (desk.folder / "old" / "b").iterdir():
+        Image.open(path).save(path, compress_level=0)
+    assert evaluated(desk, "--holdout", 1)["learned_images"] is None
+    assert "cannot tell" in desk.run("eval", "x.edgecil", "--data", "old", "--holdout", 1)[0]
+
+
 def test_mirrors_are_asked_about_and_can_be_left_out(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,7 +34,7 @@ def left_behind(tmp_path: Path) -> Iterator[None]:
 
 def test_the_log_starts_with_the_command_and_has_what_it_said(tmp_path: Path) -> None:
     job = quick(tmp_path)
-    assert start(job).wait(timeout=60) == 1
+    assert start(job).wait(timeout=300) == 1
     command, *said = job.log.read_text().splitlines()
     assert command == f"$ {job.command}"
     assert said[-1].startswith("error: ")
@@ -83,7 +83,7 @@ def test_a_running_process_holds_its_log_until_it_ends(
         start(quick(tmp_path))
     process.kill()
     process.wait()
-    assert start(quick(tmp_path)).wait(timeout=60) == 1
+    assert start(quick(tmp_path)).wait(timeout=300) == 1
 
 
 def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

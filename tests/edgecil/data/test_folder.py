@@ -181,14 +181,47 @@ def test_names_with_joiners_are_classes(tmp_path: Path) -> None:
     assert load_folder(tmp_path)[0].classes == (persian, family)
 
 
-def test_names_that_differ_in_case_alone_are_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("twins", [("Cat", "cat"), ("red  cat", "red cat"), ("Cat", "cat ")])
+def test_names_that_differ_in_case_or_spaces_alone_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, twins: tuple[str, str]
 ) -> None:
-    for number, name in enumerate(("Cat", "cat", "dog")):
+    for number, name in enumerate((*twins, "zebra", "ze bra")):
         photos(tmp_path / name, number)
-    assert load_folder(tmp_path)[0].classes == ("Cat", "cat", "dog")
+    assert load_folder(tmp_path)[0].classes == (*twins, "ze bra", "zebra")
     (message,) = caplog.messages
-    assert message.startswith(f"{tmp_path}: Cat and cat are learned as two classes")
+    one, other = twins
+    assert message.startswith(f"{tmp_path}: {one!r} and {other!r} are learned as two classes")
+
+
+# What a device was taught
+
+
+def test_taught_classes_with_one_usable_picture_are_left_out_and_told(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos(pets / "eel", 3, count=1)
+    photos(pets / "fox", 4, count=2)
+    (pets / "fox" / "00.png").write_bytes(b"no picture")
+    photos(pets / "gnu", 5, count=2)
+    dataset, _ = load_folder(pets, taught="taught.zip")
+    assert dataset.classes == ("cat", "dog", "gnu")
+    assert np.bincount(dataset.train.labels).tolist() == [8, 8, 1]
+    assert dataset.held_out is not None
+    assert sorted(dataset.held_out.cuts) == ["cat", "dog", "gnu"]
+    told = [message for message in caplog.messages if "stays taught on the device" in message]
+    assert [message.partition(",")[0] for message in told] == [
+        "taught.zip: left out: class 'eel'",
+        "taught.zip: left out: class 'fox'",
+    ]
+    for name in ("eel", "fox"):
+        shutil.rmtree(pets / name)
+    assert load_folder(pets)[0].fingerprint == dataset.fingerprint
+
+
+def test_where_no_taught_class_has_enough_the_file_is_named(tmp_path: Path) -> None:
+    photos(tmp_path / "eel", 3, count=1)
+    with pytest.raises(DataError, match=r"^taught\.zip: .* two usable pictures .* \(eel\); teach"):
+        load_folder(tmp_path, taught="taught.zip")
 
 
 # What is held out

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edgecil.data.datasets import ImageDataset
 from edgecil.data.folder import load_folder
@@ -64,7 +65,27 @@ def test_pictures_that_come_later_move_none_that_was_there(pets: Path) -> None:
     assert tested <= tested_now
     added = {name for name in tested_now if "new" in name}
     assert 3 <= len(added) <= 25  # about three of ten; one cut of ten pictures says no more
-    assert kept.learned == {}
+    assert (kept.learned, kept.unparted) == ({}, ())
+
+
+def test_pictures_that_were_rewritten_are_not_those_that_were_parted(pets: Path) -> None:
+    photos(pets / "cat", 1, count=50)
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    for path in (pets / "cat").iterdir():
+        Image.open(path).save(path, "PNG", compress_level=0)  # as it looked, in other bytes
+    again, _ = load_folder(pets, held_out=first.held_out)
+    assert names(first)[0] & names(again)[1], "learned ones are drawn for the test: a good case"
+    assert again.unparted == ("cat",)
+
+
+@pytest.mark.parametrize(("deleted", "unparted"), [(0, ()), (2, ("cat",)), (9, ())])
+def test_without_its_last_test_picture_a_class_tells_nothing(
+    pets: Path, deleted: int, unparted: tuple[str, ...]
+) -> None:
+    first, _ = load_folder(pets, holdout=0.3, seed=SEED)
+    (gone,) = by_hand(pets / "cat", deleted + 1) - by_hand(pets / "cat", deleted)
+    (pets / gone).unlink()
+    assert load_folder(pets, held_out=first.held_out)[0].unparted == unparted
 
 
 def test_a_class_that_comes_later_is_drawn_as_any(pets: Path) -> None:

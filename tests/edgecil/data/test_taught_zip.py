@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecil.data import taught_zip
-from edgecil.data.taught_zip import unpacked
+from edgecil.data.taught_zip import place_now, unpacked
 from edgecil.errors import DataError
 from edgecil_devices.class_names import folder_name
 from edgecil_devices.teaching.carrying import export_taught
@@ -146,3 +146,14 @@ def test_what_is_packed_unusually_is_refused(tmp_path: Path, how: int) -> None:
         archive.writestr("mug/x.jpg", b"picture")
     with pytest.raises(DataError, match="packed in a way that is not usual"):
         unpacked(file, tmp_path / "out", known=[])
+
+
+def test_what_was_unpacked_in_a_run_is_found_where_the_run_is_now(tmp_path: Path) -> None:
+    place, before, run = "taught-0123456789ab", tmp_path / "before", tmp_path / "run"
+    assert place_now(run, str(before / place)) == str(before / place)  # gone for good
+    (run / place).mkdir(parents=True)
+    assert place_now(run, str(before / place)) == str(run / place)
+    (run / "photos").mkdir()
+    assert place_now(run, str(before / "photos")) == str(before / "photos")
+    (before / place).mkdir(parents=True)
+    assert place_now(run, str(before / place)) == str(before / place)

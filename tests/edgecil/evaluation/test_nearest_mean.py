@@ -30,3 +30,13 @@ def test_means_and_nearest_classes_are_those_of_the_definition() -> None:
     logits = nearest_mean_logits(torch.from_numpy(features).float(), found).numpy()
     distances = ((units[:, None] - means) ** 2).sum(axis=2)
     np.testing.assert_allclose(logits, (1 - distances) / 2, atol=1e-6)
+
+
+def test_a_class_without_exemplars_is_never_the_nearest() -> None:
+    means = torch.tensor([[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]])
+    features = torch.tensor([[2.0, 0.0], [0.0, -3.0], [0.0, 0.0]])
+    logits = nearest_mean_logits(features, means)
+    # Cosines 0.6 and -1, then -0.8 and 0, of which half a squared length goes.
+    expected = [[0.1, -torch.inf, -1.5], [-1.3, -torch.inf, -0.5], [-0.5, -torch.inf, -0.5]]
+    assert torch.allclose(logits, torch.tensor(expected))
+    assert logits.argmax(dim=1).tolist() == [0, 2, 0]

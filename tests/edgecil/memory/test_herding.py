@@ -26,7 +26,7 @@ def distances(vectors: NDArray[np.float64], chosen: list[int]) -> NDArray[np.flo
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 25), d=st.integers(1, 12))
 def test_every_choice_brings_the_mean_closest(seed: int, n: int, d: int) -> None:
     vectors = np.abs(np.random.default_rng(seed).standard_normal((n, d))) + 0.01

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecil.budget import Ledger
@@ -129,7 +129,7 @@ def test_encoding_a_decoded_state_changes_no_byte() -> None:
     spare=st.integers(-200, 20_000),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_the_ledger_is_the_files_and_the_budget_bounds_them(
     tmp_path_factory: pytest.TempPathFactory,
     tasks: list[int],

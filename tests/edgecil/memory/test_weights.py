@@ -81,7 +81,7 @@ def test_int8_is_within_half_a_step_of_each_channel_and_keeps_vectors() -> None:
         assert len(torch.unique(decoded_rows[0] / step[0])) > 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 2**32 - 1),
     columns=st.integers(1, 40),

@@ -135,6 +135,14 @@ def test_weights_get_the_gradients_that_they_get_otherwise(
     assert log == [*["1 waits for 0"] * (3 + times), "0 waits for 1"]
 
 
+def test_where_no_gradient_is_worked_out_beside_nothing_is_waited_for(log: list[str]) -> None:
+    conv, pixels = nn.Conv2d(3, 6, 3, bias=True).to(CUDA), torch.rand(2, 3, 8, 8).to(CUDA)
+    with WeightGradientsBeside(CUDA):
+        conv(pixels).sum().backward()
+    assert bare(conv.weight.grad).any()
+    assert not log
+
+
 def test_what_a_gradient_needs_is_kept_until_it_is_waited_for(log: list[str]) -> None:
     torch.manual_seed(0)
     conv, pixels = nn.Conv2d(3, 6, 3, bias=False).to(CUDA), torch.rand(2, 3, 8, 8).to(CUDA)

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from edgecil.data import Split, load_folder
+from edgecil.errors import ImageError
 from edgecil.memory.state import State
 from edgecil.pictures import batches
 from edgecil.pictures.batches import (
@@ -160,6 +161,32 @@ def test_workers_give_the_batches_of_one_process(
     monkeypatch.setattr(batches, "DataLoader", partial(DataLoader, multiprocessing_context=method))
     assert all(map(torch.equal, all_of(streamed(split(), workers=2)), expected))
     assert torch.equal(torch.get_rng_state(), drawn)  # the run's own generator is left alone
+
+
+class Vanished:
+    """Eight pictures, one of which is no longer there."""
+
+    aspects = None
+
+    def __len__(self) -> int:
+        return 8
+
+    def pixels(self, indices: np.ndarray | None = None) -> np.ndarray:
+        wanted = np.arange(8) if indices is None else indices
+        if 5 in wanted:
+            raise ImageError("photos/cat/5.jpg: No such file or directory")
+        return np.zeros((len(wanted), 16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_has_gone_is_told_in_one_line(workers: int) -> None:
+    labels = np.zeros(8, np.int64)
+    images = StreamedImages(Vanished(), labels, 16, CPU, mirrors=True, workers=workers)
+    with pytest.raises(ImageError) as failed:
+        list(images.plain_batches(4))
+    assert str(failed.value) == "photos/cat/5.jpg: No such file or directory"
+    (whole,) = images.plain_batches(4, torch.tensor([0, 7]))  # the others can still be had
+    assert len(whole[0]) == 2
 
 
 def test_no_batch_is_a_single_picture() -> None:

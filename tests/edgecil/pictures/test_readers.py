@@ -1,5 +1,6 @@
 """Processes that read pictures, where they cannot start or are killed: one sentence each time."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -82,5 +83,11 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     assert caught.value is error
 
 
-def test_a_process_that_trains_goes_on() -> None:
+def test_a_process_that_trains_goes_on_and_one_that_imports_its_script_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     end_if_only_imported()
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        end_if_only_imported()
+    assert ended.value.code == 1

@@ -9,6 +9,8 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+PATIENCE_MS = 90_000
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
@@ -18,7 +20,9 @@ def browser() -> Iterator[object]:
     # Chromium's own sandbox cannot be had by root.
     options = ["--no-sandbox"] if os.getuid() == 0 else []
     with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=chromium, args=options)
+        launched = started.chromium.launch(
+            executable_path=chromium, args=options, timeout=PATIENCE_MS
+        )
         yield launched
         launched.close()
 
@@ -28,6 +32,7 @@ def test_the_page_fits_the_screen_and_complains_of_nothing(
     browser: object, report_page: Path, width: int, height: int
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": height})  # type: ignore[attr-defined]
+    page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -7,11 +7,13 @@ what is wrapped, so that results can be compared with the CPU's bit by bit. As o
 - whatever makes the program wait for the card is counted, by the place that asks for it;
 - whatever adds numbers in the order in which threads come is counted likewise;
 - a CUDA graph is a list of operations that were asked for while it was recorded, which changes
-  nothing, and a replay does them again where they were, with nothing of Python in between.
+  nothing, and a replay does them again where they were, with nothing of Python in between;
+- a stream is part of a recording once it waits for one that is, nothing of a recording may wait for
+  another, and whatever is part of it must have been waited for at its end.
 
 torch's FakeTensorMode has no values, stops at item(), and cannot go backward without a driver.
 What only a card can show stays unseen: kernels that lack a data type, TF32, autocast's own list of
-operations, memory, cuDNN, NCCL, speed.
+operations, memory, cuDNN, NCCL, speed. So do `FeatureMaps`: a tensor cannot be both.
 """
 
 import contextlib
@@ -85,6 +87,10 @@ class Graph:
     """Stands for torch.cuda.CUDAGraph."""
 
     def __init__(self) -> None:
+        self.streams: list[_Stream] = []
+        """Those that are part of the recording; the first is the one that it is made on."""
+        self.unjoined: set[_Stream] = set()
+        """Those of the others that nobody has waited for since they did something."""
         self.done: list[_Done] = []
         self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
         self._made: set[int] = set()
@@ -100,7 +106,12 @@ class Graph:
             one.again()
 
     def perform(self, operation: Any, args: Any, kwargs: Any) -> Any:
-        """Do an operation, which is recorded and undone when the recording ends."""
+        """Do an operation, which is recorded and undone when the recording ends.
+
+        Raises:
+            RuntimeError: it is on a stream that is no part of the recording.
+        """
+        self._is_used(OnCard.card.streams[-1])
         for tensor in _tensors((args, kwargs)):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in self._made | self._before.keys():
@@ -114,8 +125,38 @@ class Graph:
         self.done.append(_Done(operation, tree_map(bare, args), tree_map(bare, kwargs), out))
         return out
 
+    def waits(self, stream: "_Stream", other: "_Stream") -> None:
+        """A stream waits for another one, and becomes part of the recording if that one is.
+
+        Raises:
+            RuntimeError: what is recorded waits for what is not.
+        """
+        if other not in self.streams:
+            if stream in self.streams:
+                raise RuntimeError("dependency created on uncaptured work in another stream")
+            return
+        if stream not in self.streams:
+            self.streams.append(stream)
+        self._is_used(stream)
+        self.unjoined.discard(other)
+
+    def _is_used(self, stream: "_Stream") -> None:
+        if stream not in self.streams:
+            raise RuntimeError("operation on a stream that is not captured")
+        if stream is not self.streams[0]:
+            self.unjoined.add(stream)
+
+    def end(self) -> None:
+        """Recording is over.
+
+        Raises:
+            RuntimeError: a stream was not waited for.
+        """
+        if self.unjoined:
+            raise RuntimeError("capturing stream has unjoined work")
+
     def undo(self) -> None:
-        """Recording is over: everything is as it was."""
+        """Everything is as it was before the recording."""
         for storage, before in self._before.values():
             storage.copy_(before)
 
@@ -137,15 +178,31 @@ class _Stream:
         pass
 
     def wait_stream(self, other: "_Stream") -> None:
-        """Nothing waits: neither the program nor the card."""
+        """Nothing waits, neither the program nor the card; a recording takes note."""
+        if OnCard.card.recording:
+            OnCard.card.recording.waits(self, other)
 
 
 @contextlib.contextmanager
-def _recording(graph: Graph, **_: Any) -> Iterator[None]:
-    OnCard.card.waited()  # for everything before it
-    OnCard.card.recording = graph
+def _on(stream: _Stream) -> Iterator[None]:
+    """Stands for torch.cuda.stream."""
+    OnCard.card.streams.append(stream)
     try:
         yield
+    finally:
+        OnCard.card.streams.pop()
+
+
+@contextlib.contextmanager
+def _recording(graph: Graph, *, stream: _Stream, **_: Any) -> Iterator[None]:
+    """Stands for torch.cuda.graph."""
+    OnCard.card.waited()  # for everything before it
+    OnCard.card.recording = graph
+    graph.streams.append(stream)
+    try:
+        with _on(stream):
+            yield
+        graph.end()
     finally:
         OnCard.card.recording = None
         graph.undo()
@@ -157,6 +214,8 @@ class Card:
     def __init__(self) -> None:
         self.recording: Graph | None = None
         """What operations are added to; None while they are done."""
+        self.streams = [_Stream()]
+        """The one at hand is the last."""
         self.replays = 0
         """How often a graph was replayed."""
         self.waits: Counter[str] = Counter()
@@ -387,8 +446,8 @@ def pretended_card(*, bf16: bool = False) -> Iterator[Card]:
         "get_device_name": lambda device=None: "a card that is not there",
         "synchronize": lambda device=None: None,
         "Stream": _Stream,
-        "current_stream": _Stream,
-        "stream": contextlib.nullcontext,
+        "current_stream": lambda device=None: OnCard.card.streams[-1],
+        "stream": _on,
         "is_current_stream_capturing": lambda: OnCard.card.recording is not None,
         "CUDAGraph": Graph,
         "graph": _recording,

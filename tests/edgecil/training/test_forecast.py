@@ -1,6 +1,7 @@
 """The time left follows the machine's own speed."""
 
 import math
+import time
 from dataclasses import replace
 from typing import NoReturn
 
@@ -220,8 +221,9 @@ def test_a_real_step_takes_time_and_leaves_the_weights() -> None:
     before = [weight.clone() for weight in network.parameters()]
     lesson = Lesson([Phase("train", PhaseRecipe(1, 0.1, 0.0), classification(network), [network])])
     settings = settings_of("memo")
+    began = time.perf_counter()
     seconds = rehearsal.seconds_a_picture(network, lesson, settings, 1)
     assert seconds
-    assert 0 < seconds < 10
+    assert 0 < 16 * seconds < time.perf_counter() - began  # a step of so many pictures
     assert all(map(torch.equal, before, network.parameters()))
     assert rehearsal.seconds_a_picture(network, Lesson([]), settings, 1) is None

@@ -13,7 +13,13 @@ from edgecil.memory.state import State
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.tradeoffs import Choice, tradeoffs
 from edgecil.training.api import SilentReporter, train
-from edgecil.training.growth import NewTask, codecs_from_here, kept_of, with_new_task
+from edgecil.training.growth import (
+    NewTask,
+    codecs_from_here,
+    kept_of,
+    resolve_new_task,
+    with_new_task,
+)
 from edgecil.training.learner import Learner
 from edgecil.training.loop import choose_device
 from edgecil.training.request import TrainRequest
@@ -186,3 +192,20 @@ def test_the_smallest_budget_that_fits_holds_the_task_that_was_planned_ahead(
     assert result.classes == 4
     # It counts means and deviations of four digits, where these have one and two.
     assert budget_bytes - result.state_bytes == 3 * 3 + 3 * 2
+
+
+def test_data_that_were_learned_and_have_moved_since_are_found_where_they_are_given(
+    run: Run, tmp_path: Path
+) -> None:
+    settings, _ = grown(run, 400_000)
+    again = Run(tmp_path)
+    settings.save(again.config_file)
+    facts = facts_of(NEW, codecs_from_here(settings, None))
+    given = NewTask(str(tmp_path / "moved"), 0.2, facts)
+    found, choice = resolve_new_task(again, settings.stage_count, given)
+    assert choice is None
+    assert found == again.settings()
+    assert [one.data for one in found.sources] == [
+        settings.sources[0].data,
+        str(tmp_path / "moved"),
+    ]

@@ -20,6 +20,7 @@ from edgecil.training import loop
 from edgecil.training.api import SilentReporter, train
 from edgecil.training.gradients import GradientNorms
 from edgecil.training.loop import EpochReport, choose_device
+from edgecil.training.recording import EAGER
 from edgecil.training.request import TrainRequest
 from edgecil.training.stopping import EXIT_STOPPED, Stopped
 from edgecil.training.watching import EpochWatch
@@ -45,7 +46,8 @@ def learned(
         budget="560000",
         increment=2,
         method=method,
-        backbone="resnet14" if method == "memo-2" else "convnet2",
+        # Convolutions without a bias go another way in a recording.
+        backbone="resnet14" if method in ("memo-2", "wa") else "convnet2",
         precision="int8" if method == "memo-2" else "fp16",
         augmentation="autoaugment+cutout" if method == "thrift" else None,
         epochs=EPOCHS,
@@ -65,6 +67,19 @@ def learned(
     kept = [*(folder / "state").iterdir(), *(folder / "history").rglob("*.*")]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in kept}
     return files | {"accuracies": repr(accuracies).encode()}
+
+
+def test_steps_are_started_one_by_one_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EAGER, "0")
+    with pretended_card() as card:
+        replayed = learned("finetune", tmp_path / "replayed", "cuda")
+        assert card.replays
+    monkeypatch.setenv(EAGER, "1")
+    with pretended_card() as card:
+        assert learned("finetune", tmp_path / "eager", "cuda") == replayed
+        assert not card.replays
 
 
 class StopsAfterEveryFirstEpoch(SilentReporter):
@@ -262,6 +277,40 @@ def test_it_counts_what_a_card_is_waited_for(
         assert not card.waits
         asked(there, here)
         assert card.waits == ({"tests": waits} if waits else {})
+
+
+def step(*ways: tuple[int, int], on: int = 0) -> None:
+    """Record a step on stream 0 in which streams wait for others, and one does something."""
+    ones = torch.ones(3, device="cuda")
+    streams = [torch.cuda.Stream() for _ in range(4)]  # type: ignore[no-untyped-call]
+    with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=streams[0]):
+        for waits, other in ways:
+            streams[waits].wait_stream(streams[other])
+        with torch.cuda.stream(streams[on]):
+            ones.add(1)
+
+
+def test_a_recording_has_branches_that_come_together() -> None:
+    with pretended_card():
+        step((1, 0), (2, 1), (0, 2))  # 2 waited for 1, and so 0 did for both
+        step((3, 2))  # which are no part of it
+
+
+@pytest.mark.parametrize(
+    ("ways", "on", "message"),
+    [
+        ([(0, 1)], 0, "uncaptured work"),
+        ([], 1, "not captured"),
+        ([(1, 0)], 1, "unjoined"),
+        ([(1, 0), (0, 1)], 1, "unjoined"),  # what it did came after that
+        ([(1, 0), (2, 1), (0, 1)], 0, "unjoined"),
+    ],
+)
+def test_a_branch_that_a_card_refuses_is_noticed(
+    ways: list[tuple[int, int]], on: int, message: str
+) -> None:
+    with pretended_card(), pytest.raises(RuntimeError, match=message):
+        step(*ways, on=on)
 
 
 def test_it_counts_what_a_card_adds_in_no_order() -> None:

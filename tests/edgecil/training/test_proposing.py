@@ -1,6 +1,7 @@
 """Photos are learned behind a pretrained trunk where it serves them and nothing else is asked."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def test_a_size_that_is_named_and_that_of_a_run_that_goes_on_are_left(photos: Pa
 def test_pictures_are_kept_behind_a_shallower_cut_where_bytes_are_few(photos: Path) -> None:
     found = proposed(*asked(photos, budget="2MB"))
     assert found.request.chosen_method == "memo"
-    assert "slda" not in found.reason
+    assert re.search(r"\nslda .* has room from --budget [\d.]+MB on$", found.reason)
     assert resolve(found.request, found.facts)[1].cut == "b10"
 
 
@@ -164,7 +165,6 @@ def test_many_photos_a_class_are_rehearsed_sooner_where_they_come_at_once(
     "more",
     [
         {"backbone": "convnet4"},
-        {"budget": "800kB", "backbone": None},
         {"image_size_px": 64},
         {"image_size_px": 256},
         {"cut": "last"},
@@ -178,6 +178,17 @@ def test_what_is_asked_for_stands_against_it(photos: Path, more: dict[str, Any])
     request, dataset = asked(photos, **more)
     found = proposed(request, dataset)
     assert (found.request, found.dataset, found.reason) == (request, dataset, "")
+
+
+def test_a_budget_without_room_for_the_trunk_is_told_the_smallest_that_has(photos: Path) -> None:
+    request, dataset = asked(photos, budget="800kB")
+    found = proposed(request, dataset)
+    assert (found.request, found.dataset) == (request, dataset)
+    assert "would learn more of 5 photos a class" in found.reason
+    (budget,) = re.findall(r"has room from --budget ([\d.]+MB) on$", found.reason)
+    assert proposed(*asked(photos, budget=budget)).request.method == "slda"
+    less = f"{float(budget[:-2]) - 0.1:.1f}MB"
+    assert proposed(*asked(photos, budget=less)).request.method is None
 
 
 def test_many_photos_a_class_are_learned_from_scratch(

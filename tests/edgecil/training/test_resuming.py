@@ -47,6 +47,30 @@ def test_what_was_found_for_a_time_or_a_latency_is_taken_again(begun: RunSetting
     assert as_begun(request(time="1h"), older) == replace(in_time, recipe="published")
 
 
+def test_what_an_older_edgecil_chose_goes_on_and_what_is_asked_for_is_compared(
+    tmp_path: Path,
+) -> None:
+    run, data = Run(tmp_path / "run"), tiny_dataset(classes=2, train=4, test=2)
+    asked = request(epochs=1, budget="2MB")
+    now = resolve(asked, facts_of(data, asked.possible_codecs))[0]
+    others = [name for name in ("convnet2", "resnet14", "resnet20") if name != now.backbone]
+    backbone, another = others[:2]
+    precision = "fp16" if now.precision == "int8" else "int8"
+    older = replace(now, backbone=backbone, precision=precision)
+    with run.started(older, resume=False):
+        pass
+    for more, told in (
+        ({"epochs": 2}, "epochs: 1 -> 2"),
+        ({"backbone": another}, f"backbone: {backbone} -> {another}"),
+        ({"budget": "1900kB"}, "budget_bytes: 2000000 -> 1900000"),
+    ):
+        other = replace(asked, **more)
+        with pytest.raises(RunError, match=rf"with other settings \({told}\); give the same"):
+            train(other, run.folder, device="cpu", dataset=data, resume=True)
+    train(asked, run.folder, device="cpu", dataset=data, resume=True)
+    assert run.settings() == older
+
+
 def test_a_run_that_was_to_merge_nothing_in_its_time_goes_on_as_the_same_run() -> None:
     asked = request(
         time="480s", backbone="resnet14", codec="raw", precision="int8", budget="1500kB"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from edgecil.data import ImageDataset, Split
+from edgecil.data import ImageDataset, Split, load_dataset
 from edgecil.errors import DataError
 from edgecil.planning.data_facts import facts_of
 from edgecil.training.request import TrainRequest
@@ -70,6 +71,73 @@ def test_where_a_test_folder_is_gone_nothing_that_was_learned_passes_for_test_pi
     shutil.rmtree(folder / "test")
     with pytest.raises(DataError, match="had test pictures in a folder of their own"):
         load_source(again, source)
+
+
+@pytest.fixture
+def drawn(settings: RunSettings) -> tuple[RunSettings, Source]:
+    """Of a run that learned a folder without a test folder, which keeps a third for the test."""
+    folder = Path(settings.sources[0].data)
+    for part in ("train", "test"):
+        for name in LEARNED:
+            for path in (folder / part / name).iterdir():
+                (folder / name).mkdir(exist_ok=True)
+                path.rename(folder / name / f"{part}-{path.name}")
+        shutil.rmtree(folder / part)
+    held_out = load_dataset(str(folder), image_size_px=16, holdout=1 / 3, seed=3).held_out
+    pictures = dict.fromkeys(LEARNED, 6)
+    source = replace(settings.sources[0], holdout=1 / 3, pictures=pictures, held_out=held_out)
+    return replace(settings, sources=(source, settings.sources[1])), source
+
+
+def files(split: Split) -> set[str]:
+    assert isinstance(split.images, tuple)
+    return {f"{path.parent.name}/{path.name}" for path in split.images}
+
+
+def test_rewritten_pictures_are_not_tested_on(
+    drawn: tuple[RunSettings, Source], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, source = drawn
+    before = load_source(settings, source)
+    assert np.bincount(before.test.labels).tolist() == [2, 2]
+    for path in (Path(source.data) / "colour-0").iterdir():
+        Image.open(path).save(path, "PNG", compress_level=0)
+    after = load_source(settings, source)
+    assert files(after.test) == {name for name in files(before.test) if "colour-2" in name}
+    if len(after.train) < 10:  # else no learned one was drawn
+        assert "test pictures left out (colour-0), for they were learned or may" in caplog.text
+
+
+def test_of_a_test_folder_made_later_only_what_was_not_learned_is_tested_on(
+    drawn: tuple[RunSettings, Source], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, source = drawn
+    before, folder = load_source(settings, source), Path(source.data)
+    assert not caplog.messages
+    for name in LEARNED:
+        for number, path in enumerate(sorted((folder / name).iterdir())):
+            into = folder / ("train" if number < 2 else "test") / name
+            into.mkdir(parents=True, exist_ok=True)
+            path.rename(into / path.name)
+        (folder / name).rmdir()
+    after = load_source(settings, source)
+    sorted_anew = load_dataset(str(folder), image_size_px=16)
+    assert files(after.train) == files(sorted_anew.train)
+    assert files(after.test) == files(sorted_anew.test) & files(before.test)
+    count = len(files(sorted_anew.test) - files(before.test))
+    assert f"{count} test pictures left out (colour-0, colour-2)" in caplog.text
+
+
+def test_a_run_finds_what_was_unpacked_in_it_when_it_has_been_moved(
+    settings: RunSettings, tmp_path: Path
+) -> None:
+    place = "taught-0123456789ab"
+    source = replace(settings.sources[0], data=str(tmp_path / "before" / place))
+    run = tmp_path / "run"
+    (run / place).mkdir(parents=True)
+    replace(settings, sources=(source, settings.sources[1])).save(run / "config.json")
+    found = RunSettings.load(run / "config.json")
+    assert [one.data for one in found.sources] == [str(run / place), "glyphs"]
 
 
 def test_a_class_whose_training_pictures_are_gone_is_named_when_it_is_learned_again(

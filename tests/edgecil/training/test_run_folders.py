@@ -11,8 +11,9 @@ from edgecil.errors import RunError
 from edgecil.networks.sources import WeightsSource
 from edgecil.training import api, resolving
 from edgecil.training.api import train
+from edgecil.training.loop import EpochReport
 from edgecil.training.request import TrainRequest
-from edgecil.training.run import latest_run_folder, next_run_folder
+from edgecil.training.run import Run, latest_run_folder, next_run_folder
 
 
 def test_runs_are_numbered_and_the_last_goes_on_though_others_were_deleted(tmp_path: Path) -> None:
@@ -58,3 +59,13 @@ def test_a_run_that_is_there_is_refused_before_any_work(taken: Path, more: tuple
     done = CliRunner().invoke(app, [*words, *more])
     assert isinstance(done.exception, RunError)
     assert str(done.exception).endswith("holds a run; add --resume, or give another --run folder")
+
+
+def test_metrics_that_a_full_disk_left_empty_begin_with_their_header(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.metrics_file.touch()
+    for epoch in (1, 2):
+        run.log_epoch(1, "train", EpochReport(epoch, 0.5, 100.0, {}))
+    header, *lines = run.metrics_file.read_text().splitlines()
+    assert header == "stage,phase,epoch,loss,images_per_second"
+    assert lines == ["1,train,1,0.50000,100", "1,train,2,0.50000,100"]

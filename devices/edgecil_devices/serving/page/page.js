@@ -26,10 +26,21 @@ export async function fetched(path, options) {
     throw new Refused("The server cannot be reached; is edgecil serve still running?");
   }
   if (response.ok) return response;
-  const refused = new Refused((await response.json()).error);
+  const refused = new Refused(await reason(response));
   refused.code = response.status;
   refused.retryMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
   throw refused;
+}
+
+// A proxy between us and the server answers with a page of its own.
+async function reason(response) {
+  const told = await response.json().catch(() => null);
+  if (told?.error) return told.error;
+  if (response.status === 413) {
+    const most = Math.ceil((info?.max_body_bytes ?? 0) / 1e6);
+    return `A proxy before the server refuses this size (413); let it take ${most} MB, for nginx: client_max_body_size ${most}m.`;
+  }
+  return `A proxy answers in place of the server (${response.status}); is edgecil serve still running?`;
 }
 
 const ask = async (path, options) => (await fetched(path, options)).json();
