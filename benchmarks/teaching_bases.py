@@ -6,6 +6,8 @@ of these bases, exported with --teachable:
     one      ResNet-14, memo, all 30 classes in one task
     ten      ResNet-14, memo, ten tasks of three classes
     lite0    EfficientNet-Lite0, memo, ten tasks of three classes, 128 px, 50 pictures each
+    slda     EfficientNet-Lite0, slda, ten tasks of three classes, 224 px, 50 pictures each: what
+             `edgecil train` proposes for so few
 
 Shapes: N pictures, C classes, F features of the head, E of what is taught by.
 """
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from as_typed import THIN_BLOCKS, save_pictures
+from as_typed import LITE0, THIN_BLOCKS, save_pictures
 from edgecil.data import ImageDataset, load_dataset
 from edgecil_devices import Classifier
 from edgecil_devices.bundle import read_bundle
@@ -40,8 +42,9 @@ BASES = {
     "one": ("--backbone", "resnet14", "--increment", "30", "--budget", "4MB"),
     "ten": ("--backbone", "resnet14", "--increment", "3", "--budget", "7MB"),
     "lite0": (*THIN_BLOCKS, "--increment", "3", "--budget", "8MB"),
+    "slda": (*LITE0, "--method", "slda", "--increment", "3", "--budget", "5MB"),
 }
-PHOTOS = {"one": 500, "ten": 500, "lite0": 50}
+PHOTOS = {"one": 500, "ten": 500, "lite0": 50, "slda": 50}
 """Pictures of each old class that the base is trained on."""
 ROOM_BYTES = 100_000_000
 """For what is taught: enough."""

@@ -31,8 +31,8 @@ class Memo(DER):
     name = "memo"
     price = (
         "memo keeps old blocks as they are and updates small; thrift, one network that learns on, "
-        "was 2 to 5 points ahead on average in the same bytes and 6 to 7 after the last task "
-        "(benchmarks/results/merging.md, merging_cifar100.md)"
+        "was 1 to 5 points ahead on average in the same bytes and 2 to 7 after the last task "
+        "(benchmarks/results/merging.md, merging_cifar100.md, cifar100-comparison.md)"
     )
     cuts: ClassVar[tuple[str, ...]] = ("last", "last-two")
 
