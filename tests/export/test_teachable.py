@@ -87,7 +87,7 @@ def test_a_device_teaches_with_these_very_statistics(run: Path, tmp_path: Path) 
     bundle = read_bundle(tmp_path / "b.edgecil")
     runtime = Runtime(bundle, 1)
     drawn = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
-    pictures = drawn.repeat(2, axis=1)[:, :16]  # in WebP they lose little
+    pictures = drawn.repeat(2, axis=1)[:, :16]  # in JPEG they lose little
     classifier = Classifier.load(tmp_path / "b.edgecil", 1)
     classifier.teach("stripes", list(pictures[:6]))
 

@@ -1,6 +1,6 @@
 """What was taught, as a zip file that `edgecil learn` reads: a folder for each label.
 
-mug/0001-3fa9c2d1.webp
+mug/0001-3fa9c2d1.jpg
 taught.json            where each picture came from, when, and which release knew its label
 """
 

@@ -85,7 +85,7 @@ def test_a_class_is_taught_shown_predicted_forgotten_and_brought_back(
     assert told["can_undo"] is True
 
     kept = sent(teaching, "GET", f"/taught/picture?sha256={shown['newest']}")
-    assert kept.headers["Content-Type"] == "image/webp"
+    assert kept.headers["Content-Type"] == "image/jpeg"
     assert Image.open(io.BytesIO(kept.body)).size == (8, 8)
 
     predicted = teaching.post(photo(RED, 99)).json

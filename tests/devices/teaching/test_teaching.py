@@ -127,7 +127,7 @@ def test_classes_are_taught_by_the_trunks_features_where_the_bundle_says_so(
     facts = read_bundle(bundle).manifest.teaching
     assert facts is not None
     known = unpacked(read_bundle(bundle).blobs[blob.name], blob.name, facts, len(tiny.trunk))
-    # What is taught is kept as WebP, which is not lossless.
+    # What is taught is kept as JPEG, which is not lossless.
     kept = [classifier.overlay.picture(one) for one in classifier.overlay.records().present]
     taught = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in kept])
     head = TaughtHead(known, [Prototype(map_means(tiny, taught).astype(float), None)])
