@@ -31,7 +31,7 @@ from edgecil_devices.teaching_facts import CLOSED_FORM
 BESIDE = Path("/data/taught.edgecil")
 """The bundle beside which it is taught; only its name is needed."""
 
-BUDGET_BYTES = 60_000
+BUDGET_BYTES = 120_000
 """Of the first step; every one that teaches has a byte more."""
 SIZE_PX = 32
 KNOWN = ("known-0", "known-1", "known-2")
