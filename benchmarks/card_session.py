@@ -94,12 +94,16 @@ class Python:
     """
 
     def __init__(self, words: Sequence[str | Path], seconds: float, **variables: str) -> None:
-        print(f"== {' '.join(map(str, words))}", flush=True)
         self._end = time.monotonic() + seconds
         # A session of its own, so that its workers can be told from everybody else's.
         self._process = subprocess.Popen(
             [sys.executable, *words], env=os.environ | variables, start_new_session=True
         )
+        try:
+            print(f"== {' '.join(map(str, words))}", flush=True)
+        except BaseException:  # whoever stops this now has not got what has just begun
+            self.end()
+            raise
 
     def end(self) -> None:
         """End it, and whatever it left."""
