@@ -119,7 +119,10 @@ def rows_of(base: str, work: Path, dataset: ImageDataset) -> Iterator[dict[str, 
     yield from measured(base, device, dataset, labels)
 
 
-ABOUT = f"Accuracy in percent over old / new / all test pictures, {len(DRAWS)} draws."
+ABOUT = (
+    f"Accuracy in percent over old / new / all test pictures, {len(DRAWS)} draws. Ours beside "
+    "bases other than slda is of a device that kept pictures as WebP."
+)
 
 if __name__ == "__main__":
     measure_bases("teaching", BASES, rows_of, table_of_accuracies, ABOUT)

@@ -202,22 +202,22 @@ def _that_can_be_learned(
         DataError: no class has two.
     """
     counts = Counter(picture.class_name for picture in pictures)
-    enough = [name for name in classes if counts[name] > 1]
-    if not enough:
+    too_few = [name for name in classes if counts[name] < 2]
+    if len(too_few) == len(classes):
         raise DataError(
             f"{taught}: learning takes two usable pictures of a class or more, and no class has "
             f"two ({shown(classes)}); teach the device more of them, and export once more: edgecil "
             "taught export"
         )
-    for name in classes:
-        if counts[name] < 2:
-            _logger.warning(
-                "%s: left out: class %r, for learning takes two usable pictures or more; it stays "
-                "taught on the device",
-                taught,
-                name,
-            )
-    return enough, [picture for picture in pictures if counts[picture.class_name] > 1]
+    for name in too_few:
+        _logger.warning(
+            "%s: left out: class %r, for learning takes two usable pictures or more; it stays "
+            "taught on the device",
+            taught,
+            name,
+        )
+    enough = [name for name in classes if name not in too_few]
+    return enough, [picture for picture in pictures if picture.class_name in enough]
 
 
 def _inspect(

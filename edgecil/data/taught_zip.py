@@ -72,7 +72,7 @@ def remove_unpacked(folder: Path, but: Iterable[str]) -> None:
     """
     kept = {Path(path).absolute().name for path in but}
     for path in folder.iterdir():
-        if _PLACE.fullmatch(path.name) and path.name not in kept:
+        if is_unpacked(str(path)) and path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -102,23 +102,25 @@ def test_where_there_is_nothing_to_measure_on_it_says_so(run: Path, exemplars: E
         sample_for(few, np.arange(5), None)
 
 
-def test_large_test_sets_are_thinned_evenly(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("most_images", "indices"),
+    [
+        pytest.param(5, [0, 2, 4, 7, 9], id="evenly"),  # of ten, of which 4.5 is the middle
+        pytest.param(4, [0, 3, 4, 6, 9], id="stepped over"),  # 4 is the third class's first
+    ],
+)
+def test_large_test_sets_are_thinned_evenly_but_for_a_class_that_would_have_none(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    most_images: int,
+    indices: list[int],
 ) -> None:
     settings_with(str(folder_with(tmp_path / "data", CLASSES))).save(run / "config.json")
-    monkeypatch.setattr(module, "MOST_IMAGES", 5)
-    sample = sample_for(OpenedRun.read(run), np.arange(10), None)
-    assert sample.indices.tolist() == [0, 2, 4, 7, 9]  # of ten, of which 4.5 is the middle
-
-
-def test_a_class_that_thinning_steps_over_is_measured_all_the_same(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings_with(str(folder_with(tmp_path / "data", CLASSES))).save(run / "config.json")
-    monkeypatch.setattr(module, "MOST_IMAGES", 4)
+    monkeypatch.setattr(module, "MOST_IMAGES", most_images)
     sample = sample_for(OpenedRun.read(run), np.arange(10), None)
     assert sample.name == TEST_PICTURES
-    assert sample.indices.tolist() == [0, 3, 4, 6, 9]  # 4 is the third class's first
+    assert sample.indices.tolist() == indices
     assert sample.labels.tolist() == [0, 1, 2, 3, 4]
 
 
