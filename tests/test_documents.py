@@ -14,10 +14,12 @@ import edgecil_devices
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("edgecil", "export", "devices", "tests", "benchmarks")
+# Not whatever else lies in a checkout: an environment, say, whose packages have documents, too.
 DOCUMENTS = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    [
+        *ROOT.glob("*.md"),
+        *(path for room in (*ROOMS, "docs") for path in (ROOT / room).rglob("*.md")),
+    ]
 )
 
 

@@ -174,7 +174,7 @@ def test_a_budget_that_holds_nothing_is_named_and_the_rest_goes_on(
 def test_stop_after_has_its_own_code_and_starts_nothing_more(tmp_path: Path, here: Here) -> None:
     comparing = Comparing(tmp_path, "--methods", "replay", "--budgets", "150kB", "--seeds", "1,2")
     for calls in (1, 2):  # each of which takes longer to load than it may take
-        code, told = here(comparing.words("--epochs", "500", "--stop-after", "0.5s"))
+        code, told = here(comparing.words("--epochs", "500", "--stop-after", "0.01s"))
         assert code == 75
         assert told.splitlines()[-1] == "stopped by --stop-after; the same command goes on"
         assert len(comparing.epochs("replay-150000-1")) == calls
