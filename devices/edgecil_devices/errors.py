@@ -9,7 +9,8 @@
         + BundleVersionError      made for a newer edgecil or a newer onnxruntime
         + SignatureError          not signed by a key that is trusted
         + SelfTestError           this device computes something else than the workstation
-        + ReleaseError            a release that this store does not take: too old, or unsuitable
+        + ReleaseError            a release that this store does not take: not newer, or unsuitable
+          + OldReleaseError       exit code 3: the store has it behind it, or a newer one
       + StoreError                the store cannot be used
         + StoreBusyError          exit code 75: another process is changing it; try again later
         + UntestedError           exit code 75: a self-test came to no verdict; later it may
@@ -68,6 +69,12 @@ class BundleVersionError(BundleError):
 
 class ReleaseError(BundleError):
     """A release that this store does not take, however sound it is."""
+
+
+class OldReleaseError(ReleaseError):
+    """A release that the store has behind it; what a script asked for may be done already."""
+
+    exit_code = 3
 
 
 class SignatureError(BundleError):

@@ -17,6 +17,7 @@ from edgecil_devices.bundle import complete
 from edgecil_devices.errors import (
     BundleError,
     EdgecilError,
+    OldReleaseError,
     ReleaseError,
     StoreDamagedError,
     StoreError,
@@ -105,7 +106,8 @@ class Updater:
 
         Raises:
             SignatureError: no trusted key has signed it, and it is not here already.
-            ReleaseError: it is not newer, needs blobs that are not here, or failed its self-test.
+            OldReleaseError: it is not newer than what was here.
+            ReleaseError: it needs blobs that are not here, or failed its self-test.
             UntestedError: its self-test came to no verdict; the next updater tries again.
             StoreWriteError: no room, no permission, or a failing disk.
         """
@@ -118,7 +120,7 @@ class Updater:
                 if release == self.state.committed:
                     return UpdateOutcome(release, False, repaired_bytes)
                 repaired = f"{repaired_bytes} damaged bytes of it were put right; "
-                raise ReleaseError(
+                raise OldReleaseError(
                     f"release {release.number} is the previous one here; "
                     f"{repaired if repaired_bytes else ''}to return to it: "
                     f"edgecil rollback --store {typed(self._folder.path)}"
@@ -168,7 +170,7 @@ class Updater:
         if self.trusted is not None:
             verify(package.manifest_json, package.signatures, self.trusted)
         if number <= state.floor:
-            raise ReleaseError(
+            raise OldReleaseError(
                 f"release {number} is not newer than release {state.floor}, the newest that was "
                 "here; export it again with a higher --release"
             )
