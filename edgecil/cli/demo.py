@@ -84,7 +84,7 @@ def demo(
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"all of it took {time.perf_counter() - started:.0f} s")
-    print("next: edgecil train --data photos/ --budget 7.6MB, with a folder for each class")
+    print("next: edgecil train --data photos/ --budget 5MB, with a folder for each class")
 
 
 def _saved_pictures(

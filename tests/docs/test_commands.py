@@ -125,6 +125,11 @@ def a_bundle(desk: Desk) -> None:
     desk.export("runs/photos", "photos.edgecil")
 
 
+def a_bundle_and_a_store(desk: Desk) -> None:
+    a_bundle(desk)
+    desk.give(["install", "photos.edgecil", "--store", STORE])
+
+
 def a_bundle_of_cats(desk: Desk) -> None:
     desk.train("runs/cats")
     desk.export("runs/cats", "cats.edgecil")
@@ -178,7 +183,7 @@ def what_a_demo_leaves(desk: Desk) -> None:
 
 BEFORE: dict[str, Callable[[Desk], None]] = {
     "docs/compare.md": nothing,
-    "docs/device/index.md": a_bundle,
+    "docs/device/index.md": a_bundle_and_a_store,
     "docs/get-started.md": what_a_demo_leaves,
     "docs/how-it-works.md": a_run,
     "docs/index.md": nothing,
