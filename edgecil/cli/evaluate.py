@@ -62,7 +62,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on the test pictures of a data set; classes are matched by name.
 
-    Of a folder without a test split these are the pictures that the bundle's run kept for the test,
+    Classes that the data lack are named, and not measured. Of a folder without a test split these are the pictures that the bundle's run kept for the test,
     and what was added since by the same rule. What a device was taught may be the zip file itself.
     """
     from edgecil.data import load_dataset
@@ -86,7 +86,6 @@ def evaluate(
     )
     with TemporaryDirectory(prefix="edgecil-eval-") as room:
         datasets = _loaded(data, load, Path(room))
-        _require_classes(classifier, datasets)
         _require_pictures(classifier, datasets)
         result = measure(classifier, datasets)
     learned = _learned(classifier, datasets)
@@ -97,7 +96,9 @@ def evaluate(
         return
     _print_table(classifier, result)
     if learned is None:
-        print("the bundle cannot tell which of these images its run had learned")
+        told = "the bundle cannot tell which of these images its run had learned"
+        drawn = holdout is None and any(dataset.held_out for dataset in datasets)
+        print(f"{told}; if none, --holdout 1 tests on all there are" if drawn else told)
     else:
         doubt = ", unless they came later" if learned else ""
         print(f"{learned} of these images had been learned by the bundle's run{doubt}")
@@ -179,6 +180,7 @@ class TaskAccuracy:
     """How many of the pictures of one or more tasks are classified rightly."""
 
     classes: int
+    """Of which there are images."""
     images: int
     correct: int
 
@@ -237,45 +239,49 @@ def measure(classifier: "Classifier", datasets: "list[ImageDataset]") -> Evaluat
                 np.add.at(correct, labels[batch], found == labels[batch])
                 done(len(pixels))
     tasks = tuple(
-        TaskAccuracy(len(task), int(images[list(task)].sum()), int(correct[list(task)].sum()))
+        TaskAccuracy(
+            int((images[list(task)] > 0).sum()),
+            int(images[list(task)].sum()),
+            int(correct[list(task)].sum()),
+        )
         for task in classifier.manifest.tasks
     )
     return Evaluation(tasks, 1e3 * seconds / max(total, 1))
 
 
-def _require_classes(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
-    from edgecil_devices.class_names import composed
-
-    there = {composed(name) for one in datasets for name in (*one.classes, *one.others)}
-    missing = [name for name in classifier.classes if composed(name) not in there]
-    if missing:
-        more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
-        raise DataError(
-            f"the data have no class {missing[0]!r}{more} of the bundle; "
-            "give the data the bundle was trained on, repeating --data where they are several"
-        )
-    left_out = len(there) - len(classifier.classes)
-    if left_out:
-        print(f"left out: {left_out} classes that the bundle has not learned", file=sys.stderr)
-
-
 def _require_pictures(classifier: "Classifier", datasets: "list[ImageDataset]") -> None:
+    """Say which classes cannot be measured, and which pictures are not looked at.
+
+    Raises:
+        DataError: no class can be measured.
+    """
     from edgecil.data.layout import shown
     from edgecil_devices.class_names import composed
 
-    tested, drawn = set[str](), set[str]()
+    known = [*map(composed, classifier.classes)]
+    there, tested, drawn = set[str](), set[str](), set[str]()
     for dataset in datasets:
         names = [*map(composed, dataset.classes)]
+        there |= {*names, *map(composed, dataset.others)}
         tested |= {names[label] for label in dataset.test.labels}
         if dataset.held_out:  # otherwise --holdout changes nothing
             drawn |= {names[label] for label in dataset.train.labels}
-    lacking = [name for name in map(composed, classifier.classes) if name not in tested]
-    if lacking:
-        more = "" if drawn.isdisjoint(lacking) else ", or give --holdout 1 to test on every picture"
+    if there.isdisjoint(known):
         raise DataError(
-            f"no usable picture to test on in {len(lacking)} of the {len(classifier.classes)} "
-            f"classes of the bundle ({shown(lacking)}); add some{more}"
+            f"the data have no class of the bundle, which knows {shown(known)}; "
+            "folders are named as the classes"
         )
+    lacking = [name for name in known if name not in tested]
+    of_classes = f"{len(lacking)} of the {len(known)} classes of the bundle ({shown(lacking)})"
+    every = "" if drawn.isdisjoint(lacking) else "give --holdout 1 to test on every picture"
+    if tested.isdisjoint(known):
+        remedy = f"add some, or {every}" if every else "add some"
+        raise DataError(f"no usable picture to test on in {of_classes}; {remedy}")
+    if lacking:
+        why = f"no usable picture to test on; {every}" if every else "no usable picture to test on"
+        print(f"not measured: {of_classes}, {why}", file=sys.stderr)
+    if left_out := len(there - {*known}):
+        print(f"left out: {left_out} classes that the bundle has not learned", file=sys.stderr)
 
 
 def _known_images(

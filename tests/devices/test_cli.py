@@ -208,7 +208,7 @@ def test_eval_prints_a_line_a_task(
     assert "left out: 1 classes that the bundle has not learned" in printed.err
 
 
-def test_eval_refuses_data_without_a_class_of_the_bundle(
+def test_eval_measures_the_classes_that_the_data_have_and_names_the_others(
     edgecil_: Edgecil,
     dataset: ImageDataset,
     tiny: "TinyNetwork",
@@ -217,8 +217,30 @@ def test_eval_refuses_data_without_a_class_of_the_bundle(
 ) -> None:
     tiny.classes = ("ape", "yak", "zebu")
     bundle = tiny.save(tmp_path / "x.edgecil")
+    assert edgecil_("eval", bundle, "--data", "mine") == 0
+    printed = capsys.readouterr()
+    assert [line.split()[:3] for line in printed.out.splitlines()[1:4]] == [
+        ["1", "1", "10"],
+        ["2", "0", "0"],
+        ["all", "1", "10"],
+    ]
+    assert printed.err.splitlines()[0] == (
+        "not measured: 2 of the 3 classes of the bundle (yak, zebu), no usable picture to test on"
+    )
+
+
+def test_eval_refuses_data_without_any_class_of_the_bundle(
+    edgecil_: Edgecil,
+    dataset: ImageDataset,
+    tiny: "TinyNetwork",
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny.classes = ("gnu", "yak", "zebu")
+    bundle = tiny.save(tmp_path / "x.edgecil")
     assert edgecil_("eval", bundle, "--data", "mine") == 1
-    assert "no class 'yak' and 1 more classes of the bundle" in capsys.readouterr().err
+    told = "the data have no class of the bundle, which knows gnu, yak, zebu; folders are named"
+    assert told in capsys.readouterr().err
 
 
 BASE_INSTALLATION = """

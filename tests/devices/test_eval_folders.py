@@ -77,16 +77,28 @@ def test_new_pictures_that_the_runs_rule_leaves_to_learning_are_tested_on_demand
     held_out = HeldOut(7, ("0" * 12, "f" * 12, "0" * 12))
     bundle = tmp_path / "noted.edgecil"
     bundle.write_bytes(pack(replace(tiny.manifest(), held_out=held_out), tiny.blobs()))
+    evaluated(bundle, "--data", fresh)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[3].split()[:3] == ["all", "1", "3"]
+    assert printed.err == (
+        "not measured: 2 of the 3 classes of the bundle (ape, cat), no usable picture to test on; "
+        "give --holdout 1 to test on every picture\n"
+    )
+    shutil.rmtree(fresh / "bee")
     evaluated(bundle, "--data", fresh, code=1)
     assert capsys.readouterr().err == (
-        "error: no usable picture to test on in 2 of the 3 classes of the bundle (ape, cat); add "
-        "some, or give --holdout 1 to test on every picture\n"
+        "error: no usable picture to test on in 3 of the 3 classes of the bundle (ape, bee, cat); "
+        "add some, or give --holdout 1 to test on every picture\n"
     )
+    photos(fresh / "bee")
     evaluated(bundle, "--data", fresh, "--holdout", 1)
     told = capsys.readouterr().out
     assert told.splitlines()[3].split()[:3] == ["all", "3", "9"]
     # None is the one whose place is a class's cut: the run had others.
-    assert "the bundle cannot tell which of these images its run had learned" in told
+    assert "the bundle cannot tell which of these images its run had learned\n" in told
+    evaluated(bundle, "--data", fresh)
+    told = capsys.readouterr().out
+    assert "its run had learned; if none, --holdout 1 tests on all there are\n" in told
 
 
 def test_pictures_that_were_learned_are_counted_where_the_run_parted_these(
@@ -120,9 +132,12 @@ def test_a_test_split_that_lacks_a_class_is_made_whole_by_another(
         photos(tmp_path / "parted" / "train" / name)
     for name in ("ape", "bee"):
         photos(tmp_path / "parted" / "test" / name, 2)
-    evaluated(bundle_path, "--data", tmp_path / "parted", code=1)
-    told = capsys.readouterr().err
-    assert told.endswith(" in 1 of the 3 classes of the bundle (cat); add some\n")
+    evaluated(bundle_path, "--data", tmp_path / "parted", "--json")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) | {"images": 4, "classes": 2} == json.loads(printed.out)
+    assert printed.err == (
+        "not measured: 1 of the 3 classes of the bundle (cat), no usable picture to test on\n"
+    )
     photos(tmp_path / "more" / "cat", 1)
     evaluated(bundle_path, "--data", tmp_path / "parted", "--data", tmp_path / "more", "--json")
     assert json.loads(capsys.readouterr().out)["images"] == 5
