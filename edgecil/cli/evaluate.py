@@ -62,8 +62,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle on the test pictures of a data set; classes are matched by name.
 
-    Classes that the data lack are named, and not measured. Of a folder without a test split these are the pictures that the bundle's run kept for the test,
-    and what was added since by the same rule. What a device was taught may be the zip file itself.
+    Classes that the data lack are named, and not measured. Of a folder without a test split the
+    test pictures are those that the bundle's run kept for the test, and what was added since by the
+    same rule. What a device was taught may be the zip file itself.
     """
     from edgecil.data import load_dataset
     from edgecil_devices import Classifier
