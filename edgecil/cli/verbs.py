@@ -65,7 +65,8 @@ def command_of(verb: Callable[..., None]) -> Callable[..., None]:
     def command(**typed: Any) -> None:
         verb(**{name: take(typed) for name, take in taken.items()})
 
-    command.__doc__ = verb.__doc__
+    paragraphs = (inspect.getdoc(verb) or "").split("\n\n")  # typer would keep the ends of lines
+    command.__doc__ = "\n\n".join(one.replace("\n", " ") for one in paragraphs)
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

@@ -166,3 +166,10 @@ def test_help_waits_for_nothing_heavy(words: list[str]) -> None:
     # What a small computer is asked is answered without waiting for a package.
     if words in ([], ["predict"], ["status"], ["install"], ["serve"], ["bench"], ["doctor"]):
         assert not {"numpy", "PIL", "onnxruntime"} & loaded
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_paragraph_of_help_is_one_for_typer_too(verb: str) -> None:
+    """It wraps lines to the width of the terminal, and keeps ends of lines that are there."""
+    help_ = command_called(verb).help
+    assert [line for line in help_.split("\n\n") if "\n" in line] == []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecil.cli.evaluate import _known_images, _require_classes
+from edgecil.cli.evaluate import _known_images, _require_pictures
 from edgecil.data import ImageDataset, read_tasks
 from edgecil.errors import DataError
 from edgecil.planning.data_facts import facts_of
@@ -50,10 +50,11 @@ def test_when_the_pictures_of_a_run_are_found_again() -> None:
     assert (split.pixels() == found.train.pixels(np.flatnonzero(found.train.labels == 1))).all()
 
 
-def test_when_a_bundle_is_measured() -> None:
+def test_when_a_bundle_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     classifier: Any = SimpleNamespace(classes=(TWO, "bar"))
     data = dataset("bar", "foo", ONE)
-    _require_classes(classifier, [data])
+    _require_pictures(classifier, [data])
+    assert capsys.readouterr().err == "left out: 1 classes that the bundle has not learned\n"
     indices, labels = _known_images(classifier, data)
     assert set(data.test.labels[indices]) == {0, 2}
     assert (labels == np.where(data.test.labels[indices] == 0, 1, 0)).all()
