@@ -155,7 +155,8 @@ def _run_info(folder: Path, as_json: bool) -> None:
         print(f"starts from: {origin.source}, sha256 {origin.sha256}")
         print(f"licence of these weights: {origin.licence}; trained on: {origin.trained_on}")
     in_all = f"{counted(classes, 'class')} in all"
-    print(f"tasks: {len(results)} of {settings.stage_count} learned, {in_all}")
+    learned = results[-1].stage if results else 0
+    print(f"tasks: {learned} of {settings.stage_count} learned, {in_all}")
     for result in results:
         print(
             f"task {result.stage}: {counted(result.classes, 'class')}, accuracy "
@@ -171,7 +172,6 @@ def _run_info(folder: Path, as_json: bool) -> None:
         print(f"{owner:<10} {format_bytes(size_bytes):>18}")
     total, budget = format_bytes(ledger.total_bytes), format_bytes(settings.budget_bytes)
     print(f"{'state':<10} {total:>18} of {budget}")
-    learned = len(results)
     finished = learned == settings.stage_count
     next_command = (
         f"edgecil export {typed(folder)}" if finished else settings.going_on(folder, learned)

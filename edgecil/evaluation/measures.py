@@ -36,11 +36,12 @@ def forgetting(accuracy_by_task: Sequence[Sequence[float | None]]) -> list[float
     best may have been in that.
 
     Args:
-        accuracy_by_task: row k holds a_(k,1) ... a_(k,k), whatever the sizes of the tasks.
+        accuracy_by_task: row k holds a_(k,1) ... a_(k,k), whatever the sizes of the tasks; one that
+            is lost is empty.
     """
     found: list[float | None] = []
     for k, row in enumerate(accuracy_by_task):
-        if len(row) != k + 1:
+        if not all(accuracy_by_task[: k + 1]):
             found.append(None)
             continue
         losses = []

@@ -148,6 +148,11 @@ class RunResults:
     """What it ran on."""
 
     @property
+    def learned(self) -> int:
+        """Tasks learned so far, those with lost results among them."""
+        return self.stages[-1].stage if self.stages else 0
+
+    @property
     def accuracies(self) -> list[float | None]:
         """Session accuracies in percent; None where some class was not tested, or a result lost."""
         return session_accuracies({one.stage: one.whole_accuracy for one in self.stages})
@@ -160,9 +165,15 @@ class RunResults:
         )
 
     @property
+    def accuracy_matrix(self) -> list[tuple[float | None, ...]]:
+        """Accuracy of task i after task k in row k, in percent; a row is empty if it is lost."""
+        known = {one.stage: one.accuracy_by_task for one in self.stages}
+        return [known.get(stage, ()) for stage in range(1, self.learned + 1)]
+
+    @property
     def forgetting(self) -> list[float | None]:
-        """Forgetting after every task, in points."""
-        return forgetting([stage.accuracy_by_task for stage in self.stages])
+        """Forgetting after every task, in points; None from a lost result on."""
+        return forgetting(self.accuracy_matrix)
 
     @property
     def seconds(self) -> float:

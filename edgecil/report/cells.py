@@ -61,13 +61,13 @@ class Cell:
     @cached_property
     def matrix(self) -> list[list[float | None]]:
         """Accuracy of task i after task k in row k, the mean over seeds; None if one has none."""
-        matrices = [[stage.accuracy_by_task for stage in run.results.stages] for run in self.runs]
+        matrices = [run.results.accuracy_matrix for run in self.runs]
         return [
             [
                 None if (spread := Spread.of_all(values)) is None else spread.mean
-                for values in zip(*rows, strict=True)
+                for values in zip(*(row or [None] * k for row in rows), strict=True)
             ]
-            for rows in zip(*matrices, strict=True)
+            for k, rows in enumerate(zip(*matrices, strict=True), 1)
         ]
 
 

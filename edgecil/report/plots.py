@@ -5,6 +5,7 @@ K tasks, C classes.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import matplotlib as mpl
 import numpy as np
@@ -51,7 +52,7 @@ def sessions_plot(
 ) -> Figure:
     """Session accuracy over the classes learned, deviations shaded, published ones dashed."""
     figure, axes = _panel(title, "classes learned", "accuracy, %")
-    classes = [stage.classes for stage in outcomes[0].cell.runs[0].results.stages]
+    classes = [*accumulate(outcomes[0].cell.runs[0].task_sizes)]
     for entry in published:
         if len(entry.sessions) == len(classes):
             axes.plot(classes, entry.sessions, **line_of(entry.method).drawn_as_published())
@@ -126,11 +127,11 @@ def memory_plot(
 def bytes_plot(cell: Cell) -> Figure:
     """Bytes of the state after every task, stacked by owner, against the budget."""
     figure, axes = _panel(_cell_title(cell), "tasks learned", "state, MiB")
-    run = cell.runs[0]
-    tasks = np.arange(1, len(run.results.stages) + 1)
+    stages = cell.runs[0].results.stages
+    tasks = [stage.stage for stage in stages]
     bottom = np.zeros(len(tasks))
     for owner, colour in OWNER_COLOURS.items():
-        sizes = [owned(stage.bytes_by_owner)[owner] / BYTES_PER_MIB for stage in run.results.stages]
+        sizes = [owned(stage.bytes_by_owner)[owner] / BYTES_PER_MIB for stage in stages]
         axes.bar(
             tasks, sizes, 0.82, bottom, color=colour, label=owner, edgecolor="white", linewidth=0.4
         )

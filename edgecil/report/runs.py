@@ -88,11 +88,11 @@ def read_runs(paths: Sequence[Path], *, finished_only: bool = False) -> Collecti
     for folder in _run_folders(paths):
         run = _read(folder)
         total = run.settings.stage_count
-        if len(run.results.stages) == total:
+        if run.results.learned == total:
             finished.append(run)
         else:
-            unfinished.append(f"{folder} ({len(run.results.stages)} of {total} tasks)")
-            going_on = run.settings.going_on(folder, len(run.results.stages))
+            unfinished.append(f"{folder} ({run.results.learned} of {total} tasks)")
+            going_on = run.settings.going_on(folder, run.results.learned)
     if unfinished and not finished_only:
         raise RunError(
             f"unfinished: {', '.join(unfinished)}; finish with {going_on}, "

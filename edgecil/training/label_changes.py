@@ -206,7 +206,9 @@ def twins(names: Sequence[str], change: Change) -> list[tuple[str, str]]:
                 if rest != parts:
                     alike[rest].append(name)
             for rest, same in alike.items():
-                if counts is not _is_initial or _are_directions(rest, tokens.values()):
+                if len(same) > 1 and (
+                    counts is not _is_initial or _are_directions(rest, tokens.values())
+                ):
                     found |= dict.fromkeys(combinations(same, 2))
     return [pair for pair in found if tokens[pair[0]] != tokens[pair[1]]]
 

@@ -211,6 +211,10 @@ def test_a_crash_between_the_state_and_its_measurement_is_made_up_for(trained: D
         stages = trained.strictly("results.json")["stages"]
         assert [stage["classes"] for stage in stages] == classes
         assert stages[2]["accuracy"] == whole["stages"][2]["accuracy"]
+    results.write_text(json.dumps(whole | {"stages": stages[3:]}))
+    out, _ = trained.run("info", "run")
+    assert "tasks: 4 of 4 learned" in out
+    assert "next: edgecil export run\n" in out
 
 
 def test_classes_that_are_learned_and_not_measured_yet_cannot_be_given_up(

@@ -132,8 +132,8 @@ def test_forgetting_is_not_known_where_no_earlier_task_was_measured() -> None:
 
 def test_nothing_is_known_of_forgetting_from_where_a_result_is_lost_on() -> None:
     matrix = [[90.0], [80.0, 70.0], [85.0, 40.0, 60.0], [50.0, 44.0, 58.0, 99.0]]
-    assert forgetting(matrix[1:]) == [None, None, None]
-    assert forgetting([*matrix[:2], matrix[3]]) == [0, 10, None]
+    assert forgetting([(), *matrix[1:]]) == [None] * 4
+    assert forgetting([*matrix[:2], (), matrix[3]]) == [0, 10, None, None]
 
 
 def test_an_average_wants_every_session_from_the_first_task_on() -> None:

@@ -70,7 +70,8 @@ def test_tasks_whose_results_are_lost_have_no_accuracy(tmp_path: Path) -> None:
     last = OLD_STAGE | {"stage": 3, "accuracy_by_task": [70.0, 80.0, 90.0]}
     results = read_results(written(tmp_path, last))
     assert results.accuracies == [None, None, 80]
-    assert results.forgetting == [None]
+    assert results.forgetting == [None, None, None]
+    assert results.learned == 3
 
 
 def test_what_a_later_edgecil_adds_is_passed_over(tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from edgecil.errors import UsageError
+from edgecil.evaluation.measures import Spread
 from edgecil.report import page as page_module
+from edgecil.report.cells import cells_of, outcomes_of
 from edgecil.report.report import write_report
+from edgecil.report.runs import read_runs
 from edgecil.training.settings import Source
 from tests.crash.recording import left_by_a_dead_process
 from tests.edgecil.report.made_runs import write_run
@@ -160,3 +163,18 @@ def test_published_numbers_stand_only_at_the_bytes_that_they_were_measured_at(
     assert ("Published for memo at 7.6 MiB" in html) == stands
     accuracy = html[html.index('id="accuracy"') : html.index('id="memory"')]
     assert ('class="published"' in accuracy) == stands
+
+
+def test_a_run_that_lost_early_results_is_finished_all_the_same(tmp_path: Path) -> None:
+    for seed in (1993, 1994):
+        folder = write_run(tmp_path / str(seed), seed=seed)
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(results | {"stages": results["stages"][2:]}))
+    write_report([tmp_path], tmp_path / "report.html", tmp_path / "plots")
+    html = (tmp_path / "report.html").read_text()
+    assert "after task 1, 2 not all classes were measured, as the pictures of some" in html
+    (cell,) = cells_of(read_runs([tmp_path]).runs)
+    assert cell.matrix == [[None], [None, None], results["stages"][2]["accuracy_by_task"]]
+    (outcome,) = outcomes_of(cell)
+    assert outcome.sessions == (None, None, Spread(results["stages"][2]["accuracy"], 0.0, 2))
+    assert (outcome.average, outcome.forgetting) == (None, (None, None, None))

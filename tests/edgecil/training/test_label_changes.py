@@ -2,6 +2,7 @@
 
 import logging
 import string
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_classes_that_a_mirror_may_swap_are_found_by_their_names(pair: tuple[str
 )
 def test_other_names_are_let_be(names: tuple[str, ...]) -> None:
     assert twins(names, MIRRORED) == []
+
+
+def test_a_letter_in_thousands_of_names_takes_no_minutes() -> None:
+    """As WordNet's numbers have it; all pairs of names are ten thousand times as many as names."""
+    names = tuple(f"n{number:08}" for number in range(20_000))
+    started = time.process_time()
+    assert all(twins(names, one) == [] for one in CHANGES)
+    assert time.process_time() - started < 20
 
 
 def test_in_an_alphabet_letters_are_shapes_and_no_directions() -> None:
