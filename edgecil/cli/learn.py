@@ -80,6 +80,7 @@ def learn(
         codecs_from_here,
         is_unfinished,
         kept_of,
+        merged_away_of,
         resolve_new_task,
     )
     from edgecil.training.known_pictures import old_without_repeats, without_known
@@ -140,8 +141,17 @@ def learn(
             print(line, file=sys.stderr)
         facts = facts_of(new, codecs_from_here(settings, codec))
         bound = BlockBound(max_blocks, no_merge=no_merge)
-        kept = kept_of(settings, state)
-        task = NewTask(data, holdout, facts, budget_bytes, bound, kept, latency_ms, most_of)
+        task = NewTask(
+            data,
+            holdout,
+            facts,
+            budget_bytes,
+            bound,
+            kept=kept_of(settings, state),
+            merged_away=merged_away_of(settings, state),
+            latency_ms=latency_ms,
+            most_blocks=most_of,
+        )
         settings, choice = resolve_new_task(going_on, learned, task)
         old = old[: len(settings.sources) - 1]
         if choice:

@@ -39,10 +39,14 @@ class Demand:
     has them."""
     max_blocks: int | None = None
     """Blocks at most; older ones are merged. None for no bound."""
+    merged_away: int = 0
+    """Blocks that the tasks learned so far have fewer than the method would have without merging;
+    no later bound brings them back."""
 
     def blocks_after(self, stage: int) -> int:
-        """Blocks of the network after task `stage`."""
-        return min(self.method.blocks_after(stage), self.max_blocks or stage)
+        """Blocks of the network after task `stage`; of one that is learned, no more than it had."""
+        most = max(1, self.method.blocks_after(stage) - self.merged_away)
+        return min(most, self.max_blocks or most)
 
     def pictures_of(self, stage: int) -> int:
         """Training pictures of the classes of task `stage`."""

@@ -93,7 +93,8 @@ def train(
             lead(partial(require_same_bounds, run, begun, request, latency_ms))
         origin = lead(partial(origin_now, request, run, begun))  # before pictures are read
         decided = dataset or begun
-        if decided and pretrained_named(request.backbone) and not request.image_size_px:
+        backbone = begun.backbone if begun else request.backbone
+        if decided and pretrained_named(backbone) and not request.image_size_px:
             # What such a network would be given now may be another size.
             request = replace(request, image_size_px=decided.image_size_px)
         dataset = dataset or in_turn(partial(load_requested, request, reading))

@@ -44,6 +44,8 @@ class NewTask:
     kept: Mapping[str, int] = field(default_factory=dict)
     """Pictures of the classes learned so far that can be shown again; one that is missing counts as
     a new one."""
+    merged_away: int = 0
+    """Blocks that the network of the run has lost to merges."""
     latency_ms: float | None = None
     """What a picture may take on a device; None for what it takes."""
     most_blocks: Callable[[RunSettings], int] | None = None
@@ -55,6 +57,12 @@ def kept_of(settings: RunSettings, state: State) -> dict[str, int]:
     if method_named(settings.method).sees_all_pictures:
         return {name: n for source in settings.sources for name, n in source.pictures.items()}
     return dict(zip(state.settings.classes, state.exemplars.counts.tolist(), strict=True))
+
+
+def merged_away_of(settings: RunSettings, state: State) -> int:
+    """Blocks that the network of a run has lost to merges."""
+    had = method_named(settings.method).blocks_after(state.settings.stage)
+    return had - state.settings.block_count
 
 
 def codecs_from_here(settings: RunSettings, asked: str | None) -> tuple[str, ...]:
@@ -181,7 +189,13 @@ def _chosen(grown: RunSettings, new: NewTask) -> Choice:
     facts, schedule = new.facts, schedule_of(grown)
 
     def best(*codecs: str) -> Choice:
-        demands = [demand_of(replace(grown, codec=codec), facts, new.kept) for codec in codecs]
+        demands = [
+            replace(
+                demand_of(replace(grown, codec=codec), facts, new.kept),
+                merged_away=new.merged_away,
+            )
+            for codec in codecs
+        ]
         cuts = (grown.cut,)
         return new.bound.chooser(demands, grown.backbone, cuts, grown.budget_bytes, schedule)
 

@@ -10,6 +10,7 @@ from edgecil.data import ImageDataset
 from edgecil.errors import BudgetError, UsageError
 from edgecil.memory.codecs import codec_named
 from edgecil.memory.state import State
+from edgecil.planning.block_limits import BlockBound
 from edgecil.planning.data_facts import facts_of
 from edgecil.planning.tradeoffs import Choice, tradeoffs
 from edgecil.training.api import SilentReporter, train
@@ -17,6 +18,7 @@ from edgecil.training.growth import (
     NewTask,
     codecs_from_here,
     kept_of,
+    merged_away_of,
     resolve_new_task,
     with_new_task,
 )
@@ -81,6 +83,23 @@ def test_many_new_pictures_do_not_make_more_of_the_old_ones(run: Run) -> None:
     assert choice.plan.stages[-1].exemplars == 144 + 200
     without = with_new_task(settings, replace(new, kept={}))[1]
     assert without.plan.stages[-1].exemplars > 144 + 200
+
+
+def test_blocks_that_were_merged_away_are_not_planned_with_again(tmp_path: Path) -> None:
+    run = learned(tmp_path / "run", method="memo", increment=2, max_blocks=2)
+    settings, state = run.settings(), State.read(run.state_folder)
+    assert (state.settings.stage, state.settings.block_count) == (3, 2)
+    new = NewTask("more", 0.2, facts_of(NEW, [settings.codec]), bound=BlockBound(8))
+    new = replace(new, kept=kept_of(settings, state), merged_away=merged_away_of(settings, state))
+    settings, choice = with_new_task(settings, new)
+    assert settings.max_blocks == 8
+    assert choice.plan.stages[-1].blocks == 3
+    learner = Learner(
+        run, settings, [OLD, NEW], choose_device("cpu"), SilentReporter(), Deadline(), choice.plan
+    )
+    result = learner.learn()[-1]
+    model_bytes = result.state_bytes - result.bytes_by_owner["exemplars"]
+    assert model_bytes == pytest.approx(choice.plan.stages[-1].model_bytes, rel=0.01)
 
 
 def test_where_they_do_not_they_are_encoded_smaller_and_the_reason_is_said(
