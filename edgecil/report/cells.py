@@ -11,6 +11,7 @@ from edgecil.errors import RunError
 from edgecil.evaluation.measures import Spread, average_incremental_accuracy
 from edgecil.report.runs import SavedRun
 from edgecil.training.settings import RunSettings
+from edgecil.words import duration_in_words
 
 METHOD_ORDER = (
     "finetune",
@@ -32,6 +33,9 @@ PER_RUN = {
     *("weights", "time_seconds", "latency_ms"),  # what they came to is compared
 }
 """Settings that may differ between the runs of one cell, or that all runs of a report share."""
+
+PER_BUDGET = {"backbone", "cut", "codec", "precision", "max_blocks"}
+"""Settings that the planner chooses for a budget, as the papers have a network for each."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,8 @@ def _outcome(
 def _settings(run: SavedRun) -> dict[str, object]:
     """What makes a cell."""
     settings = values_of(run.settings)
+    if seconds := run.settings.time_seconds:  # each run has as many as its machine trains in that
+        settings["images_a_task"] = f"by --time {duration_in_words(seconds)}"
     holdout = ", ".join(f"{source.holdout:g}" for source in run.settings.sources)
     return {k: v for k, v in settings.items() if k not in PER_RUN} | {"holdout": holdout}
 
@@ -179,8 +185,8 @@ def values_of(settings: RunSettings) -> dict[str, Any]:
 def _labels(cells: Sequence[dict[str, object]]) -> list[str]:
     """The method and every setting in which its cells differ.
 
-    A method has a network of its own at every budget, as in the papers, so the backbone counts as
-    a difference only where a budget has several.
+    What is chosen for each budget counts as a difference only where a budget has several, and the
+    backbone only where nothing else tells them apart.
     """
     labels = []
     for cell in cells:
@@ -188,8 +194,7 @@ def _labels(cells: Sequence[dict[str, object]]) -> list[str]:
         differing = [
             name
             for name in cell
-            if name not in ("method", "budget_bytes", "backbone")
-            and len({other[name] for other in peers}) > 1
+            if name not in ("method", "budget_bytes", "backbone") and _differ(peers, name)
         ]
         told = {tuple(other[name] for name in (*differing, "budget_bytes")) for other in peers}
         if len(told) < len(peers):
@@ -197,6 +202,14 @@ def _labels(cells: Sequence[dict[str, object]]) -> list[str]:
         words = [_in_words(name, cell[name]) for name in differing]
         labels.append(", ".join([str(cell["method"]), *words]))
     return labels
+
+
+def _differ(cells: Sequence[dict[str, object]], name: str) -> bool:
+    """Whether a setting tells cells of one method apart."""
+    by_budget = defaultdict(set)
+    for cell in cells:
+        by_budget[cell["budget_bytes"] if name in PER_BUDGET else None].add(cell[name])
+    return any(len(values) > 1 for values in by_budget.values())
 
 
 def _in_words(name: str, value: object) -> str:

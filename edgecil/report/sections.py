@@ -94,7 +94,9 @@ def memory(material: Material, draw: Draw) -> list[str]:
     curve = [entry for entry in material.published if entry.read_off_plot and entry.average]
     several = [series for series in material.series() if len(series) > 1]
     if not several and not curve:
-        return [paragraph("All runs have one budget; runs at several make a curve.")]
+        if len(material.by_budget()) == 1:
+            return [paragraph("All runs have one budget; runs at several make a curve.")]
+        return [paragraph("No method has runs at several budgets that differ in nothing else.")]
     shown = []
     for which in ("average", "last"):
         plot = plots.memory_plot(

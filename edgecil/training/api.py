@@ -32,7 +32,7 @@ from edgecil_devices.preprocessing import FOR_PHOTOS
 
 def train(
     request: TrainRequest,
-    folder: Path,
+    folder: str | Path,
     *,
     device: str = "auto",
     resume: bool = False,
@@ -78,7 +78,8 @@ def train(
     with joined(torch_device), ExitStack() as held:
         if not team().leads:
             held.enter_context(watched_by(None))  # one process speaks for all
-        run = Run(lead(lambda: folder))
+        folder = lead(lambda: Path(folder))
+        run = Run(folder)
         lead(partial(run.require_free, resume=resume))  # before anything that takes its time
         begun = run.settings() if run.exists else None
         if not begun:

@@ -181,7 +181,10 @@ class TrainRequest:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be before any data are read."""
+        """Take paths as text, too; refuse what cannot be before any data are read."""
+        for name in ("data_dir", "classes_file", "tasks", "weights"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
         # These take torch, which --help does not.
         from edgecil.pictures.policies import Policy
         from edgecil.planning.accounting import ACCOUNTINGS

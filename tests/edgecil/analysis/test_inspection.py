@@ -94,6 +94,9 @@ def test_a_run_without_history_names_the_remedy(run: Path) -> None:
     with pytest.raises(RunError, match="train again with --keep-history"):
         inspected(run)
     (run / "history" / "stage-01").mkdir(parents=True)
+    with pytest.raises(RunError, match="needed none, as with slda"):
+        inspected(run)
+    (run / "results.json").unlink()
     with pytest.raises(RunError, match="no finished epoch yet"):
         inspected(run)
 

@@ -80,6 +80,28 @@ def test_a_network_for_each_budget_makes_one_series(tmp_path: Path) -> None:
     assert [cell.label for cell in cells_in(tmp_path)] == ["memo", "memo"]
 
 
+def test_what_the_planner_chooses_for_each_budget_makes_one_series(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", budget_bytes=8_000_000, codec="webp:50", precision="int8")
+    write_run(tmp_path / "b", budget_bytes=24_000_000, codec="webp:75", max_blocks=5)
+    assert [cell.label for cell in cells_in(tmp_path)] == ["memo", "memo"]
+    write_run(tmp_path / "c", budget_bytes=24_000_000, codec="raw", max_blocks=5)
+    assert [cell.label for cell in cells_in(tmp_path)] == [
+        "memo, raw",
+        "memo, webp:50",
+        "memo, webp:75",
+    ]
+
+
+def test_seeds_of_one_time_are_one_cell_though_machines_differ(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=1, time_seconds=3600.0, images_a_task=40_000)
+    write_run(tmp_path / "b", seed=2, time_seconds=3600.0, images_a_task=41_000)
+    (cell,) = cells_in(tmp_path)
+    assert (cell.label, cell.seeds) == ("memo", "1, 2")
+    write_run(tmp_path / "c", seed=2, time_seconds=7200.0, images_a_task=81_000)
+    labels = ["memo, images a task by --time 1 h", "memo, images a task by --time 2 h"]
+    assert [cell.label for cell in cells_in(tmp_path)] == labels
+
+
 def test_two_networks_at_one_budget_are_told_apart(tmp_path: Path) -> None:
     write_run(tmp_path / "small", backbone="convnet2")
     write_run(tmp_path / "large", backbone="resnet32")

@@ -14,6 +14,7 @@ from edgecil.training.api import train
 from edgecil.training.loop import EpochReport
 from edgecil.training.request import TrainRequest
 from edgecil.training.run import Run, latest_run_folder, next_run_folder
+from tests.edgecil.training.tiny import tiny_dataset
 
 
 def test_runs_are_numbered_and_the_last_goes_on_though_others_were_deleted(tmp_path: Path) -> None:
@@ -69,3 +70,13 @@ def test_metrics_that_a_full_disk_left_empty_begin_with_their_header(tmp_path: P
     header, *lines = run.metrics_file.read_text().splitlines()
     assert header == "stage,phase,epoch,loss,images_per_second"
     assert lines == ["1,train,1,0.50000,100", "1,train,2,0.50000,100"]
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.toml"
+    tasks.write_text('[[task]]\nclasses = ["tiny-0"]\n')
+    request = TrainRequest(data="tiny", budget="400kB", tasks=str(tasks))  # type: ignore[arg-type]
+    assert request.tasks == tasks
+    request = TrainRequest(data="tiny", budget="400kB", backbone="convnet2", epochs=1)
+    train(request, str(tmp_path / "run"), device="cpu", dataset=tiny_dataset())
+    assert (tmp_path / "run" / "results.json").is_file()
