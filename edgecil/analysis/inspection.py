@@ -112,9 +112,9 @@ def inspect_run(
     stages = [each for each in run.history.stages() if each.gradients()]
     if run.history.is_kept and not stages and run.stage_results():
         raise RunError(
-            f"{folder} has no epoch recorded of the tasks that it has learned, which needed none, as "
-            "with slda behind a frozen trunk, or came before --keep-history; there is nothing to "
-            "analyse"
+            f"{folder} has no epoch recorded of the tasks that it has learned, which needed none, "
+            "as with slda behind a frozen trunk, or came before --keep-history; there is nothing "
+            "to analyse"
         )
     if run.history.is_kept and not stages:
         raise RunError(
