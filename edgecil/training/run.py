@@ -213,7 +213,7 @@ class Run:
 
     def record_confusion(self, matrix: np.ndarray) -> None:
         """Write confusion.csv anew; `matrix` is (C, C), the true class by row."""
-        lines = (",".join(map(str, row)) for row in matrix.tolist())
+        lines = (",".join(map(str, row.tolist())) for row in matrix)
         replace_atomically(self.confusion_file, ("\n".join(lines) + "\n").encode())
 
     def log_epoch(self, stage: int, phase: str, report: EpochReport) -> None:
