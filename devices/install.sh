@@ -229,7 +229,7 @@ uninstall() {
     [ -f "$mark" ] || fail "$target was not made by this script; delete it yourself"
     if [ -n "$store" ]; then
         systemctl disable --now edgecil-serve.service edgecil-update.timer
-        rm $UNITS/edgecil-serve.service $UNITS/edgecil-update.*
+        rm -f $UNITS/edgecil-serve.service $UNITS/edgecil-update.service $UNITS/edgecil-update.timer
         systemctl daemon-reload
         say "kept: $STORE, /etc/edgecil, the user edgecil"
     fi

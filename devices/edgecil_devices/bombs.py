@@ -109,6 +109,22 @@ def refuse_run_lengths(image: Image.Image) -> None:
         )
 
 
+def colours_of_scan(data: bytes) -> int:
+    """How many of its components the first scan of a JPEG has; 0 where it has no scan.
+
+    Args:
+        data: the whole file, no bomb.
+    """
+    at = 2
+    while found := _MARKER.search(data, at):
+        at = found.end()
+        if found[1] == _SCAN:
+            return data[at + 2] if len(data) > at + 2 else 0
+        if found[1] != _END:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return 0
+
+
 def _refuse_jpeg_bomb(data: bytes) -> None:
     """Go from marker to marker as decoders do (ITU-T T.81, B.1.1), until the picture ends.
 

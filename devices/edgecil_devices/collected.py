@@ -2,8 +2,8 @@
 
 What was given a label goes into a folder of its own, whole as it was collected:
 
-    20261128-162140-tabby-0.34-9f3c01e2.jpg               waits
-    labelled/mug/20261128-162140-tabby-0.34-9f3c01e2.jpg  was labelled, and can be learned from
+    20261128-162140-tabby-0.34-9f3c01e26ab70d51.jpg               waits
+    labelled/mug/20261128-162140-tabby-0.34-9f3c01e26ab70d51.jpg  was labelled, and can be learned
 
 so that `labelled` is a data set of class folders for the workstation.
 """
@@ -11,7 +11,7 @@ so that `labelled` is a data set of class folders for the workstation.
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +22,14 @@ from edgecil_devices.errors import ImageError, StoreWriteError, UsageError
 from edgecil_devices.files import cannot_be_written, make_folder, sync_folder
 from edgecil_devices.images import read_image
 from edgecil_devices.picture_files import is_picture_name
+from edgecil_devices.preprocessing import FOR_PHOTOS, Preprocessing
 
 LABELLED = "labelled"
 """The folder within, with one folder for each label."""
 
 _THUMBNAIL_PX = 200
-_NAME = re.compile(r"\d{8}-\d{6}-(.+)-([01]\.\d\d)-[0-9a-f]{8}\.\w+")
+_FOR_THUMBNAIL = Preprocessing(_THUMBNAIL_PX // 2, reading=FOR_PHOTOS)  # twice that is decoded
+_NAME = re.compile(r"\d{8}-\d{6}-(.+)-([01]\.\d\d)-(?:[0-9a-f]{8}){1,2}\.\w+")
 
 
 class CollectedPicture(NamedTuple):
@@ -86,7 +88,7 @@ class Collection:
         """
         (path,) = self.paths([name])
         try:
-            image = read_image(path.read_bytes()).convert("RGB")
+            image = read_image(path.read_bytes(), _FOR_THUMBNAIL).convert("RGB")
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror}") from error
         image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BOX)
@@ -111,6 +113,27 @@ class Collection:
             sync_folder(self.folder)
         except OSError as error:
             raise StoreWriteError(cannot_be_written(target, error)) from error
+
+    def filed(self, label: str, names: Iterable[str]) -> list[Path]:
+        """Which of these pictures lie in the folder of a label."""
+        folder = self.folder / LABELLED / folder_name(label)
+        paths = [folder / name for name in names if is_picture_name(name)]
+        return [path for path in paths if path.parent == folder and path.is_file()]
+
+    def take_back(self, label: str, names: Iterable[str]) -> int:
+        """Let pictures wait again that have been filed under a label; how many there were.
+
+        Raises:
+            StoreWriteError: the folder cannot be written.
+        """
+        paths = self.filed(label, names)
+        try:
+            for path in paths:
+                path.replace(self.folder / path.name)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise StoreWriteError(cannot_be_written(self.folder, error)) from error
+        return len(paths)
 
     def discard(self, names: Sequence[str]) -> None:
         """Delete pictures.

@@ -1,12 +1,12 @@
 """Pictures that the classifier was unsure of, kept for a person to label.
 
-    20261128-162140-tabby-0.34-9f3c01e2.jpg      time, likeliest class, its probability, digest
+    20261128-162140-tabby-0.34-9f3c01e26ab70d51.jpg      time, likeliest class, probability, look
 
 Of pictures that look nearly alike one is kept: frames of a camera that looks at one thing would
-fill any disk. When the bound is reached nothing more is kept, and nothing that was kept is lost.
+fill any disk. Looks stand in names, also of pictures that were given a label. When the bound is
+reached nothing more is kept, and nothing that was kept is lost.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -20,17 +20,21 @@ import numpy as np
 from PIL import Image
 
 from edgecil_devices.camera import Frame
+from edgecil_devices.collected import LABELLED
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import StoreWriteError, UsageError
 from edgecil_devices.files import cannot_be_written, make_folder, replace_atomically
 from edgecil_devices.images import read_image
 from edgecil_devices.picture_files import is_picture_name
+from edgecil_devices.preprocessing import FOR_PHOTOS, Preprocessing
 
 _ALIKE_BITS = 8
 """Differing bits of 64 up to which two pictures look alike; frames of a scene differ in 0 to 5."""
 _LEFT_FREE_BYTES = 100_000_000
 """Of the disk: anybody on the network may send pictures, and updates and teaching need room."""
 _UNSAFE = re.compile(r"[^\w.-]")
+_LOOK = re.compile(r"-([0-9a-f]{16})\.\w+$")
+_FOR_LOOK = Preprocessing(16, reading=FOR_PHOTOS)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Collector:
         except OSError as error:
             raise StoreWriteError(cannot_be_written(folder, error)) from error
         self._count = self._counted()
-        self._looks: list[int] = []
+        self._looks = self._known_looks()
         self.problem: str | None = None
         """Why the last picture that was to be kept was not, for `kept_by`."""
 
@@ -92,6 +96,11 @@ class Collector:
         except OSError as error:
             raise StoreWriteError(cannot_be_written(self.folder, error)) from error
 
+    def _known_looks(self) -> list[int]:
+        """Of the pictures that were kept before."""
+        kept = [*self.folder.glob("*"), *(self.folder / LABELLED).glob("*/*")]
+        return [int(told[1], 16) for path in kept if (told := _LOOK.search(path.name))]
+
     def consider(self, picture: bytes | Frame, unsure: Unsure) -> Path | None:
         """Keep a picture if the answer is unsure and nothing like it was kept; where, if so.
 
@@ -104,12 +113,11 @@ class Collector:
         """
         if (unsure.known and unsure.score >= self._below) or self.full:
             return None
-        image = read_image(picture)
-        look = _look(image)
+        look = _look(read_image(picture, _FOR_LOOK))
         if any((look ^ other).bit_count() <= _ALIKE_BITS for other in self._looks):
             return None
         data = picture if isinstance(picture, bytes) else _jpeg(picture)
-        path = self.folder / _name(data, unsure)
+        path = self.folder / _name(data, look, unsure)
         try:
             if not path.exists():
                 if shutil.disk_usage(self.folder).free < len(data) + _LEFT_FREE_BYTES:
@@ -164,11 +172,10 @@ def _look(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _name(data: bytes, unsure: Unsure) -> str:
+def _name(data: bytes, look: int, unsure: Unsure) -> str:
     when = time.strftime("%Y%m%d-%H%M%S")
     label = _UNSAFE.sub("_", unsure.label)[:40]
-    digest = hashlib.sha256(data).hexdigest()[:8]
-    return f"{when}-{label}-{unsure.score:.2f}-{digest}{suffix_of(data)}"
+    return f"{when}-{label}-{unsure.score:.2f}-{look:016x}{suffix_of(data)}"
 
 
 def _jpeg(frame: Frame) -> bytes:

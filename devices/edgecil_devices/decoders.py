@@ -5,16 +5,17 @@ save) with the package pillow-heif, the extra `heic`; it is imported when the fi
 met. Both are files of boxes (ISO/IEC 14496-12), and the first box says which of them it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from edgecil_devices.av1 import coded_pixels
-from edgecil_devices.bombs import Rationed, refuse_bomb, refuse_run_lengths
+from edgecil_devices.bombs import Rationed, colours_of_scan, refuse_bomb, refuse_run_lengths
 from edgecil_devices.errors import ImageError
 from edgecil_devices.preprocessing import Preprocessing
 from edgecil_devices.profiles import current_profile
@@ -24,9 +25,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """The decoders that any picture may reach; Pillow's others (EPS, PDF and so on) stay closed."""
 
 MAX_PIXELS = 64_000_000
-"""A larger picture (H times W) is refused before it is decoded, and so is one that is too large for
-the board's memory (`edgecil_devices.profiles`); Pillow itself only warns below 178,956,970. It
-admits the 50-megapixel pictures of telephones."""
+"""A larger picture (H times W) is refused before it is decoded, and so is one whose decoding takes
+more than the board's memory (`edgecil_devices.profiles`); Pillow itself only warns below
+178,956,970. It admits the 50-megapixel pictures of telephones."""
 
 SMALLEST_SCALE = 8
 """Of a JPEG, an eighth of each side is the least that its decoder can give."""
@@ -63,12 +64,24 @@ def suffix_of(data: bytes) -> str:
     return next((suffix for start, suffix in known if data.startswith(start)), ".jpg")
 
 
+class Opened(NamedTuple):
+    """A picture that is not decoded yet."""
+
+    image: Image.Image
+    """Decoded at its scale when it is."""
+    stored_size: tuple[int, int]
+    """Width and height in its file, in pixels."""
+    scale: int
+    """By how much it is made smaller while it is decoded: 8, 4, 2 or 1."""
+
+
 @contextmanager
-def opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture that is not decoded yet, and whose size is allowed; Pillow's warnings are off.
+def opened(data: bytes, scale_of: Callable[[Image.Image], int]) -> Iterator[Opened]:
+    """Open a picture whose size is allowed; Pillow's warnings are off.
 
     Args:
         data: the bytes of its file.
+        scale_of: the picture -> its scale, such as `smallest_scale`.
 
     Raises:
         ImageError: it has none of the formats, too many pixels or none, no decoder here, or is one
@@ -76,8 +89,12 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         Exception: whatever Pillow raises on damaged files.
     """
     with _of_any_size(data) as image:
-        check_size(image)
-        yield image
+        found = Opened(image, image.size, scale_of(image))
+        check_size(image, _saving(data, image, found.scale))
+        if found.scale > 1:
+            width, height = image.size
+            image.draft(None, (max(1, width // found.scale), max(1, height // found.scale)))
+        yield found
 
 
 @contextmanager
@@ -88,14 +105,15 @@ def _of_any_size(data: bytes) -> Iterator[Image.Image]:
         try:
             image = _opened(data, _formats_of(data))
         except Image.DecompressionBombError:  # Pillow's own limit, far above ours
-            raise _too_large() from None
+            raise _too_large(most_pixels()) from None
         with image:
             yield image
 
 
 def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    if formats == ("AVIF",) and coded_pixels(data) > _most_pixels():
-        raise _too_large()  # libavif decodes a stream before it sees that it is not as it was said
+    if formats == ("AVIF",) and coded_pixels(data) > most_pixels():
+        # libavif decodes a stream before it sees that it is not as it was said.
+        raise _too_large(most_pixels())
     refuse_bomb(data)
     try:
         image = Image.open(Rationed(data), formats=formats)
@@ -109,35 +127,51 @@ def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     return image
 
 
-def check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image, saving: int = 1) -> None:
     """Refuse pictures that have too many pixels for this board, or none.
+
+    Args:
+        image: opened or decoded.
+        saving: how many times less memory its decoding takes than of all its pixels.
 
     Raises:
         ImageError: it is one.
     """
-    if image.width * image.height > _most_pixels():
-        raise _too_large()
+    most = min(MAX_PIXELS, current_profile().most_pixels * saving)
+    if image.width * image.height > most:
+        raise _too_large(most)
     if image.width * image.height == 0:
         raise ImageError("the picture has no pixels; replace it")
 
 
-def scale_for(image: Image.Image, preprocessing: Preprocessing) -> int:
+def scale_for(image: Image.Image, preprocessing: Preprocessing | None) -> int:
     """By how much a picture is made smaller while it is decoded: 8, 4, 2 or 1.
 
     Args:
         image: opened, not decoded.
-        preprocessing: says what is left of it in the end; at least twice that is decoded.
+        preprocessing: says what is left of it in the end; at least twice that is decoded. None for
+            all of it.
     """
-    if not (preprocessing.is_for_photos and isinstance(image, JpegImageFile)):
+    if preprocessing is None or not preprocessing.is_for_photos:
+        return 1
+    if not isinstance(image, JpegImageFile):
         return 1
     least_px = _LEAST_LEFT * preprocessing.least_side_px
     return next((scale for scale in _SCALES if min(image.size) >= scale * least_px), 1)
 
 
-def decode_at(image: Image.Image, scale: int) -> None:
-    """Have a JPEG that is opened decoded at 1/scale of its size; other formats cannot be."""
-    if scale > 1 and isinstance(image, JpegImageFile):
-        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+def smallest_scale(image: Image.Image) -> int:
+    """The most that a picture can be made smaller while it is decoded: 8 for a JPEG, else 1."""
+    return SMALLEST_SCALE if isinstance(image, JpegImageFile) else 1
+
+
+def _saving(data: bytes, image: Image.Image, scale: int) -> int:
+    """How many times less memory an opened picture takes at a scale than whole."""
+    if scale == 1 or not isinstance(image, JpegImageFile):
+        return 1
+    # Of a JPEG of several scans, as a progressive one is, all coefficients are held at any scale.
+    has_one_scan = "progressive" not in image.info and colours_of_scan(data) == image.layers
+    return scale**2 if has_one_scan else min(scale, 2)
 
 
 def decoding_pixels(data: bytes, preprocessing: Preprocessing | None = None) -> int:
@@ -149,12 +183,8 @@ def decoding_pixels(data: bytes, preprocessing: Preprocessing | None = None) -> 
     """
     try:
         with _of_any_size(data) as image:  # one that is too large must not count as none
-            pixels = image.width * image.height
-            if not isinstance(image, JpegImageFile):
-                return pixels
-            scale = SMALLEST_SCALE if preprocessing is None else scale_for(image, preprocessing)
-            # The coefficients of a progressive one are held whole at any scale.
-            return pixels // (min(scale, 2) if "progressive" in image.info else scale**2)
+            scale = scale_for(image, preprocessing) if preprocessing else smallest_scale(image)
+            return image.width * image.height // _saving(data, image, scale)
     except Exception:  # whatever is wrong with the file, reading it will say so
         return 0
 
@@ -202,10 +232,12 @@ def _reads_heif() -> bool:
     return True
 
 
-def _most_pixels() -> int:
+def most_pixels() -> int:
+    """What a picture that is decoded whole may have here, H times W."""
     return min(MAX_PIXELS, current_profile().most_pixels)
 
 
-def _too_large() -> ImageError:
-    most = f"{_most_pixels():,}"
-    return ImageError(f"the picture has more pixels than the {most} allowed here; save it smaller")
+def _too_large(most: int) -> ImageError:
+    return ImageError(
+        f"the picture has more pixels than the {most:,} allowed here; save it smaller"
+    )

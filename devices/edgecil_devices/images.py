@@ -20,6 +20,7 @@ What becomes of unusual pictures:
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,13 +29,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from edgecil_devices.colours import in_srgb
-from edgecil_devices.decoders import (
-    SMALLEST_SCALE,
-    check_size,
-    decode_at,
-    opened,
-    scale_for,
-)
+from edgecil_devices.decoders import check_size, opened, scale_for, smallest_scale
 from edgecil_devices.errors import ImageError
 from edgecil_devices.preprocessing import BACKGROUND
 from edgecil_devices.preprocessing import Preprocessing as Preprocessing
@@ -196,9 +191,7 @@ def look_at(data: bytes) -> tuple[int, int]:
         ImageError: as of `read_image`.
     """
     try:
-        with opened(data) as image:
-            width, height = image.size
-            decode_at(image, SMALLEST_SCALE)
+        with opened(data, smallest_scale) as (image, (width, height), _):
             turned = _orientation(image) in ON_ITS_SIDE
             _normalise(image, False)
             return (height, width) if turned else (width, height)
@@ -209,9 +202,8 @@ def look_at(data: bytes) -> tuple[int, int]:
 
 
 def _decode(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
-    with opened(data) as image:
-        stored, scale = image.size, 1 if preprocessing is None else scale_for(image, preprocessing)
-        decode_at(image, scale)
+    scale_of = partial(scale_for, preprocessing=preprocessing)
+    with opened(data, scale_of) as (image, stored, scale):
         rgb = _normalise(image, _follows_profiles(preprocessing))
         if scale > 1:
             note(rgb, Reduced.of(stored, scale, _orientation(image)))

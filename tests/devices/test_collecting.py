@@ -1,6 +1,7 @@
 """Unsure pictures are kept to be labelled: few, whole, and not the same one again and again."""
 
 import errno
+import io
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +39,7 @@ def test_unsure_and_unknown_pictures_are_kept_and_others_not(tmp_path: Path) -> 
     kept = collector.consider(data, UNSURE)
     assert kept is not None
     assert kept.read_bytes() == data
-    assert re.fullmatch(r"\d{8}-\d{6}-tabby-0\.34-[0-9a-f]{8}\.png", kept.name)
+    assert re.fullmatch(r"\d{8}-\d{6}-tabby-0\.34-[0-9a-f]{16}\.png", kept.name)
     assert collector.consider(scene(2), SURE) is None
     assert collector.consider(scene(2), Unsure("tabby", 0.97, known=False)) is not None
     assert len(list((tmp_path / "unsure").iterdir())) == 2
@@ -52,6 +53,37 @@ def test_of_frames_that_look_alike_one_is_kept(tmp_path: Path) -> None:
     assert all(others)
     with Image.open(others[0] or "") as image:
         assert image.size == (160, 120)
+
+
+def test_what_was_kept_before_a_restart_is_not_kept_again(tmp_path: Path) -> None:
+    waits, labelled = (Collector(tmp_path, 0.6, 9).consider(scene(n), UNSURE) for n in (1, 2))
+    assert waits
+    assert labelled
+    Collection(tmp_path).file_as("mug", [labelled.name])
+    again = Collector(tmp_path, 0.6, 9)
+    assert [again.consider(scene(seed, noise=5), UNSURE) for seed in (1, 2)] == [None, None]
+    assert again.consider(scene(3), UNSURE)
+
+
+def test_names_of_an_older_edgecil_are_understood(tmp_path: Path) -> None:
+    file(tmp_path / "20261128-162140-tabby-0.34-9f3c01e2.png", scene(1))
+    (older,) = Collection(tmp_path).pictures()
+    assert (older.guess, older.score) == ("tabby", 0.34)
+    assert Collector(tmp_path, 0.6, 9).consider(scene(2), UNSURE)
+
+
+def test_a_photo_is_decoded_small_for_its_thumbnail_and_its_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a board needs it on which the whole photo would not fit."""
+    stream = io.BytesIO()
+    Image.fromarray(scene(1)).resize((4800, 3600)).save(stream, "JPEG")
+    monkeypatch.setenv("EDGECIL_PROFILE", "raspberry-pi-zero-2")
+    kept = Collector(tmp_path, 0.6, 9).consider(stream.getvalue(), UNSURE)
+    assert kept
+    with Image.open(io.BytesIO(Collection(tmp_path).thumbnail(kept.name))) as small:
+        assert small.size == (200, 150)
+    assert Collector(tmp_path, 0.6, 9).consider(scene(1), UNSURE) is None  # looks as the whole does
 
 
 def test_a_full_folder_gets_nothing_more_and_loses_nothing(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from PIL import Image
 
 from edgecil_devices import profiles
 from edgecil_devices.bundle import read_bundle
+from edgecil_devices.decoders import decoding_pixels
 from edgecil_devices.errors import ImageError, UsageError
-from edgecil_devices.images import read_image
+from edgecil_devices.images import read_image, read_pixels
+from edgecil_devices.preprocessing import FOR_PHOTOS, Preprocessing
 from edgecil_devices.runtime import Runtime
 
 
@@ -75,6 +77,42 @@ def test_threads_are_the_profiles_but_never_more_than_cores(
         monkeypatch.setattr(profiles, "usable_cores", lambda cores=cores: cores)
         assert profiles.default_threads() == expected
         assert Runtime(read_bundle(bundle_path)).threads == expected
+
+
+@pytest.mark.parametrize(
+    ("board", "size", "more"),
+    [
+        ("raspberry-pi-zero-2", (4080, 3072), {}),
+        ("raspberry-pi-zero-2", (5712, 4284), {"progressive": True}),
+        ("raspberry-pi-3", (8160, 6144), {}),
+    ],
+)
+def test_photos_of_telephones_are_read_for_a_network(
+    board: str, size: tuple[int, int], more: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At an eighth, where all of their pixels would not fit; of progressive ones half would."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 90, 30)).save(file, "JPEG", **more)
+    monkeypatch.setenv("EDGECIL_PROFILE", board)
+    rule = Preprocessing(224, reading=FOR_PHOTOS)
+    assert abs(read_pixels(file.getvalue(), rule).astype(int) - (200, 90, 30)).max() <= 2
+    with pytest.raises(ImageError, match="more pixels than the "):
+        read_image(file.getvalue())
+
+
+def test_a_jpeg_of_a_scan_for_each_colour_is_held_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a progressive one is, though it is none."""
+    file = io.BytesIO()
+    Image.new("RGB", (6000, 5000)).save(file, "JPEG")
+    monkeypatch.setenv("EDGECIL_PROFILE", "raspberry-pi-zero-2")
+    rule, at_once = Preprocessing(224, reading=FOR_PHOTOS), file.getvalue()
+    assert decoding_pixels(at_once, rule) == 30_000_000 // 64
+    every = b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00"
+    assert at_once.count(every) == 1
+    one_by_one = at_once.replace(every, b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00")
+    assert decoding_pixels(one_by_one, rule) == 30_000_000 // 2
+    with pytest.raises(ImageError, match="more pixels than the 25,000,000 allowed here"):
+        read_pixels(one_by_one, rule)
 
 
 def test_a_picture_that_a_small_board_cannot_hold_is_refused_there_alone(

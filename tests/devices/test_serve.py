@@ -150,7 +150,7 @@ def test_a_port_in_use_is_an_error_with_a_remedy(bundle_path: Path) -> None:
 
 
 def test_a_host_that_is_not_this_machine_is_an_error(bundle_path: Path) -> None:
-    for host in ("nowhere.invalid", "192.0.2.1"):
+    for host in ("nowhere.invalid", "192.0.2.1", "x" * 64):
         ended = serve(bundle_path, "--host", host, "--port", 0)
         assert ended.returncode == 1
         assert re.fullmatch(f"error: {host} .*; give another --host.*\n", ended.stderr)

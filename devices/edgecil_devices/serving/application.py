@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
+from edgecil_devices.decoders import most_pixels
 from edgecil_devices.errors import (
     BundleError,
     ImageError,
@@ -172,6 +173,7 @@ class Application:
             "accuracy": manifest.accuracy.overall if manifest.accuracy else None,
             "accuracy_classes": manifest.accuracy.classes if manifest.accuracy else None,
             "max_body_bytes": self._max_body_bytes,
+            "max_pixels": most_pixels(),
             "teaching": self._teaching.info() if self._teaching else None,
             "edgecil": version(),
         }

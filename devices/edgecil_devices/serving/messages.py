@@ -161,7 +161,7 @@ async def read_body(
         RequestError: the body is too long, or its chunks are broken.
         EOFError: the client went away within it.
     """
-    parts: list[bytes] = []
+    body = bytearray()  # a list of small chunks would take many times their bytes
     held = 0
 
     async def take(size: int) -> None:
@@ -178,18 +178,18 @@ async def read_body(
             if not part:
                 raise EOFError
             hold(len(part))
-            parts.append(part)
+            body.extend(part)
             size -= len(part)
 
     if not head.is_chunked:
         await take(head.content_length)
-        return b"".join(parts)
+        return bytes(body)
     while size := await _chunk_size(reader):
         await take(size)
         if await _line(reader) not in (b"\r\n", b"\n"):
             raise RequestError(400, "a chunk is longer than it says; send a Content-Length instead")
     await _read_fields(reader, 0)  # what may follow the last chunk means nothing to us
-    return b"".join(parts)
+    return bytes(body)
 
 
 async def _line(reader: StreamReader) -> bytes:

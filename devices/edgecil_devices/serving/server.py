@@ -82,7 +82,7 @@ class Server:
         """
         try:
             server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEAD_BYTES)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for what can be no name
             raise _cannot_listen(host, port, error) from None
         started(server.sockets[0].getsockname()[1])
         await stop.wait()
@@ -223,9 +223,9 @@ class _Body:
         self._held_bytes += size_bytes
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> EdgecilError:
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> EdgecilError:
     place = f"{host} port {port}"
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return EdgecilError(f"{host} is no address of this machine; give another --host")
     reason = os.strerror(error.errno) if error.errno else str(error)
     return EdgecilError(f"{place} cannot be listened at ({reason}); give another --host or --port")

@@ -13,6 +13,8 @@ POST   /collected?label=mug            {"pictures": [names]}: they show it
 POST   /collected/discard              {"pictures": [names]}: they are of no use
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,6 +22,7 @@ from edgecil_devices._json import json_object
 from edgecil_devices.class_names import composed
 from edgecil_devices.classifier import Classifier
 from edgecil_devices.collected import Collection
+from edgecil_devices.counting import counted
 from edgecil_devices.decoders import suffix_of
 from edgecil_devices.errors import RequestError
 from edgecil_devices.serving.classifying import Classifying
@@ -30,6 +33,7 @@ from edgecil_devices.serving.multipart import files_in_form, is_form
 from edgecil_devices.serving.routes import Handler, ReadBody, Routes
 from edgecil_devices.serving.token import Token
 from edgecil_devices.teaching.carrying import taught_zip
+from edgecil_devices.teaching.records import TaughtPicture
 from edgecil_devices.teaching.step import MOST_AT_ONCE, TeachingStep
 
 SOURCE = "page"
@@ -115,8 +119,11 @@ class TeachingAddresses:
         label = _asked(head, "label")["label"]
 
         def work(classifier: Classifier) -> dict[str, Any]:
-            count = classifier.forget(label)
-            return _everything(classifier) | {"pictures": count}
+            gone = _gone(classifier, partial(classifier.forget, label))
+            told = _everything(classifier) | {"pictures": len(gone)}
+            if self._collection and (filed := self._collection.filed(*_labelled(gone))):
+                told["said"] = [f"{filed[0].parent} still has {len(filed)} of them to learn from"]
+            return told
 
         return self._counted("forgotten", await self._classifying.apply(work))
 
@@ -124,8 +131,12 @@ class TeachingAddresses:
         _asked(head)
 
         def work(classifier: Classifier) -> dict[str, Any]:
-            classifier.undo()
-            return _everything(classifier)
+            gone = _gone(classifier, classifier.undo)
+            told = _everything(classifier)
+            if self._collection and gone and (n := self._collection.take_back(*_labelled(gone))):
+                told |= self._listed()
+                told["said"] = [f"{counted(n, 'collected picture')} can be chosen again"]
+            return told
 
         return Answer.of_json(await self._classifying.apply(work))
 
@@ -195,6 +206,19 @@ class TeachingAddresses:
     def _counted(self, action: str, told: dict[str, Any]) -> Answer:
         self._metrics.taught(action, told["pictures"])
         return Answer.of_json(told)
+
+
+def _gone(classifier: Classifier, change: Callable[[], object]) -> list[TaughtPicture]:
+    """What no longer counts after a change: pictures of one label."""
+    before = classifier.overlay.records().present
+    change()
+    left = {(one.sha256, one.label) for one in classifier.overlay.records().present}
+    return [one for one in before if (one.sha256, one.label) not in left]
+
+
+def _labelled(pictures: Sequence[TaughtPicture]) -> tuple[str, list[str]]:
+    """The label of pictures, and where they come from: names of those that were collected."""
+    return pictures[0].label, [one.source for one in pictures]
 
 
 def _everything(classifier: Classifier) -> dict[str, Any]:

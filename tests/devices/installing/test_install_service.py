@@ -49,7 +49,9 @@ sh {script} --from {wheel} --service {older} --trust {other_key}
 cd /var/lib/edgecil && stat -c '%U has %n' . lock state.json current blobs blobs/*
 cmp {units}/edgecil-serve.service /etc/systemd/system/edgecil-serve.service
 echo EDGECIL_HOST=0.0.0.0 >/etc/edgecil/serve.conf
+mkdir /etc/systemd/system/edgecil-update.service.d # as systemctl edit makes it
 sh {script} --uninstall --target /opt/edgecil//
+rmdir /etc/systemd/system/edgecil-update.service.d
 test -e /var/lib/edgecil/state.json
 test -e /etc/edgecil/serve.conf
 if ls -d /etc/systemd/system/edgecil* /opt/edgecil 2>/dev/null; then exit 1; fi

@@ -198,7 +198,8 @@ def test_without_https_the_page_says_how_to_have_the_camera(
 ) -> None:
     screen = Screen(browser, f"http://pi.example:{server.port}/")
     assert screen.page.is_disabled("#live")
-    assert f"ssh -L {server.port}:localhost:{server.port} pi.example" in screen.text("#hint")
+    command = f"ssh -L 8000:localhost:{server.port} pi.example, then http://localhost:8000/"
+    assert command in screen.text("#hint")
     screen.give(picture, "drop")
     screen.label()
     assert screen.complaints == []
@@ -350,6 +351,40 @@ def test_pictures_are_dropped_upon_a_name(
     assert screen.text("#label") == "No picture yet"  # they were not for the stage
 
 
+def test_photos_that_take_several_requests_are_undone_together(
+    teaching: tuple[Screen, "Served"],
+) -> None:
+    screen, server = teaching
+    files = []
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 256, (900, 700, 3), dtype=np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(noise).save(stream, "PNG")
+        name = f"{seed}.png"
+        files.append({"name": name, "mimeType": "image/png", "buffer": stream.getvalue()})
+    assert len(files[0]["buffer"]) > 1_000_000
+    screen.page.evaluate("import('./page.js').then((page) => (page.info.max_body_bytes = 9e5))")
+    screen.page.fill("#teach-label", "mug")
+    screen.page.set_input_files("#teach-files", files)
+    screen.page.wait_for_selector("#taught li:has-text('3 pictures')")
+    assert sum(url.endswith("/taught?label=mug") for url in screen.requests) > 1
+    screen.page.click("#undo")
+    screen.page.wait_for_selector("#said:text-is('Undone.')")
+    assert taught(server) == {}
+    assert screen.complaints == []
+
+
+def test_text_that_is_pasted_into_a_field_is_no_picture(
+    teaching: tuple[Screen, "Served"],
+) -> None:
+    screen, _ = teaching
+    screen.page.evaluate(
+        """() => document.querySelector("#teach-label").dispatchEvent(
+            new ClipboardEvent("paste", { bubbles: true, clipboardData: new DataTransfer() }))"""
+    )
+    assert screen.page.is_hidden("#problem")
+
+
 def test_a_wrong_answer_is_corrected_with_one_press(
     teaching: tuple[Screen, "Served"],
 ) -> None:
@@ -403,6 +438,21 @@ def test_pictures_that_waited_get_their_label_in_a_grid(
     assert screen.complaints == []
 
 
+def test_small_pictures_wait_their_turn_where_the_queue_is_short(
+    browser: Any, servers: Any, bundle_path: Path, tmp_path: Path
+) -> None:
+    for seed in range(12):
+        noise = np.random.default_rng(seed).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+        Collector(tmp_path / "unsure", 1, 20).consider(noise, Unsure("ape", 0.4))
+    options = ["--teach", "--collect", str(tmp_path / "unsure"), "--queue", "1"]
+    with servers.start(bundle_path, *options) as server:
+        screen = Screen(browser, f"http://localhost:{server.port}/")
+        screen.page.wait_for_selector("#grid button:nth-child(12)")
+        for image in screen.page.locator("#grid img").all():
+            image.and_(screen.page.locator("[src]")).wait_for()
+        screen.page.close()
+
+
 def test_the_teaching_page_fits_the_screen(
     teaching: tuple[Screen, "Served"], picture: bytes
 ) -> None:
@@ -442,6 +492,14 @@ def test_who_has_the_token_teaches_and_nobody_else(
         page.click("#teach-this")
         page.wait_for_selector("#taught li")
         assert page.evaluate("document.querySelector('#taught img').decode()") is None
+        page.close()
+
+        page = new_page(browser)
+        page.goto(f"http://localhost:{server.port}/")
+        page.wait_for_selector("#token-form:not([hidden])")
+        page.evaluate(f"location.hash = '#token={file.read_text().strip()}'")  # pasted into the tab
+        page.wait_for_selector("#teach-tools:not([hidden])")
+        assert page.url == f"http://localhost:{server.port}/"
         page.close()
 
         # Over http from another machine there is no camera, but pictures can be added.

@@ -4,7 +4,9 @@ import asyncio
 import re
 import string
 import time
+import tracemalloc
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -151,3 +153,22 @@ def test_a_form_may_have_as_many_files_as_are_taken() -> None:
     assert files_in_form(part * 3 + b"--B--\r\n", kind, 3) == [b"file"] * 3
     with pytest.raises(RequestError, match="more than 3 parts"):
         files_in_form(part * 4 + b"--B--\r\n", kind, 3)
+
+
+def test_a_body_in_tiny_chunks_takes_the_memory_of_its_bytes() -> None:
+    count = 100_000
+    head = Head("POST", urlsplit("/predict"), False, {"transfer-encoding": "chunked"})
+
+    async def run() -> bytes:
+        reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES)
+        reader.feed_data(b"2\r\nab\r\n" * count + b"0\r\n\r\n")
+        reader.feed_eof()
+        tracemalloc.start()
+        body = await read_body(head, reader, 2 * count, lambda size: None)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(body)
+        return body
+
+    try:
+        assert asyncio.run(run()) == b"ab" * count
+    finally:
+        tracemalloc.stop()

@@ -152,6 +152,28 @@ def test_unsure_pictures_are_collected_labelled_and_discarded(
     assert unsure.metric('teaching_pictures_total{action="labelled"}') == 1
 
 
+def test_a_label_that_is_undone_leaves_nothing_to_learn_from(
+    unsure: "Served", collected: Path
+) -> None:
+    for seed, colour in enumerate((RED, BLUE)):
+        unsure.post(photo(colour, seed))
+    (collected / "own.png").write_bytes(photo(RED, 9))
+    names = [one["name"] for one in sent(unsure, "GET", "/collected").json["collected"]]
+    assert len(names) == 3
+    chosen = json.dumps({"pictures": names[1:]}).encode()
+    sent(unsure, "POST", "/collected?label=wrong", chosen)
+    told = sent(unsure, "POST", "/taught/undo").json
+    assert told["said"] == ["2 collected pictures can be chosen again"]
+    assert [one["name"] for one in told["collected"]] == names
+    assert list((collected / "labelled" / "wrong").iterdir()) == []
+
+    sent(unsure, "POST", "/taught?label=mug", photo(BLUE, 7))
+    assert "said" not in sent(unsure, "POST", "/taught/undo").json
+    sent(unsure, "POST", "/collected?label=wrong", chosen)
+    told = sent(unsure, "DELETE", "/taught?label=wrong").json
+    assert told["said"] == [f"{collected}/labelled/wrong still has 2 of them to learn from"]
+
+
 def test_a_collected_picture_that_cannot_be_read_is_told_and_stays(
     unsure: "Served", collected: Path
 ) -> None:

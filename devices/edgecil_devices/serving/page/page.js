@@ -65,7 +65,9 @@ export const percent = (score) => `${(100 * score).toFixed(score < 0.0995 ? 1 : 
 const ms = (value) => `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
 
 function show(answer, tripMs) {
-  if (answer.release !== info.release) learn().catch(tell); // the store has a newer one since
+  const isStrange = ({ label, taught }) => !taught && !info.classes.includes(label);
+  // The store has a newer release since; those that nobody numbers are known by their classes.
+  if (answer.release !== info.release || answer.top.some(isStrange)) learn().catch(tell);
   $("problem").hidden = true;
   $("result").classList.remove("stale");
   $("label").className = "";
@@ -174,10 +176,11 @@ function empty() {
   $("stage").classList.add("empty");
 }
 
-// Formats that only the browser knows, and files above the limit, are saved anew as JPEG.
-export async function readable(file, picture) {
-  if (READABLE.includes(file.type) && file.size <= info.max_body_bytes) return file;
+// Formats that only the browser knows, and pictures above the limits, are saved anew as JPEG.
+export async function readable(file, picture, mostBytes = info.max_body_bytes) {
   const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const isReadable = READABLE.includes(file.type) && width * height <= info.max_pixels;
+  if (isReadable && file.size <= mostBytes) return file;
   const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(width, height));
   return drawn(picture, width * scale, height * scale, 0, 0, width, height);
 }
@@ -186,6 +189,7 @@ export function drawn(source, width, height, ...part) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [Math.max(1, Math.round(width)), Math.max(1, Math.round(height))];
   const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff"; // behind transparent pixels, as the server has it
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(source, ...part, 0, 0, canvas.width, canvas.height);
@@ -294,7 +298,9 @@ function listen() {
       event.target.value = ""; // so that the same file can be chosen again
     });
   }
-  document.addEventListener("paste", (event) => take(firstPicture(event.clipboardData)));
+  document.addEventListener("paste", (event) => {
+    if (!event.target.closest?.("input")) take(firstPicture(event.clipboardData)); // else it is text
+  });
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault(); // else the browser would open the picture instead of this page
@@ -336,8 +342,8 @@ async function begin() {
     $("hint").hidden = false;
     $("hint").textContent =
       "Browsers give a page the live camera only over https or at localhost. On a phone, take a " +
-      `photo. At a desk: ssh -L ${location.port}:localhost:${location.port} ${location.hostname}, ` +
-      `then http://localhost:${location.port}`;
+      `photo. At a desk: ssh -L 8000:localhost:${location.port || 80} ${location.hostname}, ` +
+      `then http://localhost:8000${location.pathname}`;
   }
   await learn();
   listen();

@@ -8,12 +8,14 @@ import {
 const FRAME_MS = 150;
 const MOST_FRAMES = 60; // of one press
 const MOST_AT_ONCE = 500; // pictures that a server takes in one step
+const MOST_PHOTO_BYTES = 1_000_000; // larger ones are saved anew, so that one step has them all
 const NOTABLE = 0.05; // what a new class must take of an old one to be told
 const LOOK_MS = 10_000; // between two looks at what was collected
 
 let taught = [];
 let recording = null; // the frames of the press that is under way
 let chosen = new Set(); // of the collected pictures, by name
+let steps = 1; // that the last change was made in, which are undone together
 const pictures = new Map(); // addresses of small pictures that were fetched
 
 async function asked(path, options = {}) {
@@ -45,6 +47,7 @@ async function changed(path, options) {
   if (told.taught) showTaught(told);
   if (told.said) $("said").textContent = told.said.join("\n");
   if (told.collected) showCollected(told);
+  steps = 1;
   again(); // the picture before us may have another answer now
   return told;
 }
@@ -85,7 +88,8 @@ function taughtRow({ label, pictures: count, kind, recognised, takes_from: takes
     }),
     button("Forget", `Forget ${label}`, async () => {
       const told = await changed(query("taught", { label }), { method: "DELETE" });
-      $("said").textContent = `Forgot ${many(told.pictures, "picture", "pictures")} of ${label}; Undo brings them back.`;
+      const forgot = `Forgot ${many(told.pictures, "picture", "pictures")} of ${label}; Undo brings them back.`;
+      $("said").textContent = [forgot, ...(told.said ?? [])].join("\n");
     }),
   );
   row.append(image, about, buttons);
@@ -104,9 +108,14 @@ function button(text, name, action) {
 
 // Pictures that only those may see who have the token: an <img> cannot send it.
 async function small(path) {
-  if (!pictures.has(path)) {
-    const blob = await (await asked(path)).blob();
-    pictures.set(path, URL.createObjectURL(blob));
+  while (!pictures.has(path)) {
+    try {
+      const blob = await (await asked(path)).blob();
+      pictures.set(path, URL.createObjectURL(blob));
+    } catch (error) {
+      if (!error.retryMs) throw error;
+      await new Promise((done) => setTimeout(done, error.retryMs)); // others have their turn first
+    }
   }
   return pictures.get(path);
 }
@@ -126,13 +135,20 @@ async function teach(label, blobs) {
   $("said").textContent = `Learning ${many(blobs.length, "picture", "pictures")} …`;
   let form = new FormData();
   let size = 0;
+  let taken = 0;
+  const said = [];
   for (const [i, blob] of blobs.entries()) {
     form.append("picture", blob, "picture");
     size += blob.size;
     const next = blobs[i + 1]?.size ?? Infinity;
     const full = (i + 1) % MOST_AT_ONCE === 0 || size + next >= 0.9 * info.max_body_bytes;
     if (!full && i + 1 < blobs.length) continue;
-    await changed(query("taught", values), { method: "POST", body: form });
+    try {
+      said.push(...(await changed(query("taught", values), { method: "POST", body: form })).said);
+      steps = ++taken;
+    } finally {
+      $("said").textContent = said.join("\n"); // where one fails, those before it are learned
+    }
     [form, size] = [new FormData(), 0];
   }
 }
@@ -173,11 +189,12 @@ function nameButtons() {
 }
 
 async function decoded(file) {
+  if (file.type === "image/jpeg" && file.size <= MOST_PHOTO_BYTES) return file;
   const image = new Image();
   image.src = URL.createObjectURL(file);
   try {
     await image.decode();
-    return await readable(file, image);
+    return await readable(file, image, MOST_PHOTO_BYTES);
   } catch {
     return file; // the server can read some that browsers cannot, or says what is wrong
   } finally {
@@ -187,7 +204,9 @@ async function decoded(file) {
 
 async function addFiles(files) {
   const label = labelIn("teach-label");
-  await teach(label, await Promise.all([...files].map(decoded)));
+  const blobs = [];
+  for (const file of files) blobs.push(await decoded(file)); // one at a time: each is 50 MB decoded
+  await teach(label, blobs);
 }
 
 async function teachThis() {
@@ -303,8 +322,12 @@ function listen() {
   });
   on("teach-this", "click", teachThis);
   on("undo", "click", async () => {
-    await changed("taught/undo", { method: "POST" });
-    $("said").textContent = "Undone.";
+    const said = ["Undone."];
+    for (let left = steps; left; left--) {
+      const told = await changed("taught/undo", { method: "POST" });
+      said.push(...(told.said ?? []));
+    }
+    $("said").textContent = said.join("\n");
   });
   on("export", "click", async () => {
     const blob = await (await asked("taught/export")).blob();
@@ -333,12 +356,18 @@ async function start() {
   if (info.teaching.collected) await look();
 }
 
-export function begin() {
+// The printed address has the token behind a #.
+function tokenOfAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem("token", given);
-    history.replaceState(null, "", location.pathname); // not to be shown, copied or kept
-  }
+  if (!given) return false;
+  sessionStorage.setItem("token", given);
+  history.replaceState(null, "", location.pathname); // not to be shown, copied or kept
+  return true;
+}
+
+export function begin() {
+  tokenOfAddress();
+  addEventListener("hashchange", () => (tokenOfAddress() ? start().catch(tell) : null));
   $("teach").hidden = false;
   $("hold").disabled = !navigator.mediaDevices; // the hint below the camera says why
   listen();
