@@ -1,4 +1,4 @@
-"""Claim: where all pictures can be kept, a block a task brings more than the time it takes.
+"""Question: where all pictures can be kept, does a block a task bring more than it takes?
 
 The first 50 classes of CIFAR-100 in the published order, five tasks of ten
 (cifar100_50_classes.toml), at two budgets of the papers: all 25,000 training pictures fit beside
@@ -9,7 +9,7 @@ weights in int8. Both have the recipe `fast`:
     thrift   one network
     memo     a block a task behind a trunk that goes on learning, none merged, trained on as many
              pictures a task
-    longer   thrift, trained on twice as many: about as long as memo takes
+    longer   thrift, trained on twice as many
 
     python benchmarks/second_block.py --out benchmarks/results --work DIR
         [--only memo] [--budgets 13018240] [--seeds 1993]
