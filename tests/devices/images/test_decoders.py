@@ -300,7 +300,7 @@ def test_room_is_asked_for_what_is_decoded() -> None:
 
 def test_a_picture_that_is_too_large_still_says_how_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would count as none, and be read beside others that fill the memory."""
-    monkeypatch.setattr(decoders, "_most_pixels", lambda: 300)
+    monkeypatch.setattr(decoders, "MAX_PIXELS", 300)
     data = saved("PNG", Image.new("RGB", (20, 20)))
     assert decoding_pixels(data) == 400
     with pytest.raises(ImageError, match="more pixels than the 300 allowed"):

@@ -51,7 +51,7 @@ def test_a_device_is_installed_updated_rolled_back_and_looked_at(
     assert json.loads(said)["label"] in labels(2)
     status = json.loads(run(line, "status", *at, "--json")[0])
     assert (status["release"], status["previous"], status["floor"]) == (2, 1, 2)
-    _, told = run(line, "update", releases.bundle(1, key), *at, code=1)
+    _, told = run(line, "update", releases.bundle(1, key), *at, code=3)
     assert told.startswith("error: release 1 is the previous one here; to return to it: edgecil ")
     _, *back = shlex.split(told.partition("to return to it: ")[2])
     said, _ = run(line, *back)

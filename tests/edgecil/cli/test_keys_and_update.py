@@ -100,7 +100,7 @@ def test_an_update_is_made_told_of_and_taken(releases: Path) -> None:
         assert done.returncode == 0, done.stderr
     refused(
         edgecil(releases, "update", "1.edgecil", "--store", "s"),
-        1,
+        3,
         "release 1 is the previous one here",
     )
 
