@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 import edgecil_devices
@@ -24,10 +24,14 @@ COPIED = [sys.executable, "-S", "-m", "edgecil_devices"]
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = tmp_path / "packages"
     packages.mkdir()
-    assert np.__file__ is not None
-    for entry in Path(np.__file__).parents[1].iterdir():
-        if not entry.name.endswith(".dist-info"):
-            (packages / entry.name).symlink_to(entry)
+    for package in ("numpy", "onnxruntime"):  # an environment may see the system's numpy
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        for entry in Path(spec.origin).parents[1].iterdir():
+            linked = packages / entry.name
+            if not entry.name.endswith(".dist-info") and not linked.exists():
+                linked.symlink_to(entry)
     assert edgecil_devices.__file__ is not None
     room = Path(edgecil_devices.__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (packages, room))))

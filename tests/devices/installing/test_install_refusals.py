@@ -71,7 +71,7 @@ def test_a_device_without_python_is_refused(device: "Device", tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--target", "/opt/edgecil"], "error: /opt cannot be written; run it with sudo"),
+        (["--target", "/usr/cats"], "error: /usr cannot be written; run it with sudo"),
         (["--service", "cats.edgecil"], "error: only root can install a service; .* sudo"),
     ],
 )
