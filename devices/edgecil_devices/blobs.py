@@ -50,7 +50,7 @@ class Blob:
         require(bool(_BLOB_NAME.fullmatch(self.name)), f"blob name {self.name!r} is not allowed")
         if self.role not in _ROLES:
             raise BundleVersionError(
-                f"{self.name}: unknown role {self.role!r}; run: pip install -U edgecil"
+                f"{self.name}: unknown role {self.role!r}; install a newer edgecil"
             )
         require(0 < self.size_bytes <= MAX_BLOB_BYTES, f"{self.name}: impossible size")
         require(bool(_SHA256.fullmatch(self.sha256)), f"{self.name}: malformed sha256")

@@ -83,7 +83,7 @@ def check_graph(model: bytes, name: str, manifest: Manifest) -> None:
     if manifest.opset > NEWEST_OPSET or manifest.ir_version > NEWEST_IR_VERSION:
         raise BundleVersionError(
             f"its graphs are of opset {manifest.opset} and IR version {manifest.ir_version}, newer "
-            f"than {NEWEST_OPSET} and {NEWEST_IR_VERSION}; run: pip install -U edgecil"
+            f"than {NEWEST_OPSET} and {NEWEST_IR_VERSION}; install a newer edgecil"
         )
     try:
         nodes, tensors = _read(model, manifest)

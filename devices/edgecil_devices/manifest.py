@@ -142,11 +142,11 @@ class Manifest:
         check_blobs(self.blobs, len(self.tasks))
         if self.weights not in WEIGHTS:
             raise BundleVersionError(
-                f"unknown weights {self.weights!r}; run: pip install -U edgecil"
+                f"unknown weights {self.weights!r}; install a newer edgecil"
             )
         if self.compute not in COMPUTES:
             raise BundleVersionError(
-                f"unknown compute {self.compute!r}; run: pip install -U edgecil"
+                f"unknown compute {self.compute!r}; install a newer edgecil"
             )
         require(0 < self.format_number <= FORMAT, f"there is no format {self.format_number}")
         version_ok = bool(_VERSION.fullmatch(self.min_onnxruntime))
@@ -241,7 +241,7 @@ class Manifest:
         if (format_ := get(record, "format", int)) > FORMAT:
             raise BundleVersionError(
                 f"the manifest is of format {format_}, newer than this edgecil reads ({FORMAT}); "
-                "run: pip install -U edgecil"
+                "install a newer edgecil"
             )
         normalisation = get(record, "normalisation", dict)
         accuracy = find(record, "accuracy", dict)

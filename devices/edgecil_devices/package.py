@@ -177,7 +177,7 @@ def _read(
     if format_ > FORMAT:
         raise BundleVersionError(
             f"format {format_} is newer than this edgecil reads ({FORMAT}); "
-            "run: pip install -U edgecil"
+            "install a newer edgecil"
         )
     if (
         format_ < 1

@@ -47,10 +47,10 @@ class TeachingFacts:
             BundleVersionError: what decides is nothing this edgecil knows.
         """
         if self.rules not in (TRAINED_HEAD, CLOSED_FORM):
-            raise BundleVersionError(f"unknown rules {self.rules!r}; run: pip install -U edgecil")
+            raise BundleVersionError(f"unknown rules {self.rules!r}; install a newer edgecil")
         if self.features not in (OF_BLOCKS, OF_TRUNK):
             raise BundleVersionError(
-                f"unknown features {self.features!r}; run: pip install -U edgecil"
+                f"unknown features {self.features!r}; install a newer edgecil"
             )
         require(len(self.counts) == class_count, "there must be a count for every class")
         require(all(0 < count < MOST_COUNT for count in self.counts), "impossible count")

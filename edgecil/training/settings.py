@@ -286,7 +286,7 @@ class RunSettings:
             if unknown:
                 raise RunError(
                     f"{path}: made by a newer edgecil ({', '.join(sorted(unknown))} unknown here); "
-                    "run: pip install -U edgecil"
+                    "install a newer edgecil"
                 )
             data["sources"] = tuple(
                 Source.from_dict(source | {"data": place_now(path.parent, source["data"])})

@@ -166,7 +166,7 @@ class StoreState:
         try:
             if get(record, "format", int) > FORMAT:
                 raise StoreDamagedError(
-                    f"{path}: made by a newer edgecil; run: pip install -U edgecil"
+                    f"{path}: made by a newer edgecil; install a newer edgecil"
                 )
             texts = None if record.get("keys") is None else items(record, "keys", _text)
             trial = find(record, "trial", dict)

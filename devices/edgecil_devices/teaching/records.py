@@ -186,7 +186,7 @@ class TaughtRecords:
         try:
             if get(record, "format", int) > FORMAT:
                 raise StoreDamagedError(
-                    f"{path}: made by a newer edgecil; run: pip install -U edgecil"
+                    f"{path}: made by a newer edgecil; install a newer edgecil"
                 )
             return cls(
                 items(record, "pictures", lambda held, key: TaughtPicture.from_dict(held[key])),

@@ -184,7 +184,7 @@ def test_a12_another_domain_is_refused_though_nothing_uses_it(tiny: Any) -> None
 def test_a12_newer_graphs_say_how_to_get_a_newer_reader(
     tiny: Any, opset: int, ir_version: int
 ) -> None:
-    with pytest.raises(BundleVersionError, match=r"newer than 18 and 8; run: pip install -U"):
+    with pytest.raises(BundleVersionError, match=r"newer than 18 and 8; install a newer edgecil"):
         run_bundle(tiny, opset=opset, ir_version=ir_version)
 
 

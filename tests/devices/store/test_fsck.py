@@ -148,7 +148,7 @@ def test_a_release_of_a_newer_edgecil_asks_for_that_and_for_no_bundle(
     install(releases.bundle(1), store, test=passes)
     monkeypatch.setattr("edgecil_devices.manifest.FORMAT", 0)
     (problem,) = check(store)
-    assert problem.what.endswith("run: pip install -U edgecil")
+    assert problem.what.endswith("install a newer edgecil")
     assert problem.release is None
 
 

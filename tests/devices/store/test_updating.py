@@ -456,7 +456,7 @@ def test_a_store_of_a_newer_edgecil_is_left_alone(releases: Releases, store: Pat
     install(releases.bundle(1), store, test=passes)
     record = read_checked(store / "state.json")
     write_checked(store / "state.json", record | {"format": FORMAT + 1})
-    with pytest.raises(StoreDamagedError, match="made by a newer edgecil; run: pip install -U"):
+    with pytest.raises(StoreDamagedError, match="made by a newer edgecil; install a newer edgecil"):
         update(releases.bundle(2), store, test=passes)
 
 

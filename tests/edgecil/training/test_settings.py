@@ -32,7 +32,7 @@ def test_what_a_newer_edgecil_wrote_is_told_as_that(file: Path, within: str) -> 
     with pytest.raises(RunError) as refused:
         RunSettings.load(file)
     assert str(refused.value) == (
-        f"{file}: made by a newer edgecil (warp unknown here); run: pip install -U edgecil"
+        f"{file}: made by a newer edgecil (warp unknown here); install a newer edgecil"
     )
 
 
