@@ -20,6 +20,7 @@ from edgecil_devices.images import read_pixels
 from edgecil_devices.preprocessing import Preprocessing
 from edgecil_devices.teaching.overlay import Overlay
 from edgecil_devices.teaching.records import TaughtPicture
+from edgecil_devices.teaching.room import features_kept
 
 Features = NDArray[np.float32]
 """Of one picture, (F,)."""
@@ -27,11 +28,17 @@ Features = NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], Features]
 """Pixels (N, S, S, 3) -> features (N, F)."""
 
-BYTES_A_FEATURE = 4
+_BYTES_A_FEATURE = 4
 """Kept as float32, so that an answer does not depend on who computed them."""
+_NAME_BYTES = 70
 
 AT_ONCE = 8
 """Pictures whose features are computed together: more at once take memory and save no time."""
+
+
+def feature_bytes(length: int) -> int:
+    """What `length` features of a picture take in the file, with its name."""
+    return _BYTES_A_FEATURE * length + _NAME_BYTES
 
 
 class TaughtFeatures:
@@ -52,6 +59,7 @@ class TaughtFeatures:
         # A picture is kept as a network saw it: a margin is not there any more.
         self._preprocessing = replace(preprocessing, shorter_side_px=None)
         self._known: dict[str, Features] = _read(overlay, release)
+        self._kept = tuple(self._known)
         self.problems: list[str] = []
         """Pictures that cannot be read any more, a line each."""
 
@@ -74,7 +82,7 @@ class TaughtFeatures:
         names = {one.sha256 for one in present}
         if missing or self._known.keys() - names:
             self._known = {sha: self._known[sha] for sha in names if sha in self._known}
-            self._write()
+            self._keep()
         return dict(self._known)
 
     def _read_pixels(self, pictures: Iterable[TaughtPicture]) -> dict[str, NDArray[np.uint8]]:
@@ -87,10 +95,22 @@ class TaughtFeatures:
                 self.problems.append(str(error))
         return found
 
-    def _write(self) -> None:
-        # Whoever may only read the folder, or has no room, computes them again next time.
+    def _keep(self) -> None:
+        """Keep as many as the budget has room for; the rest is computed again next time."""
+        length = next((len(row) for row in self._known.values()), 0)
+        most = features_kept(self._overlay.records(), feature_bytes(length))
+        wanted = [sha for sha in self._kept if sha in self._known]
+        wanted += [sha for sha in self._known if sha not in set(wanted)]
+        kept = {sha: self._known[sha] for sha in wanted[:most]}
+        if kept and tuple(kept) == self._kept:
+            return
+        # Whoever may only read the folder, or has no room, computes them again next time, too.
         with contextlib.suppress(OSError):
-            replace_atomically(self._overlay.features_file, _to_bytes(self._release, self._known))
+            if kept:
+                replace_atomically(self._overlay.features_file, _to_bytes(self._release, kept))
+            else:
+                self._overlay.features_file.unlink(missing_ok=True)
+            self._kept = tuple(kept)
 
 
 def _to_bytes(release: str, known: Mapping[str, Features]) -> bytes:

@@ -185,9 +185,7 @@ class TaughtRecords:
             raise _damaged(path) from error
         try:
             if get(record, "format", int) > FORMAT:
-                raise StoreDamagedError(
-                    f"{path}: made by a newer edgecil; install a newer edgecil"
-                )
+                raise StoreDamagedError(f"{path}: made by a newer edgecil; install a newer edgecil")
             return cls(
                 items(record, "pictures", lambda held, key: TaughtPicture.from_dict(held[key])),
                 get(record, "operation", int),

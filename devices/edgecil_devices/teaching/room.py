@@ -18,8 +18,22 @@ Useless = Callable[[Sequence[TaughtPicture]], Iterator[TaughtPicture]]
 
 def size_bytes(records: TaughtRecords, feature_bytes: int) -> int:
     """What all files of the folder come to, the list and the features included."""
-    listed = sum(_record_bytes(one) + one.size_bytes for one in records.pictures)
-    return listed + len(records.present) * feature_bytes + _HEADS_BYTES
+    kept = min(len(records.present), features_kept(records, feature_bytes))
+    return _picture_bytes(records) + kept * feature_bytes
+
+
+def features_kept(records: TaughtRecords, feature_bytes: int) -> int:
+    """For how many pictures there is room to keep features beside them.
+
+    A release may have more features than the one before; they can be computed again, a picture
+    that is gone cannot be had again.
+    """
+    return max(0, records.budget_bytes - _picture_bytes(records)) // max(1, feature_bytes)
+
+
+def _picture_bytes(records: TaughtRecords) -> int:
+    """Of all files without what features take."""
+    return sum(_record_bytes(one) + one.size_bytes for one in records.pictures) + _HEADS_BYTES
 
 
 def _record_bytes(one: TaughtPicture) -> int:
@@ -32,15 +46,24 @@ def within_budget(
     """The records that fit their budget, and what counted and had to go.
 
     What was removed goes first, the oldest first; then what is least useful, but nothing that the
-    last operation brought.
+    last operation brought. So that features have room no more goes than that operation brought:
+    those of the others may have grown with the release.
     """
     listed = {(one.sha256, one.added): _record_bytes(one) for one in records.pictures}
-    total_bytes, listed_bytes = size_bytes(records, feature_bytes), sum(listed.values())
+    listed_bytes, features = sum(listed.values()), len(records.present)
+    kept_bytes = _picture_bytes(records)
     gone: list[TaughtPicture] = []
 
+    def taken(one: TaughtPicture) -> int:
+        own = listed[one.sha256, one.added] + one.size_bytes
+        return own + (feature_bytes if one.removed is None else 0)
+
+    owed = sum(taken(one) for one in records.present if one.added == records.operation)
+
     def fits() -> bool:
+        with_features = kept_bytes + features * feature_bytes
         return (
-            total_bytes <= records.budget_bytes
+            (kept_bytes if owed <= 0 else with_features) <= records.budget_bytes
             and len(records.pictures) - len(gone) <= MOST_PICTURES
             and listed_bytes <= _MOST_RECORD_BYTES
         )
@@ -53,11 +76,13 @@ def within_budget(
             break
         own_bytes = listed[one.sha256, one.added]
         listed_bytes -= own_bytes
-        total_bytes -= own_bytes + one.size_bytes + (feature_bytes if one.removed is None else 0)
+        kept_bytes -= own_bytes + one.size_bytes
+        features -= one.removed is None
+        owed -= taken(one)
         gone.append(one)
     if not fits():
         raise UsageError(
-            f"these pictures need {total_bytes:,} bytes, and the budget is "
-            f"{records.budget_bytes:,}; give fewer pictures, or a larger --budget"
+            f"these pictures need {kept_bytes + features * feature_bytes:,} bytes, and the budget "
+            f"is {records.budget_bytes:,}; give fewer pictures, or a larger --budget"
         )
     return records.dropping(gone), tuple(one for one in gone if one.removed is None)

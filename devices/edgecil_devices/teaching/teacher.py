@@ -16,7 +16,7 @@ from PIL import Image
 
 from edgecil_devices.class_names import composed, fault_of
 from edgecil_devices.errors import UsageError
-from edgecil_devices.teaching.features import BYTES_A_FEATURE, Features, TaughtFeatures
+from edgecil_devices.teaching.features import Features, TaughtFeatures, feature_bytes
 from edgecil_devices.teaching.head import (
     KnownClasses,
     Prototype,
@@ -214,7 +214,7 @@ class Teacher:
 
     @property
     def _feature_bytes(self) -> int:
-        return BYTES_A_FEATURE * int(self._known.means.shape[1]) + 70  # and its name
+        return feature_bytes(int(self._known.means.shape[1]))
 
     def _kind(self, records: TaughtRecords, label: str) -> str:
         if label not in self._classes:

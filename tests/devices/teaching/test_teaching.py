@@ -22,7 +22,7 @@ from edgecil_devices.package import pack
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.teaching.head import Prototype, TaughtHead
 from edgecil_devices.teaching.known import blots, guessed_classes
-from edgecil_devices.teaching.overlay import Overlay
+from edgecil_devices.teaching.overlay import NewPicture, Overlay
 from edgecil_devices.teaching.records import TaughtRecords
 from edgecil_devices.teaching.room import size_bytes
 from edgecil_devices.teaching.statistics import unpacked
@@ -246,6 +246,11 @@ def test_an_impossible_label_is_refused(classifier: Classifier, label: str) -> N
     assert not classifier.overlay.exists
 
 
+def taken_by(folder: Path) -> int:
+    """The bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def test_a_full_budget_lets_the_pictures_go_that_are_most_like_the_others(
     classifier: Classifier,
 ) -> None:
@@ -257,12 +262,46 @@ def test_a_full_budget_lets_the_pictures_go_that_are_most_like_the_others(
     assert any("most like the others" in line for line in step.lines())
     counts = {one.label: one.pictures for one in classifier.taught}
     assert counts == {"mug": 12 - step.made_room["mug"], "cup": 4}
-    folder = classifier.overlay.folder
-    whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert whole <= taken
+    assert taken_by(classifier.overlay.folder) <= taken
     with pytest.raises(UsageError, match="give fewer pictures, or a larger --budget"):
         classifier.teach("jug", pictures((9, 9, 9), 3), budget_bytes=100)
     assert {one.label: one.pictures for one in classifier.taught} == counts
+
+
+def test_a_release_with_more_features_costs_no_taught_picture(bundle_path: Path) -> None:
+    overlay = Overlay(bundle_path)
+    old = [NewPicture(bytes([number]) * 100, "p.png") for number in range(20)]
+    overlay.add(old, "mug", correction=False, useless=iter, feature_bytes=10)
+    budget = size_bytes(overlay.records(), 10)
+    new = [NewPicture(b"n" * 100, "n.png")]
+    step = overlay.add(
+        new, "cup", correction=False, useless=iter, feature_bytes=5_000, budget_bytes=budget
+    )
+    assert [one.label for one in step.made_room] == ["mug"]
+    assert len(step.records.present) == 20
+    assert size_bytes(step.records, 5_000) <= budget
+
+
+def test_features_beyond_the_budget_are_computed_again(
+    classifier: Classifier, bundle_path: Path
+) -> None:
+    classifier.teach("mug", pictures(RED, 12))
+    says = classifier.predict(pictures(RED, 1, 9)[0]).top
+    overlay = classifier.overlay
+    whole = overlay.features_file.stat().st_size
+    without = size_bytes(overlay.records(), 0)
+    for spare in (whole // 2, 0):  # bytes that features may take
+        # What a release with more features comes to; nothing is taught in between.
+        replace(overlay.records(), budget_bytes=without + spare).write(overlay.records_file)
+        overlay.features_file.unlink()
+        fresh = Classifier.load(bundle_path)
+        assert fresh.predict(pictures(RED, 1, 9)[0]).top == says
+        assert taken_by(overlay.folder) <= without + spare
+        before = overlay.features_file.stat() if spare else None
+        assert before is None or 0 < before.st_size < whole
+        assert Classifier.load(bundle_path).predict(pictures(RED, 1, 9)[0]).top == says
+        assert overlay.features_file.exists() == (before is not None)
+        assert before is None or overlay.features_file.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_forgotten_pictures_go_before_any_that_count(classifier: Classifier) -> None:
