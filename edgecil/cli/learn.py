@@ -195,8 +195,8 @@ def _unpacked(file: Path, run: "Run", known: Sequence[str]) -> str:
     found = unpacked(file, place, known)
     for label, count in found.corrections.items():
         print(
-            f"left out: {count} pictures of {label!r}, which the run knows; they stay corrections "
-            "on the device",
+            f"left out: {count} pictures of {label!r}, which the run knows; a device goes on using "
+            "what it was taught as a correction, but not what it was taught as a new class",
             file=sys.stderr,
         )
     return str(found.folder)

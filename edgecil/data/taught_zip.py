@@ -95,8 +95,8 @@ def unpacked(file: Path, into: Path, known: Collection[str]) -> Unpacked:
             new = [(label, info) for label, info in pictures if label not in names]
             if not new:
                 raise DataError(
-                    f"{file} has corrections of known classes and nothing new; leave it out, for "
-                    "they stay corrections on the device"
+                    f"{file} has pictures of known classes and nothing new; leave it out: what "
+                    "was taught as a correction stays one on the device"
                 )
             if not into.is_dir():
                 _unpack(archive, new, into)
