@@ -141,13 +141,9 @@ class Manifest:
         _check_tasks(self.tasks, len(self.classes))
         check_blobs(self.blobs, len(self.tasks))
         if self.weights not in WEIGHTS:
-            raise BundleVersionError(
-                f"unknown weights {self.weights!r}; install a newer edgecil"
-            )
+            raise BundleVersionError(f"unknown weights {self.weights!r}; install a newer edgecil")
         if self.compute not in COMPUTES:
-            raise BundleVersionError(
-                f"unknown compute {self.compute!r}; install a newer edgecil"
-            )
+            raise BundleVersionError(f"unknown compute {self.compute!r}; install a newer edgecil")
         require(0 < self.format_number <= FORMAT, f"there is no format {self.format_number}")
         version_ok = bool(_VERSION.fullmatch(self.min_onnxruntime))
         require(version_ok, f"malformed onnxruntime version {self.min_onnxruntime!r}")

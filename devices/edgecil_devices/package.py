@@ -176,8 +176,7 @@ def _read(
     _, format_, manifest_bytes, signatures_bytes, map_bytes, base, digest = _HEADER.unpack(header)
     if format_ > FORMAT:
         raise BundleVersionError(
-            f"format {format_} is newer than this edgecil reads ({FORMAT}); "
-            "install a newer edgecil"
+            f"format {format_} is newer than this edgecil reads ({FORMAT}); install a newer edgecil"
         )
     if (
         format_ < 1

@@ -49,9 +49,7 @@ class TeachingFacts:
         if self.rules not in (TRAINED_HEAD, CLOSED_FORM):
             raise BundleVersionError(f"unknown rules {self.rules!r}; install a newer edgecil")
         if self.features not in (OF_BLOCKS, OF_TRUNK):
-            raise BundleVersionError(
-                f"unknown features {self.features!r}; install a newer edgecil"
-            )
+            raise BundleVersionError(f"unknown features {self.features!r}; install a newer edgecil")
         require(len(self.counts) == class_count, "there must be a count for every class")
         require(all(0 < count < MOST_COUNT for count in self.counts), "impossible count")
         scales = (self.mean_scale, self.covariance_scale, self.covariance_rest)

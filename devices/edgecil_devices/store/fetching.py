@@ -23,11 +23,13 @@ from edgecil_devices._http import SCHEMES, RedirectionError, get, promised_bytes
 from edgecil_devices.errors import BundleCorruptError, EdgecilError, FetchError
 from edgecil_devices.files import FULL, make_folder
 from edgecil_devices.ownership import opened
-from edgecil_devices.package import Package, read_package
-from edgecil_devices.signing import KeySet
+from edgecil_devices.package import Package
 from edgecil_devices.store.folder import SPARE_BYTES, require_free
 
 T = TypeVar("T")
+
+Read = Callable[[Path], Package]
+"""Reads a bundle or an update from a file, checked, and signed as it must be."""
 
 LATEST = "latest"
 """The file that names the newest release."""
@@ -100,8 +102,8 @@ class FolderSource:
         except OSError as error:
             raise FetchError(f"{path}: {error.strerror}; is this a folder of releases?") from error
 
-    def package(self, name: str, trusted: KeySet | None) -> Package:
-        """A bundle or an update by its file name, signed by one of `trusted` if that is not None.
+    def package(self, name: str, read: Read) -> Package:
+        """A bundle or an update by its file name, as `read` gives it.
 
         Raises:
             NotOfferedError: there is none.
@@ -110,7 +112,7 @@ class FolderSource:
         path = self.folder / name
         if not path.exists():
             raise NotOfferedError(f"{path} is not there; ask whoever offers the releases")
-        return read_package(path, trusted)
+        return read(path)
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,8 @@ class WebSource:
 
         return _number(self._persist(LATEST, read, lambda: 0), self._url(LATEST))
 
-    def package(self, name: str, trusted: KeySet | None) -> Package:
-        """A bundle or an update by its file name, signed by one of `trusted` if that is not None.
+    def package(self, name: str, read: Read) -> Package:
+        """A bundle or an update by its file name, as `read` gives it.
 
         Raises:
             NotOfferedError: there is none.
@@ -147,17 +149,17 @@ class WebSource:
         make_folder(self.incoming)
         resumed = partial.exists()
         try:
-            return self._fetched(name, partial, trusted)
+            return self._fetched(name, partial, read)
         except BundleCorruptError:
             # The beginning may be of another file than the end, or was lost in a power cut.
             if not resumed:
                 raise
-            return self._fetched(name, partial, trusted)
+            return self._fetched(name, partial, read)
 
-    def _fetched(self, name: str, partial: Path, trusted: KeySet | None) -> Package:
-        self._persist(name, lambda: self._read_on(name, partial, trusted), lambda: _size(partial))
+    def _fetched(self, name: str, partial: Path, read: Read) -> Package:
+        self._persist(name, lambda: self._read_on(name, partial, read), lambda: _size(partial))
         try:
-            return read_package(partial, trusted)
+            return read(partial)
         finally:
             partial.unlink()
 
@@ -178,13 +180,13 @@ class WebSource:
             sleep(min(max(backoff_s, asked_pause_s), LONGEST_PAUSE_S))
         raise FetchError(f"{self._url(name)}: {why}; try again later")
 
-    def _read_on(self, name: str, partial: Path, trusted: KeySet | None) -> None:
+    def _read_on(self, name: str, partial: Path, read: Read) -> None:
         """Append what is missing to `partial`; it goes where the whole is not to be had."""
         have = _size(partial)
         asked = {"Range": f"bytes={have}-"} if have else {}
         with self._get(name, **asked) as answer:
             try:
-                self._append(name, answer, partial, have, trusted)
+                self._append(name, answer, partial, have, read)
             except EdgecilError:
                 partial.unlink()
                 raise
@@ -193,15 +195,13 @@ class WebSource:
                     partial.unlink()
                 raise
 
-    def _append(
-        self, name: str, answer: Any, partial: Path, have: int, trusted: KeySet | None
-    ) -> None:
+    def _append(self, name: str, answer: Any, partial: Path, have: int, read: Read) -> None:
         """Write an answer behind the first `have` bytes of `partial`, or in place of them.
 
         Raises:
             FetchError: the file is too large.
             BundleVersionError: it is of a newer format.
-            SignatureError: none of `trusted` has signed it.
+            SignatureError: no trusted key has signed it.
             StoreWriteError: there is no room for it.
             OSError: the disk is full all the same, or failing.
         """
@@ -216,7 +216,7 @@ class WebSource:
                 before, have = have, have + file.write(chunk)
                 if before < HEAD_BYTES <= have:
                     file.flush()
-                    _require_head(partial, trusted)
+                    _require_head(partial, read)
 
     def _require_room(self, name: str, have: int, more: int) -> None:
         """Check that `more` bytes may come; what has arrived of other files goes for them."""
@@ -318,10 +318,10 @@ def _chunks(answer: Any, limit_bytes: int) -> Iterator[bytes]:
         raise _BrokenError(f"the connection broke after {have} of {expected} bytes")
 
 
-def _require_head(partial: Path, trusted: KeySet | None) -> None:
+def _require_head(partial: Path, read: Read) -> None:
     """Check what stands at the beginning of a file that has not arrived whole."""
     with contextlib.suppress(BundleCorruptError):  # so it is called as long as something is missing
-        read_package(partial, trusted)
+        read(partial)
 
 
 def _size(path: Path) -> int:

@@ -165,9 +165,7 @@ class StoreState:
             ) from error
         try:
             if get(record, "format", int) > FORMAT:
-                raise StoreDamagedError(
-                    f"{path}: made by a newer edgecil; install a newer edgecil"
-                )
+                raise StoreDamagedError(f"{path}: made by a newer edgecil; install a newer edgecil")
             texts = None if record.get("keys") is None else items(record, "keys", _text)
             trial = find(record, "trial", dict)
             return cls(

@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecil_devices._http import shown
-from edgecil_devices.errors import BundleCorruptError, FetchError, UsageError
+from edgecil_devices.errors import (
+    BundleCorruptError,
+    BundleError,
+    FetchError,
+    StoreDamagedError,
+    UsageError,
+)
 from edgecil_devices.options import option
 from edgecil_devices.package import Package, read_package
 from edgecil_devices.store._verbs import DEFAULT_STORE, STORE, tell, tell_recovery
@@ -18,6 +24,8 @@ from edgecil_devices.store.fetching import (
     source_at,
 )
 from edgecil_devices.store.folder import Folder, write_errors
+from edgecil_devices.store.reading import read_release
+from edgecil_devices.store.records import Release
 from edgecil_devices.store.trial_process import software, test_in_child
 from edgecil_devices.store.updating import (
     MOST_UNASKED,
@@ -99,14 +107,29 @@ def update_from(place: str, store: Path, test: Test = test_in_child) -> UpdateOu
         with write_errors(folder.incoming):
             source = source_at(place, folder.incoming)
             number = source.latest()
-            if why := _why_not(updater, number):
-                print(f"{shown(place)}: {why}", file=sys.stderr)
-                return None
             names = _names(updater, number)
+            if why := _why_not(updater, number):
+                committed = updater.state.committed
+                damage = _damage(store, committed) if committed else None
+                if committed is None or damage is None:
+                    print(f"{shown(place)}: {why}", file=sys.stderr)
+                    return None
+                number = committed.number
+                print(f"{damage}; taking release {number} whole once more", file=sys.stderr)
+                names = names_of(number, None)
             keep_only(folder.incoming, names)
             outcome = _fetch_and_take(source, updater, number, names)
             keep_only(folder.incoming, ())
             return outcome
+
+
+def _damage(store: Path, release: Release) -> str | None:
+    """What is damaged of a release that is here, if anything is; its bundle repairs that."""
+    try:
+        read_release(store, release)
+    except (StoreDamagedError, BundleError) as error:
+        return str(error).partition(";")[0]
+    return None
 
 
 def _why_not(updater: Updater, number: int) -> str | None:
@@ -155,7 +178,9 @@ def _fetch_and_take(
 
 
 def _package(source: FolderSource | WebSource, updater: Updater, number: int, name: str) -> Package:
-    package = source.package(name, updater.trusted)
+    package = source.package(
+        name, lambda path: read_package(path, updater.trusted, updater.vouched)
+    )
     if package.manifest.release != number:
         raise FetchError(f"{name} holds release {package.manifest.release}; ask whoever offers it")
     return package

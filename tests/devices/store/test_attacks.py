@@ -313,6 +313,26 @@ def test_a17_the_release_that_brought_new_keys_can_be_repaired(
     assert (trusting / "state.json").read_bytes() == before
 
 
+def test_a17_the_release_that_brought_new_keys_is_repaired_by_the_timer(
+    releases: Releases, trusting: Path, tmp_path: Path
+) -> None:
+    offered = tmp_path / "offered"
+    offered.mkdir()
+    (offered / "latest").write_text("6")
+    keys = (NEXT.text,)
+    another = releases.bundle(6, OURS, keys=keys, versions={"edgecil": "another"}).read_bytes()
+    rotating = releases.bundle(6, OURS, keys=keys)
+    update(rotating, trusting, test=passes)
+    head = _spoil(trusting, releases.made(6))
+    (offered / "release-6.edgecil").write_bytes(another)  # by the key that is trusted no more
+    with pytest.raises(SignatureError, match="only by ed25519:"):
+        update_from(str(offered), trusting, fails)
+    assert head.read_bytes() == b"rotten"
+    (offered / "release-6.edgecil").write_bytes(rotating.read_bytes())
+    update_from(str(offered), trusting, fails)
+    assert current(trusting) == labels(6)
+
+
 def test_a17_the_release_before_the_new_keys_can_be_repaired(
     releases: Releases, trusting: Path
 ) -> None:
