@@ -46,18 +46,25 @@ def admitted(asked: str | None, of_bundle: str, cpuinfo: str, machine: str) -> t
         UsageError: there is no such computation.
         BundleError: the bundle cannot be computed so.
     """
+    if not can_compute(asked, of_bundle):
+        remedy = FP32 if asked == FP16 else asked
+        raise BundleError(
+            f"the bundle computes in {of_bundle}, not in {asked}; export it with --compute {remedy}"
+        )
+    if asked == AUTO and of_bundle == FP32:
+        return (FP32, *_besides_single(cpuinfo, machine))
+    return (of_bundle, FP16) if asked == FP16 else (of_bundle,)
+
+
+def can_compute(asked: str | None, of_bundle: str) -> bool:
+    """Whether a bundle can be computed as asked; the arguments are those of `admitted`.
+
+    Raises:
+        UsageError: there is no such computation.
+    """
     if asked is not None and asked not in ASKED:
         raise UsageError(f"--compute is one of {', '.join(ASKED)}, not {asked!r}")
-    if asked in (None, of_bundle) or (asked == AUTO and of_bundle != FP32):
-        return (of_bundle,)
-    if asked == AUTO:
-        return (FP32, *_besides_single(cpuinfo, machine))
-    if asked == FP16 and of_bundle == FP32:
-        return (FP32, FP16)
-    remedy = FP32 if asked == FP16 else asked
-    raise BundleError(
-        f"the bundle computes in {of_bundle}, not in {asked}; export it with --compute {remedy}"
-    )
+    return asked in (None, AUTO, of_bundle) or (asked == FP16 and of_bundle == FP32)
 
 
 def _besides_single(cpuinfo: str, machine: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from edgecil_devices.classifier import Classifier
-from edgecil_devices.computation import AUTO
+from edgecil_devices.computation import AUTO, can_compute
 from edgecil_devices.errors import EdgecilError
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.reading import Reading, read_current
@@ -30,7 +30,8 @@ class Following:
         path: a bundle or the folder of a store.
         threads: how many threads may compute at once; None: as the profile has it.
         look_every_s: how often the store is looked at, at most.
-        compute: as of `Classifier.load`.
+        compute: as of `Classifier.load`; a release of a store that cannot be computed so, as one to
+            come may not, is computed as it was exported.
         retry_every_s: how often a release that could not be loaded is tried again, at most.
 
     Raises:
@@ -60,7 +61,8 @@ class Following:
         self._asked: Release | None = None
         self._release: Release | None = None
         self.problem: str | None = None
-        """Why the newest release is not the one in use, if it is not."""
+        """Why the newest release is not the one in use, or not computed as asked, if it is not."""
+        self._is_unloaded = False
         if not self._folder.exists:
             self._next_look = float("inf")
             self._classifier = Classifier.load(path, threads, compute)
@@ -89,7 +91,7 @@ class Following:
             now = time.monotonic()
             self._next_look = now + self._look_every_s
             current = self._folder_current()
-            tries_again = self.problem is not None and now >= self._next_try
+            tries_again = self._is_unloaded and now >= self._next_try
             if current is None or (current == self._asked and not tries_again):
                 return
             self._asked, self._next_try = current, now + self._retry_every_s
@@ -101,15 +103,21 @@ class Following:
             self._take(read_current(self._folder.path))
         except (EdgecilError, OSError, MemoryError) as error:
             self.problem = f"{error or type(error).__name__}; going on with the release before"
+            self._is_unloaded = True
 
     def _take(self, reading: Reading) -> None:
-        bundle = reading.bundle
+        bundle, compute, unwilling = reading.bundle, self._compute, None
+        own = bundle.manifest.compute
+        if not can_compute(compute, own):
+            unwilling = f"the release computes in {own}; going on with that instead of {compute}"
+            compute = None
         if reading.release != self._release:
             path = self._folder.path
-            classifier = Classifier.of(bundle, path, self._threads, self._compute)
+            classifier = Classifier.of(bundle, path, self._threads, compute)
             classifier.prepare()
             self._classifier, self._release = classifier, reading.release
-        self.problem = reading.warning
+        self.problem = reading.warning or unwilling
+        self._is_unloaded = reading.warning is not None
 
     def _folder_current(self) -> Release | None:
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from edgecil_devices import Classifier
 from edgecil_devices import following as module
+from edgecil_devices.errors import BundleError, UsageError
 from edgecil_devices.following import RETRY_EVERY_S, Following
 from edgecil_devices.runtime import Runtime
 from edgecil_devices.store.install import install
@@ -134,3 +135,36 @@ def test_no_picture_waits_for_what_was_taught(
     monkeypatch.setattr(Runtime, "run", counting)
     assert following.classifier().predict(pictures(RED, 1, 9)[0]).label == "mug"
     assert at_once == [1]
+
+
+def test_a_release_that_cannot_be_computed_as_asked_is_computed_as_exported(
+    releases: Releases, store: Path
+) -> None:
+    """Else a service with an option of its own would be dead after the next start."""
+    install(releases.bundle(1), store, test=passes)
+    following = Following(store, look_every_s=0, compute="fp32")
+    assert following.problem is None
+    install(releases.bundle(2, compute="int8"), store, test=passes)
+    looked(following, lambda: following.release == 2)
+    looked(following, lambda: following.problem is not None)
+    told = "the release computes in int8; going on with that instead of fp32"
+    assert following.problem == told
+    assert following.classifier().classes == labels(2)
+    started = Following(store, compute="fp32")
+    assert (started.release, started.problem) == (2, told)
+    install(releases.bundle(3), store, test=passes)
+    looked(started, lambda: started.problem is None)
+    assert started.release == 3
+
+
+def test_a_bundle_that_cannot_be_computed_as_asked_is_refused(releases: Releases) -> None:
+    with pytest.raises(BundleError, match="export it with --compute fp32"):
+        Following(releases.bundle(1, compute="int8"), compute="fp32")
+
+
+def test_no_store_makes_up_for_a_computation_that_there_is_not(
+    releases: Releases, store: Path
+) -> None:
+    install(releases.bundle(1), store, test=passes)
+    with pytest.raises(UsageError, match="one of auto, fp32, fp16, int8"):
+        Following(store, compute="fp8")
