@@ -143,8 +143,10 @@ install_packages() {
     before=$(cat "$mark" 2>/dev/null) || before=new
     mkdir -p "$target"
     echo changing >"$mark"
-    # The second: the environment is of a Python that the system had before.
-    if [ "$before" != complete ] || ! "$target/bin/pip" --version >/dev/null 2>&1; then
+    # The second: the environment is of a Python that the system had before. Its pip may be the
+    # system's own, and answer all the same.
+    if [ "$before" != complete ] || [ ! -d "$target/lib/$(python_folder)" ] ||
+        ! "$target/bin/pip" --version >/dev/null 2>&1; then
         before=changing
         clear_target
         # picamera2 is one of the system's packages.
@@ -160,6 +162,10 @@ install_packages() {
     fi
     sync # or a power cut could leave the mark without what it stands for
     echo complete >"$mark"
+}
+
+python_folder() {
+    python3 -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")'
 }
 
 pip_installs() {
@@ -229,7 +235,8 @@ uninstall() {
     [ -f "$mark" ] || fail "$target was not made by this script; delete it yourself"
     if [ -n "$store" ]; then
         systemctl disable --now edgecil-serve.service edgecil-update.timer
-        rm -f $UNITS/edgecil-serve.service $UNITS/edgecil-update.service $UNITS/edgecil-update.timer
+        rm -f $UNITS/edgecil-serve.service $UNITS/edgecil-update.service \
+            $UNITS/edgecil-update.timer $UNITS/edgecil-update-boot.timer
         systemctl daemon-reload
         say "kept: $STORE, /etc/edgecil, the user edgecil"
     fi

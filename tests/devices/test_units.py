@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -170,3 +171,20 @@ def test_systemd_understands_the_units_and_finds_them_shut_in(unit: Path, tmp_pa
             ["systemd-analyze", *words], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_device_looks_within_a_quarter_of_an_hour_of_its_start() -> None:
+    """The delay of the timer for every six hours also holds for what Persistent= makes up for."""
+    regular, at_start = (FOLDER / f"edgecil-update{end}.timer" for end in ("", "-boot"))
+    assert settings(regular)["Wants"] == at_start.name
+    assert settings(at_start)["PartOf"] == regular.name
+    assert settings(at_start)["Unit"] == UPDATE.name
+    delays = (settings(at_start)[name] for name in ("OnBootSec", "RandomizedDelaySec"))
+    assert sum(int(delay.removesuffix("min")) for delay in delays) <= 15
+
+
+def test_every_unit_is_in_the_wheel() -> None:
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    units = {path.name for path in FOLDER.glob("edgecil-*")}
+    assert shared == {f"devices/{name}": f"share/edgecil/{name}" for name in units}

@@ -186,3 +186,19 @@ def test_uninstalling_deletes_the_environment_and_nothing_else(
     assert not folder.is_symlink()
     assert list((tmp_path / "disk" / "edgecil").iterdir()) == []
     assert (beside / "picture.jpg").exists()
+
+
+def test_an_environment_of_the_python_before_an_upgrade_of_the_system_is_made_anew(
+    device: "Device", installed: Installed, wheel: Path
+) -> None:
+    """The system's pip answers in it, where the system has one."""
+    folder = installed.folder
+    assert device.install("--from", wheel, "--target", folder).returncode == 0
+    (own,) = (folder / "lib").iterdir()
+    own.rename(folder / "lib" / "python3.10")
+    pip = folder / "bin" / "pip"
+    pip.write_text('#!/bin/sh\n[ "$1" = --version ]\n')
+    done = device.install("--from", wheel, "--target", folder)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "lib").iterdir()] == [own.name]
+    assert device.says(folder, "--version").split() == ["edgecil", VERSION]
