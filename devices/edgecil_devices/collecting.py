@@ -77,7 +77,7 @@ class Collector:
         self._count = self._counted()
         self._looks = self._known_looks()
         self.problem: str | None = None
-        """Why the last picture that was to be kept was not, for `kept_by`."""
+        """Why no picture is kept now, for `kept_by`."""
 
     @property
     def full(self) -> bool:
@@ -138,7 +138,6 @@ def kept_by(
     picture: bytes | Frame,
     unsure: Unsure,
     warn: Callable[[str], None],
-    when_full: str = "",
 ) -> None:
     """Let a collector consider a picture. A full disk is no reason to answer nobody.
 
@@ -148,18 +147,25 @@ def kept_by(
         collector: which.
         picture: as of `Collector.consider`.
         unsure: likewise.
-        warn: told, without the word, what goes wrong, once until a picture is kept again.
-        when_full: what it is told when this picture was the last for which there was room.
+        warn: told, without the word, what goes wrong or that there are enough, once until a picture
+            is kept and there is room for more.
     """
+    problem = None
     try:
-        if collector.consider(picture, unsure):
-            collector.problem = None
-            if when_full and collector.full:
-                warn(when_full)
+        kept = collector.consider(picture, unsure)
+        if collector.full:
+            problem = (
+                f"{collector.folder} has as many pictures as it may, so no more are kept; label or "
+                "move them, or give a higher --collect-most"
+            )
+        elif not kept:
+            return
     except StoreWriteError as error:
-        if str(error) != collector.problem:
-            collector.problem = str(error)
-            warn(f"{error}; no pictures are kept meanwhile")
+        problem = f"{error}; no pictures are kept meanwhile"
+    if problem != collector.problem:
+        collector.problem = problem
+        if problem:
+            warn(problem)
 
 
 def _look(image: Image.Image) -> int:

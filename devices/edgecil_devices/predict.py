@@ -181,10 +181,6 @@ def _lines(
     from edgecil_devices.sources import Unreadable
 
     answerer, collector = request.answerer(), request.collector()
-    when_full = (
-        f"{request.collect} has as many pictures as it may, so no more are kept; "
-        "label or move them, or give a higher --collect-most"
-    )
     warned = False
     for group in groups:
         pictures = [item.data for item in group if not isinstance(item, Unreadable)]
@@ -206,7 +202,7 @@ def _lines(
             known = percent is None or classifier.knows(prediction, percent)
             if collector:
                 unsure = Unsure(prediction.label, prediction.score, known)
-                kept_by(collector, item.data, unsure, _warn, when_full)
+                kept_by(collector, item.data, unsure, _warn)
             answer = (
                 answerer.answer(prediction.label, prediction.score, known) if answerer else None
             )

@@ -204,6 +204,28 @@ def test_pictures_are_kept_again_once_there_is_room(
     )
 
 
+def test_a_full_folder_is_told_of_once_until_there_was_room_for_more(tmp_path: Path) -> None:
+    told = list[str]()
+
+    def keep(collector: Collector, *seeds: int) -> None:
+        for seed in seeds:
+            kept_by(collector, scene(seed), UNSURE, told.append)
+
+    full = f"{tmp_path} has as many pictures as it may, so no more are kept; label or move them"
+    first = Collector(tmp_path, 0.6, 2)
+    keep(first, 1)
+    assert told == []
+    keep(first, 2, 3, 4)
+    assert [one.startswith(full) for one in told] == [True]
+    keep(Collector(tmp_path, 0.6, 2), 5, 6)  # after a restart
+    assert [one.startswith(full) for one in told] == [True] * 2
+    for path in tmp_path.iterdir():
+        path.unlink()
+    keep(first, 7, 8, 9)
+    assert [one.startswith(full) for one in told] == [True] * 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_failing_disk_is_told_once_however_many_pictures_come(tmp_path: Path) -> None:
     collector, told = Collector(tmp_path, 0.6, 9), list[str]()
     for seed in range(3):
