@@ -42,12 +42,23 @@ def test_a_bundle_without_thresholds_is_a_wrong_setting(
         serve(ServeRequest(tiny.save(tmp_path / "tiny.edgecil"), unknown=95))
 
 
-def test_a_release_of_another_computation_is_tried_again(
-    store: Path, capsys: pytest.CaptureFixture[str]
+def test_a_release_of_another_computation_is_served_with_a_warning(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["serve", str(store), "--compute", "int8"]) == 1
-    assert "the bundle computes in fp32, not in int8" in capsys.readouterr().err
+    monkeypatch.setattr(verb, "_serve", lambda *_: asyncio.sleep(0))
+    assert main(["serve", str(store), "--compute", "int8"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: the release computes in fp32; going on with that instead of int8\n"
+    )
     assert main(["serve", str(store), "--compute", "int9"]) == 2
+
+
+def test_a_bundle_of_another_computation_is_refused(
+    tiny: "TinyNetwork", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny.save(tmp_path / "tiny.edgecil")
+    assert main(["serve", str(bundle), "--compute", "int8"]) == 1
+    assert "the bundle computes in fp32, not in int8" in capsys.readouterr().err
 
 
 def test_a_token_that_cannot_be_written_is_tried_again(
