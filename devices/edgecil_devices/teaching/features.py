@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +100,8 @@ class TaughtFeatures:
         """Keep as many as the budget has room for; the rest is computed again next time."""
         length = next((len(row) for row in self._known.values()), 0)
         most = features_kept(self._overlay.records(), feature_bytes(length))
-        wanted = [sha for sha in self._kept if sha in self._known]
-        wanted += [sha for sha in self._known if sha not in set(wanted)]
-        kept = {sha: self._known[sha] for sha in wanted[:most]}
+        wanted = dict.fromkeys([*(sha for sha in self._kept if sha in self._known), *self._known])
+        kept = {sha: self._known[sha] for sha in islice(wanted, most)}
         if kept and tuple(kept) == self._kept:
             return
         # Whoever may only read the folder, or has no room, computes them again next time, too.
