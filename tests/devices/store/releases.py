@@ -11,13 +11,18 @@ from edgecil_devices.errors import EdgecilError, UntestedError
 from edgecil_devices.manifest import Manifest
 from edgecil_devices.package import pack
 from edgecil_devices.signing import CONTEXT, key_text
-from edgecil_devices.store.reading import read_release
+from edgecil_devices.store.reading import read_current, read_release
 from edgecil_devices.store.records import Release
 
 
 def labels(number: int) -> tuple[str, ...]:
     """What release `number` can answer."""
     return tuple(f"release {number} class {c}" for c in range(3))
+
+
+def current(store: Path) -> tuple[str, ...]:
+    """The class names that a reader of the store gets."""
+    return read_current(store).bundle.manifest.classes
 
 
 class Key:

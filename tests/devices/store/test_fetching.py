@@ -16,10 +16,8 @@ from edgecil_devices.errors import (
 )
 from edgecil_devices.store import fetching
 from edgecil_devices.store.install import install
-from edgecil_devices.store.reading import read_current
-from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.update import update_from
-from tests.devices.store.releases import Key, Releases, fails, labels, passes
+from tests.devices.store.releases import Key, Releases, current, fails, labels, passes
 from tests.devices.store.shelf import (
     Shelf,
     cut_after,
@@ -33,10 +31,6 @@ from tests.devices.store.shelf import (
 pytestmark = pytest.mark.usefixtures("quick")
 
 UPDATE, BUNDLE = "release-2-from-1.update", "release-2.edgecil"
-
-
-def current(store: Path) -> tuple[str, ...]:
-    return read_current(store).bundle.manifest.classes
 
 
 def leftovers(store: Path) -> list[Path]:
@@ -59,55 +53,6 @@ def test_nothing_is_fetched_when_nothing_is_new(
     assert update_from(offered.address + "/", store, passes) is None
     assert offered.asked == [("latest", None)]
     assert capsys.readouterr().err.endswith("release 2 is the newest, and current\n")
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_rot_in_the_newest_release_is_put_right(
-    offered: Shelf,
-    store: Path,
-    releases: Releases,
-    capsys: pytest.CaptureFixture[str],
-    shared: bool,
-) -> None:
-    """Of what both releases share, nothing is left to fall back to."""
-    update_from(offered.address, store, passes)
-    manifest = releases.made(2).manifest
-    blob = manifest.trunk if shared else manifest.head
-    (store / "blobs" / blob.sha256).write_bytes(b"rotten")
-    state = (store / "state.json").read_bytes()
-    offered.asked.clear()
-    outcome = update_from(offered.address, store, fails)
-    assert outcome is not None
-    assert (outcome.changed, outcome.written_bytes) == (False, blob.size_bytes)
-    assert offered.asked == [("latest", None), (BUNDLE, None)]
-    assert f"{blob.sha256} is damaged; taking release 2 whole" in capsys.readouterr().err
-    assert current(store) == labels(2)
-    assert read_current(store).warning is None
-    assert (store / "state.json").read_bytes() == state
-    assert leftovers(store) == []
-
-
-def test_rot_is_put_right_though_the_newest_was_rolled_back_here(
-    offered: Shelf, store: Path, releases: Releases
-) -> None:
-    update_from(offered.address, store, passes)
-    rollback(store, passes)
-    trunk = releases.made(1).manifest.trunk
-    (store / "blobs" / trunk.sha256).write_bytes(b"rotten")
-    offered.files["release-1.edgecil"] = releases.bundle(1).read_bytes()
-    assert update_from(offered.address, store, fails) is not None
-    assert current(store) == labels(1)
-    assert read_current(store).warning is None
-
-
-def test_rot_is_told_of_where_the_whole_bundle_is_not_offered(
-    offered: Shelf, store: Path, releases: Releases
-) -> None:
-    update_from(offered.address, store, passes)
-    (store / "blobs" / releases.made(2).manifest.head.sha256).unlink()
-    del offered.files[BUNDLE]
-    with pytest.raises(FetchError, match=f"{BUNDLE}: the server answers 404"):
-        update_from(offered.address, store, passes)
 
 
 def test_a_folder_will_do(offered: Shelf, store: Path, releases: Releases) -> None:

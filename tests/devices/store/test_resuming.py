@@ -14,18 +14,13 @@ import pytest
 from edgecil_devices.errors import FetchError, StoreWriteError
 from edgecil_devices.store import fetching
 from edgecil_devices.store.folder import SPARE_BYTES
-from edgecil_devices.store.reading import read_current
 from edgecil_devices.store.update import update_from
-from tests.devices.store.releases import Releases, labels, passes
+from tests.devices.store.releases import Releases, current, labels, passes
 from tests.devices.store.shelf import Shelf, cut_after, endless, say
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 UPDATE, BUNDLE = "release-2-from-1.update", "release-2.edgecil"
-
-
-def current(store: Path) -> tuple[str, ...]:
-    return read_current(store).bundle.manifest.classes
 
 
 def leftovers(store: Path) -> list[Path]:

@@ -19,7 +19,6 @@ from edgecil_devices.store import trial_process
 from edgecil_devices.store.folder import Folder
 from edgecil_devices.store.fsck import check
 from edgecil_devices.store.install import install
-from edgecil_devices.store.reading import read_current
 from edgecil_devices.store.records import (
     Release,
     StoreState,
@@ -31,7 +30,7 @@ from edgecil_devices.store.rollback import rollback
 from edgecil_devices.store.trial_process import test_in_child as try_in_child
 from edgecil_devices.store.update import update, update_from
 from edgecil_devices.store.updating import Test, Updater
-from tests.devices.store.releases import Releases, fails, labels, passes, short
+from tests.devices.store.releases import Releases, current, fails, labels, passes, short
 
 KILLED = r"\(its self-test was ended by SIGKILL; is there enough memory\?\)"
 
@@ -43,10 +42,6 @@ def short_for(number: int) -> Test:
 
 def state_of(store: Path) -> StoreState:
     return StoreState.read(store / "state.json")
-
-
-def current(store: Path) -> tuple[str, ...]:
-    return read_current(store).bundle.manifest.classes
 
 
 @pytest.fixture
